@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything is built out of tree. `make help` lists the targets people use.
+#   CC=clang          build with clang (its own build folder)
+#   SAN=1             AddressSanitizer + UndefinedBehaviorSanitizer (its own build folder)
+#   V=1               show commands
+MAKEFLAGS += -rR --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+SHELL := /bin/bash
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CC ?= gcc
+AR := ar
+PYTHON := /usr/bin/python3
+VERSION := $(shell cat engine/VERSION)
+GIT_COMMIT := $(shell git rev-parse --short=7 HEAD 2>/dev/null || echo unknown)
+Q := $(if $(V),,@)
+
+# ---- where things go -------------------------------------------------------------------------------------------------
+TOP := build
+B := $(TOP)$(if $(SAN),/san)$(if $(findstring clang,$(CC)),/clang)
+GEN := $(TOP)/gen
+BIN := $(B)/bin
+
+comma := ,
+# ---- flags -----------------------------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wformat=2 -Wno-unused-parameter \
+        -Werror=incompatible-pointer-types -Werror=unused-result
+OPT := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined,-O2 -g -D_FORTIFY_SOURCE=2)
+CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iengine -I$(GEN) -include engine/base/banned.h
+CFLAGS := -std=gnu11 $(WARN) $(OPT) -fPIE -fstack-protector-strong -fno-strict-overflow -pthread
+LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(if $(SAN),-fsanitize=address$(comma)undefined)
+# The programs that enter containers are static: no loader, no name services, no plug-ins (rule R6).
+STATIC_LDFLAGS := $(if $(SAN),$(LDFLAGS),-static -pthread -Wl,-z,relro,-z,now,--gc-sections)
+LIBS_DAEMON := -lmicrohttpd -ljansson -larchive -lcurl -lseccomp -lnl-route-3 -lnl-3 -lsqlite3 -lcrypto -lssl -lzstd -lisal -lz
+
+# ---- modules: a folder of engine/ is a static library; main*.c are programs, test-*.c are its unit tests --------------
+MODULES := $(sort $(patsubst engine/%/,%,$(dir $(wildcard engine/*/*.c))))
+srcs = $(filter-out engine/$(1)/main%.c engine/$(1)/test-%.c,$(wildcard engine/$(1)/*.c))
+objs = $(patsubst engine/%.c,$(B)/obj/%.o,$(1))
+GEN_SRCS := $(GEN)/api-table.c
+GEN_STAMP := $(wildcard spec/tools/gen.py)
+LIB = $(B)/lib/$(1).a
+ALL_LIBS := $(foreach m,$(filter-out cli,$(MODULES)),$(call LIB,$(m)))
+
+PROGRAMS := $(if $(wildcard engine/daemon/main.c),hataked) $(if $(wildcard engine/monitor/main.c),hatake-monitor) \
+            $(if $(wildcard engine/netd/main.c),hatake-netd) $(if $(wildcard engine/oci/main.c),hatake-runtime) $(if $(wildcard engine/cli/main.c),hatake)
+
+.PHONY: all
+all: $(addprefix $(BIN)/,$(PROGRAMS))
+
+# ---- generated code --------------------------------------------------------------------------------------------------
+ifneq ($(GEN_STAMP),)
+$(GEN)/.stamp: $(wildcard spec/*.yaml spec/tools/*.py)
+	$(Q)mkdir -p $(GEN)
+	$(Q)$(PYTHON) spec/tools/gen.py --out $(GEN)
+	$(Q)touch $@
+endif
+gen_c = $(wildcard $(GEN)/*.c)
+$(B)/lib/gen.a: $(GEN)/.stamp
+	$(Q)mkdir -p $(B)/obj/gen $(@D)
+	$(Q)$(MAKE) gen-objects
+	$(Q)rm -f $@; $(AR) rcsD $@ $$(ls $(B)/obj/gen/*.o)
+.PHONY: gen gen-objects
+gen: $(if $(GEN_STAMP),$(GEN)/.stamp)
+gen-objects: $(patsubst $(GEN)/%.c,$(B)/obj/gen/%.o,$(gen_c))
+$(B)/obj/gen/%.o: $(GEN)/%.c
+	$(Q)mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+GEN_LIB := $(if $(GEN_STAMP),$(B)/lib/gen.a)
+
+# ---- objects and libraries -------------------------------------------------------------------------------------------
+$(B)/obj/%.o: engine/%.c Makefile | $(if $(GEN_STAMP),$(GEN)/.stamp)
+	$(Q)mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -DHATAKE_VERSION='"$(VERSION)"' $(CFLAGS_$(notdir $(basename $<))) -MMD -MP -c -o $@ $<
+# What each lower module may use (the edges of engine/ARCHITECTURE.md); a unit test links only these. Upper modules link everything.
+DEPS_base :=
+DEPS_kern := base
+DEPS_wire := base
+DEPS_db := base
+DEPS_content := base kern wire db
+DEPS_layers := base kern wire db content
+DEPS_registry := base kern wire db content
+DEPS_netplane := base kern wire db
+DEPS_logdrv := base
+DEPS_oci := base kern
+DEPS_monitor := base kern oci logdrv
+DEPS_netd := base kern
+DEPS_cli := base
+LOWER := base kern wire db content layers registry netplane logdrv oci monitor netd cli
+deps = $(filter $(MODULES),$(if $(filter $(1),$(LOWER)),$(1) $(DEPS_$(1)),$(filter-out cli,$(MODULES))))
+define module_rules
+$(B)/lib/$(1).a: $$(call objs,$$(call srcs,$(1)))
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)rm -f $$@; $(AR) rcsD $$@ $$^
+$(B)/test/$(1): $$(call objs,$$(wildcard engine/$(1)/test-*.c)) $(B)/obj/base/test-main.o $$(foreach m,$$(call deps,$(1)),$$(call LIB,$$(m))) $$(if $$(filter $(1),base kern oci monitor netd logdrv cli),,$(GEN_LIB))
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$(CC) $(LDFLAGS) -o $$@ $$(sort $$(filter %.o,$$^)) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS_DAEMON)
+.PHONY: unit-$(1)
+unit-$(1): $(B)/test/$(1)
+	$$(Q)$(B)/test/$(1) $(T)
+endef
+$(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
+TESTED := $(sort $(foreach m,$(MODULES),$(if $(filter-out engine/base/test-main.c,$(wildcard engine/$(m)/test-*.c)),$(m))))
+
+# ---- programs --------------------------------------------------------------------------------------------------------
+STATIC_LIBS = $(foreach m,$(filter base kern oci monitor logdrv netplane netd,$(MODULES)),$(call LIB,$(m)))
+$(BIN)/hataked: $(call objs,$(wildcard engine/daemon/main*.c)) $(filter-out %/monitor.a %/netd.a,$(ALL_LIBS)) $(GEN_LIB)
+	$(Q)mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_DAEMON)
+$(BIN)/hatake-monitor: $(call objs,$(wildcard engine/monitor/main*.c)) $(STATIC_LIBS)
+	$(Q)mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
+$(BIN)/hatake-netd: $(call objs,$(wildcard engine/netd/main*.c)) $(STATIC_LIBS)
+	$(Q)mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
+$(BIN)/hatake-runtime: $(call objs,$(wildcard engine/oci/main*.c)) $(STATIC_LIBS)
+	$(Q)mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -ljansson -lseccomp
+$(BIN)/hatake: $(call objs,$(wildcard engine/cli/*.c)) $(call LIB,base)
+	$(Q)mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -ljansson
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# ---- everyday targets ------------------------------------------------------------------------------------------------
+.PHONY: help unit clean
+help: ## list the targets
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+unit: $(addprefix $(B)/test/,$(TESTED)) ## unit tests of every module
+	$(Q)r=0; for t in $^; do echo "# $$t"; $$t || r=1; done; exit $$r
+clean: ## remove what was built (the lab's downloads stay in their cache)
+	$(Q)rm -rf $(TOP)/obj $(TOP)/lib $(TOP)/bin $(TOP)/test $(TOP)/gen $(TOP)/san $(TOP)/clang
