@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of the harness; README.md in the parent folder shows it in use."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+
+from . import golden, known, ops, report, runner, scenario
+from .engine import TOP, EngineError, find_clis, find_engines, lab_environment, reference_package
+from .wire import WireError
+
+SCENARIOS = os.path.join(TOP, "diffharness", "scenarios")
+
+
+def parse_arguments(words):
+    parser = argparse.ArgumentParser(prog="hatake-diff", description="Runs scenarios on two engines and compares what is seen.")
+    parser.add_argument("mode", choices=("live", "golden", "record", "twice", "list", "check"),
+                        help="live: both engines; golden: ours against recordings; record: the reference, into golden/; "
+                             "twice: the reference against itself; list: the scenarios; check: read the files only")
+    parser.add_argument("select", nargs="*", help="sections (container), names (container/exit-codes), parts of names, tags")
+    parser.add_argument("--cli", default=None, choices=("26", "new", "all"), help="docker CLI: 26.1.5, the newest, both (default: all, for live 26)")
+    parser.add_argument("--only-reference", action="store_true", help="live: only run the reference, to try a scenario")
+    parser.add_argument("--only-ours", action="store_true", help="live: only run our engine")
+    parser.add_argument("--output", default=os.path.join(TOP, "build", "diff"), help="folder of report.json and report.html")
+    parser.add_argument("--strict-allow", action="store_true", help="an allow that was not needed is a failure")
+    parser.add_argument("--responses", action="store_true", help="also write every JSON answer of our engine to responses.json")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show every step and its results")
+    return parser.parse_intermixed_args(words)
+
+
+class Session:
+    """What one invocation needs: engines, CLIs, judge, and the folder of sockets."""
+
+    def __init__(self, options):
+        self.options = options
+        self.env = lab_environment()
+        self.reference, self.ours = find_engines(self.env)
+        if options.mode in ("record", "twice") or options.only_reference:
+            self.ours = None
+        if options.mode == "golden" or options.only_ours:
+            self.reference = None
+        self._require()
+        self.clis = find_clis(self.env, options.cli or ("26" if options.mode in ("live", "twice") else "all"))
+        self.judge = runner.Judge(ops.Operations(), ops.load_validator(), ops.known_deviations())
+        self.known = known.lab_digests(self.env)
+        self.folder = tempfile.mkdtemp(prefix="hatake-diff-taps-")
+        self.taps = [runner.TappedEngine(e, self.folder) for e in (self.reference, self.ours) if e is not None]
+        self.responses = []
+
+    def _require(self):
+        if self.reference is None and self.ours is None:
+            raise EngineError("no engine: ci/lab up, or set REFERENCE_HOST and ENGINE_HOST")
+        wanted = {"live": [self.reference, self.ours], "golden": [self.ours], "record": [self.reference], "twice": [self.reference]}
+        if self.options.only_reference or self.options.only_ours:
+            wanted["live"] = [self.reference or self.ours]
+        for engine in wanted[self.options.mode]:
+            if engine is None or not runner.answers(engine):
+                raise EngineError(f"{'an engine that is needed' if engine is None else engine.role + ' at ' + engine.host} does not answer "
+                                  "(ci/lab status)")
+
+    def close(self):
+        for tapped in self.taps:
+            tapped.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def cli_versions(self, chosen):
+        """The CLI versions to run one scenario with; requests alone need none."""
+        if not chosen.uses_cli:
+            return ["none"]
+        versions = [v for v in self.clis if chosen.cli == "both" or (chosen.cli == "26") == v.startswith("26.")]
+        return versions or [""]
+
+    def reference_facts(self):
+        version = self.reference.version()
+        return {"version": version.get("Version", ""), "api": version.get("ApiVersion", ""), "package": reference_package(self.reference),
+                "components": {c["Name"]: c["Version"] for c in version.get("Components", [])}}
+
+    def run_one(self, chosen, cli):
+        began = time.monotonic()
+        path = self.clis.get(cli, "")
+        if cli == "":
+            result = runner.ScenarioReport(chosen.full_name, chosen.title, "", skipped="no docker CLI of the wanted version")
+            return result
+        result = getattr(self, f"_{self.options.mode}")(chosen, cli, path)
+        result.seconds = time.monotonic() - began
+        if self.options.strict_allow and result.warnings:
+            result.problems += [("scenario", warning) for warning in result.warnings]
+        return result
+
+    def _sides(self, engines, chosen, path):
+        sides = runner.run_sides(engines, chosen, path, self.known, "alone" not in chosen.tags)
+        for side in sides:
+            for tapped in self.taps:
+                if tapped.engine is side.engine:
+                    tapped.collect_into(side)
+            if side.engine.role == "ours":
+                self.responses += [{"scenario": chosen.full_name, "method": s.method, "target": s.target, "status": s.status, "body": s.body}
+                                   for s in side.seen if s.body is not None]
+        return sides
+
+    def _live(self, chosen, cli, path):
+        engines = [e for e in (self.reference, self.ours) if e is not None]
+        sides = {side.engine.role: side for side in self._sides(engines, chosen, path)}
+        return self.judge.report(chosen, cli, sides.get("reference"), sides.get("ours"))
+
+    def _twice(self, chosen, cli, path):
+        first = self._sides([self.reference], chosen, path)[0]
+        second = self._sides([self.reference], chosen, path)[0]
+        result = self.judge.report(chosen, cli, first, second)
+        result.problems = [(who, text) for who, text in result.problems if not text.startswith("schema:")]
+        return result
+
+    def _golden(self, chosen, cli, path):
+        recorded = golden.recording(chosen, cli)
+        if recorded is None:
+            return runner.ScenarioReport(chosen.full_name, chosen.title, cli, skipped="no golden for this docker CLI")
+        side = self._sides([self.ours], chosen, path)[0]
+        return self.judge.report(chosen, cli, None, side, recorded)
+
+    def _record(self, chosen, cli, path):
+        side = self._sides([self.reference], chosen, path)[0]
+        result = self.judge.report(chosen, cli, side, None)
+        if result.passed:
+            golden.store(chosen, cli, side.outcomes, self.reference_facts())
+        return result
+
+
+def context_of(session):
+    facts = {"mode": session.options.mode, "time": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+             "docker CLI": ", ".join(session.clis) or "none"}
+    for engine in (session.reference, session.ours):
+        if engine is not None:
+            try:
+                facts[engine.role] = engine.version().get("Version", "?")
+            except (EngineError, WireError, ValueError) as error:
+                facts[engine.role] = str(error)
+    if session.reference is not None:
+        facts["reference package"] = reference_package(session.reference)
+    facts["schemas"] = "checked" if session.judge.validate else "not checked: spec/tools/validate.py is not there"
+    return facts
+
+
+def run_all(session, chosen):
+    reports = []
+    for item in chosen:
+        for cli in session.cli_versions(item):
+            reports.append(session.run_one(item, cli))
+            print(report.scenario_text(reports[-1], session.options.verbose), flush=True)
+    context = context_of(session)
+    page = report.write_all(reports, context, session.options.output)
+    if session.options.responses:
+        with open(os.path.join(session.options.output, "responses.json"), "w", encoding="utf-8") as file:
+            json.dump(session.responses, file, indent=1)
+    unused = sum(len(r.warnings) for r in reports)
+    if unused:
+        print(f"{unused} allows were not needed")
+    print(f"report: {os.path.relpath(page)}")
+    for line in report.summary_lines(reports):
+        print(line)
+    return 0 if not report.totals(reports)["steps_failed"] else 1
+
+
+def main(words=None):
+    options = parse_arguments(words)
+    try:
+        chosen = scenario.load_all(SCENARIOS, options.select)
+        if options.mode in ("list", "check"):
+            for item in chosen if options.mode == "list" else ():
+                print(f"{item.full_name:44} {len(item.steps):3}  {item.title}")
+            print(f"{len(chosen)} scenarios, {sum(len(s.steps) for s in chosen)} steps")
+            return 0
+        session = Session(options)
+        try:
+            return run_all(session, chosen)
+        finally:
+            session.close()
+    except (scenario.ScenarioError, EngineError, WireError) as error:
+        print(f"hatake-diff: {error}", file=sys.stderr)
+        return 2
