@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * launch.h - what it takes to start one container: the request that container/ fills and launcher_start() (client.h) carries out.
+ *
+ * The OCI runtime-spec document is the truth for everything it can say: process, mounts, namespaces, capabilities, resources, masked paths,
+ * seccomp, hooks, sysctls. In particular the network namespace: a `network` entry without path in linux.namespaces makes a new one (with `lo` up),
+ * an entry with a path (/proc/PID/ns/net) joins that one, and no entry means the host's. The fields below say what the document cannot.
+ *
+ * `spec` extensions understood by the builder besides runtime-spec 1.2:
+ *   linux.seccomp.hatakeProfile: "builtin"   the reference's default profile for the process's capabilities; other members are then ignored
+ *
+ * Ownership: the caller owns the request and everything in it; launcher_start() copies what it needs. Exception: attach[i].fd belongs to the
+ * monitor once launcher_start() was called, whether it succeeds or not (the slot is set to -EBADF).
+ * A request is plain data: initialise with {0} (then fds must be set to -EBADF where unused: use LAUNCH_REQUEST_INIT).
+ */
+#ifndef HATAKE_MONITOR_LAUNCH_H
+#define HATAKE_MONITOR_LAUNCH_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/strv.h"
+
+/* An address or a gateway; family 0: not there. */
+struct launch_addr {
+    int family;       /* 0, AF_INET, AF_INET6 */
+    int prefix;       /* bits */
+    uint8_t addr[16]; /* network order; the first 4 bytes for AF_INET */
+};
+
+#define LAUNCH_LINK_ADDRS 4
+
+/* One veth pair. Its inner end is born inside the container's namespace; both ends vanish with that namespace. */
+struct launch_link {
+    char host_ifname[16]; /* name of the end on the bridge, at most 15 bytes */
+    char bridge[16];      /* master; "" for none */
+    char ifname[16];      /* name inside: eth0, ... */
+    bool has_mac;
+    uint8_t mac[6];
+    struct launch_addr addrs[LAUNCH_LINK_ADDRS];
+    size_t n_addrs;
+    struct launch_addr gateway, gateway6; /* default routes; family 0: none. prefix is not used */
+    int mtu;                              /* 0: the kernel's default */
+    struct strv sysctls;                  /* "net.ipv6.conf.eth0.disable_ipv6=1": set inside, before the link is up */
+};
+
+/* A client's stream, handed to the monitor with SCM_RIGHTS. */
+struct launch_attach {
+    int fd;            /* connected stream socket (or pipe end for a log sink); see ownership above */
+    const void *early; /* bytes the HTTP layer had already read from it: they are the first of stdin */
+    size_t n_early;    /* at most 64 KiB */
+    bool want_stdin, want_stdout, want_stderr;
+    bool framed;             /* 8-byte stdcopy headers; false for a tty (raw) */
+    const char *detach_keys; /* bytes of the sequence (already decoded, e.g. "\x10\x11"); NULL: ctrl-p ctrl-q; "" : none. Only looked at with a tty */
+};
+
+enum launch_log_driver { LAUNCH_LOG_NONE, LAUNCH_LOG_JSON_FILE };
+
+struct launch_log {
+    enum launch_log_driver driver;
+    const char *path;       /* json-file: the file; created with mode 0640 */
+    uint64_t max_size;      /* bytes; 0: no rotation */
+    int max_file;           /* files kept, 1 or more; 0 counts as 1 */
+    bool compress;          /* rotated files as .gz: done by the daemon, the monitor leaves them plain */
+    const char *attrs_json; /* object text for "attrs", e.g. {"tag":"x"}; NULL: none */
+};
+
+struct launch_request {
+    const char *id; /* 64 hex digits */
+    json_t *spec;   /* OCI runtime-spec document (not consumed, not changed) */
+    const char
+        *exec_dir; /* folder of this container's run-time files, exists, mode 0700: <exec root>/hatake/<id>. Socket and exit record live here */
+    const char *log_prefix; /* text in front of error messages of the runtime, NULL for the reference's (see client.h) */
+
+    /* Root file system: either rootfs_path, or an overlay mounted by the child in the container's own mount namespace. */
+    const char *rootfs_path;
+    const struct strv *lowers; /* topmost first */
+    const char *upper, *work;
+    bool overlay_volatile; /* no sync at unmount: for auto-removed containers and build steps */
+
+    struct launch_link *links;
+    size_t n_links;
+
+    bool open_stdin, stdin_once; /* tty and its first size are in the spec: process.terminal, process.consoleSize */
+    struct launch_attach *attach;
+    size_t n_attach;
+    struct launch_log log;
+
+    const char *init_path;    /* --init: program bound at /sbin/docker-init and put in front of the arguments; NULL: none */
+    const char *runtime_path; /* foreign OCI runtime (runc, crun); NULL: ours */
+    const char *bundle_dir;   /* for foreign runtimes and hooks: folder for config.json; may be NULL with ours */
+    bool host_mounts; /* binds come from anywhere on the host: start in the host's mount namespace. False: only from below the data and exec roots */
+};
+
+#define LAUNCH_REQUEST_INIT ((struct launch_request){0})
+
+#endif
