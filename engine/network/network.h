@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * network.h - networks and the containers' places on them.
+ *
+ * What it owns
+ *  - Network records (table `network`): the predefined bridge, host and none with ids that stay the same for a data root, and user-defined bridges.
+ *  - On the machine: bridges, their addresses, forwarding, firewall rules, published ports (through netplane/).
+ *  - Endpoints: a container's place on one network (address, MAC, names, published ports). They live in memory; what must survive a
+ *    crash of the engine is a short JSON text that the container's own record keeps (endpoint_save / networks_adopt), so that starting
+ *    a container costs no database write of its own here.
+ *
+ * Life cycle of an endpoint
+ *   networks_join()    when a container starts: takes an address, publishes ports, all visible when it returns
+ *   endpoint_link()    what the monitor needs to make the veth pair (it is born inside the container's namespace)
+ *   networks_leave()   when it stopped: address and ports are free again when it returns; the kernel takes the pair down with the namespace
+ *   networks_adopt()   at engine start instead of join, for containers that run on; then networks_adopted() once: what nobody claimed is removed
+ *
+ * Threads: every function may be called on any thread. struct network is an immutable, counted snapshot. struct endpoint belongs to the container that
+ * joined; its getters may be called by any thread between join and leave.
+ * Errors carry the texts that clients of the reference see.
+ */
+#ifndef HATAKE_NETWORK_NETWORK_H
+#define HATAKE_NETWORK_NETWORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/strv.h"
+
+struct engine;
+struct networks;
+struct network;
+struct endpoint;
+struct api_endpoint_settings;
+struct api_port_binding_list_map;
+struct api_string_set;
+struct api_host_config;
+
+enum network_kind { NETWORK_BRIDGE, NETWORK_HOST, NETWORK_NONE };
+
+/* ---- the manager ------------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Load the records, make the default bridge, forwarding and the firewall skeleton as engine->config says. Needs config, db, events (may be NULL in tests),
+ * libexec_dir. Errors: bad --bip and friends (ERR_INVALID), kernel refusals.
+ */
+int networks_new(struct engine *engine, struct networks **ret, struct err *e);
+/* Bridges, rules, published ports and hatake-netd stay as they are: containers may be running. NULL is fine. Returns NULL. */
+struct networks *networks_free(struct networks *n);
+
+/* ---- networks ---------------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * By full id, name, or unambiguous id prefix (in this order). ERR_NOT_FOUND "network x not found". `default` names the default network (bridge, or
+ * none with --bridge=none). The caller unrefs.
+ */
+int networks_find(struct networks *n, const char *ref, struct network **ret, struct err *e);
+struct network *network_ref(struct network *net);
+struct network *network_unref(struct network *net); /* NULL is fine; returns NULL */
+const char *network_id(const struct network *net);
+const char *network_name(const struct network *net);
+enum network_kind network_kind(const struct network *net);
+/* The predefined bridge has no embedded DNS and its own resolv.conf and hosts rules. */
+bool network_is_default_bridge(const struct network *net);
+
+/* ---- ports ------------------------------------------------------------------------------------------------------------------------- */
+
+enum port_proto { PORT_TCP = 6, PORT_UDP = 17, PORT_SCTP = 132 };
+
+/* One port to publish. host_first == 0: the engine picks one from the local port range. */
+struct port_request {
+    enum port_proto proto;
+    uint16_t container_port;
+    uint16_t host_first, host_last; /* inclusive; equal for an explicit port */
+    char host_ip[46];               /* "" : every address, IPv4 and IPv6 */
+};
+struct port_requests {
+    struct port_request *v;
+    size_t n;
+};
+void port_requests_done(struct port_requests *p);
+
+/*
+ * Read "80/tcp" keys and host bindings as the API gives them (HostConfig.PortBindings), plus exposed ports when publish_all. Result in
+ * ascending order of container port as the reference maps them. ERR_INVALID with the reference's text.
+ */
+int port_requests_read(struct port_requests *ret, const struct api_port_binding_list_map *bindings, const struct api_string_set *exposed,
+                       bool publish_all, struct err *e);
+
+/* ---- endpoints --------------------------------------------------------------------------------------------------------------------- */
+
+struct endpoint_request {
+    const char *container_id;   /* 64 hex */
+    const char *container_name; /* without the slash; in error texts and in the network's Containers */
+    const char *hostname;
+    const char *ipv4, *mac;     /* wanted, or NULL */
+    const struct strv *aliases; /* NULL allowed */
+    const struct port_request *ports;
+    size_t n_ports;
+    unsigned index; /* number of the interface: 0 gives eth0 */
+};
+
+/*
+ * Take an address, publish the ports. Host and none networks give an endpoint without address. On failure nothing is kept.
+ * Errors: no address left; wanted address unusable or in use; "driver failed programming external connectivity on endpoint NAME (ID): Bind for
+ * 0.0.0.0:8080 failed: port is already allocated".
+ */
+int networks_join(struct networks *n, struct network *net, const struct endpoint_request *req, struct endpoint **ret, struct err *e);
+/*
+ * Give back address and ports (free for the next container when this returns) and release the endpoint. Never fails. Returns NULL; NULL is fine.
+ * Publishes the network event `disconnect`; networks_join() published `connect`.
+ */
+struct endpoint *networks_leave(struct networks *n, struct endpoint *ep);
+
+/* Text for the container's record (JSON, one line). */
+int endpoint_save(const struct endpoint *ep, struct buf *out, struct err *e);
+/* Make the endpoint again from what endpoint_save() gave. ERR_NOT_FOUND when its network is gone. No events. */
+int networks_adopt(struct networks *n, const char *saved, struct endpoint **ret, struct err *e);
+/* All running containers have been adopted: remove published ports and reservations that nobody claimed. Called once at start, also when there were none. */
+void networks_adopted(struct networks *n);
+/* The container has another name now. */
+void endpoint_rename(struct endpoint *ep, const char *container_name);
+
+/* What the monitor needs. Strings live as long as the endpoint; "" where there is nothing. */
+struct endpoint_link {
+    bool wanted;             /* false: host or none, no link to make */
+    const char *host_ifname; /* "vethxxxxxxx" */
+    const char *bridge;      /* "docker0" */
+    int bridge_ifindex;
+    const char *ifname; /* inside: "eth0" */
+    uint8_t mac[6];
+    uint32_t ipv4, gateway4; /* network byte order; gateway 0: no default route */
+    uint8_t prefix4;
+    int mtu;
+    bool disable_ipv6; /* net.ipv6.conf.IFNAME.disable_ipv6=1 */
+};
+void endpoint_link(const struct endpoint *ep, struct endpoint_link *ret);
+
+struct network *endpoint_network(const struct endpoint *ep); /* borrowed */
+const char *endpoint_id(const struct endpoint *ep);
+const char *endpoint_ipv4(const struct endpoint *ep); /* "172.17.0.2" or "" */
+/* One entry of NetworkSettings.Networks (zero-initialised by the caller, api_endpoint_settings_done afterwards). */
+int endpoint_settings(const struct endpoint *ep, struct api_endpoint_settings *ret, struct err *e);
+/*
+ * Add the published ports to NetworkSettings.Ports; for API list entries use endpoint_each_port(). Ports are stable from join to leave.
+ */
+int endpoint_ports(const struct endpoint *ep, struct api_port_binding_list_map *ret, struct err *e);
+
+/* A published port as it is. IPv6 twins ("::") come as entries of their own. */
+struct port_binding {
+    enum port_proto proto;
+    uint16_t container_port, host_port;
+    const char *host_ip; /* "0.0.0.0", "::", "127.0.0.1" */
+};
+size_t endpoint_n_ports(const struct endpoint *ep);
+struct port_binding endpoint_port(const struct endpoint *ep, size_t i);
+const char *port_proto_name(enum port_proto p); /* "tcp" */
+
+/* ---- files in the container ------------------------------------------------------------------------------------------------------- */
+
+struct hosts_request {
+    const char *hostname, *domainname;
+    const struct strv *extra_hosts; /* "name:address"; host-gateway is resolved. NULL allowed */
+    struct endpoint *const *endpoints;
+    size_t n_endpoints;
+};
+/* /etc/hosts. ERR_INVALID for names with line feeds. */
+int networks_build_hosts(struct networks *n, const struct hosts_request *req, struct buf *out, struct err *e);
+
+struct resolv_request {
+    const struct strv *dns, *dns_search, *dns_options; /* of the container; NULL or empty: the daemon's, then the host's */
+    const struct network *net;                         /* NULL: host mode */
+};
+/* /etc/resolv.conf as the reference writes it (the host's file without loopback servers, 8.8.8.8 when none is left; with header comments). */
+int networks_build_resolv(struct networks *n, const struct resolv_request *req, struct buf *out, struct err *e);
+
+/* Address that `host-gateway` stands for: --host-gateway-ip or the default bridge's. "" when there is none. */
+const char *networks_host_gateway(struct networks *n);
+
+#endif

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * volume.h - named and anonymous volumes of the local driver.
+ *
+ * A volume is the folder <data root>/volumes/<name>/_data (modes 0701 and 0755 as the reference's) and a row of table `volume`. With driver options
+ * (type, device, o) the folder is the mount point of a file system that is mounted while at least one running container uses the volume.
+ *
+ * References: a container holds a volume from create to remove (volumes_acquire / volumes_release), whether it runs or not; a volume with holders
+ * cannot be removed. References live in memory and are taken again by containers loaded at start. While a container runs it also holds a
+ * use (volumes_mount / volumes_unmount), which only matters to volumes with driver options.
+ *
+ * Threads: any. Errors carry the reference's texts.
+ */
+#ifndef HATAKE_VOLUME_VOLUME_H
+#define HATAKE_VOLUME_VOLUME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/strv.h"
+
+struct engine;
+struct volumes;
+struct volume;
+struct api_volume;
+
+/* Load the records (needs config, db, events). Folders without a record are left alone. */
+int volumes_new(struct engine *engine, struct volumes **ret, struct err *e);
+/* NULL is fine. Returns NULL. */
+struct volumes *volumes_free(struct volumes *vs);
+
+/* A volume wanted by a container or by POST /volumes/create. */
+struct volume_request {
+    const char *name;          /* NULL or "": anonymous, a fresh 64 hex name and the label com.docker.volume.anonymous */
+    const char *driver;        /* NULL or "": local */
+    const struct strv *opts;   /* KEY=VALUE; NULL allowed */
+    const struct strv *labels; /* KEY=VALUE; NULL allowed */
+};
+
+/*
+ * Find or make the volume. An existing one of that name is given as it is (idempotent; a different driver is ERR_CONFLICT). Publishes `create` when made.
+ * The caller unrefs.
+ */
+int volumes_create(struct volumes *vs, const struct volume_request *req, struct volume **ret, struct err *e);
+/* Find or make, and hold it for a container. */
+int volumes_acquire(struct volumes *vs, const struct volume_request *req, const char *container_id, struct volume **ret, struct err *e);
+/* Hold an existing volume again (containers loaded at start). When its record is gone it is made anew, as the reference does. */
+int volumes_hold(struct volumes *vs, const char *name, const char *container_id, struct volume **ret, struct err *e);
+/* The container is removed: let go, and unref v. With remove_anonymous the volume goes too when it is anonymous and nobody else holds it. */
+void volumes_release(struct volumes *vs, struct volume *v, const char *container_id, bool remove_anonymous);
+
+/* "get x: no such volume" (ERR_NOT_FOUND). The caller unrefs. */
+int volumes_find(struct volumes *vs, const char *name, struct volume **ret, struct err *e);
+/*
+ * Remove record and folder. In use: ERR_CONFLICT "remove x: volume is in use - [ids]"; unknown: ERR_NOT_FOUND, success with force. Publishes `destroy`.
+ */
+int volumes_remove(struct volumes *vs, const char *name, bool force, struct err *e);
+
+struct volume *volume_ref(struct volume *v);
+struct volume *volume_unref(struct volume *v); /* NULL is fine; returns NULL */
+const char *volume_name(const struct volume *v);
+const char *volume_driver(const struct volume *v);
+/* <root>/volumes/<name>/_data: Mountpoint in the API and source of the container's mount. */
+const char *volume_path(const struct volume *v);
+bool volume_is_anonymous(const struct volume *v);
+
+/* The container starts / has stopped: count the use; mount at the first, unmount after the last. Publishes `mount` and `unmount`. */
+int volumes_mount(struct volumes *vs, struct volume *v, const char *container_id, struct err *e);
+void volumes_unmount(struct volumes *vs, struct volume *v, const char *container_id);
+
+/*
+ * First use: when the volume is empty, copy what the image has at the mount point into it, with owners, modes, times, extended attributes, links and
+ * special files; nothing is followed. src_dirfd is a descriptor of the folder in the container's root file system, resolved by the
+ * caller inside it (rule R1); -1: the image has no such folder, then nothing is done. Never overwrites. The volume's own owner and mode become the source's.
+ */
+int volumes_copy_up(struct volumes *vs, struct volume *v, int src_dirfd, struct err *e);
+
+/* Fill a reply object (zero-initialised by the caller; api_volume_done afterwards). */
+int volume_describe(const struct volume *v, struct api_volume *ret, struct err *e);
+
+/* Number of containers that hold it. */
+size_t volumes_holders(struct volumes *vs, const struct volume *v);
+
+#endif
