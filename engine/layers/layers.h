@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * layers.h - read-only image layers and writable container layers, behind a driver interface.
+ *
+ * A layer is what one tar archive adds to the layers below it. It is named by its chain ID (OCI image-spec, config.md, "Layer ChainID"): the
+ * digest of the archive (diff ID) for the lowest, SHA-256 of "<parent chain> <diff id>" above. Stored: the unpacked folder, and a compact
+ * record of the archive's framing from which the exact bytes are made again (framing.h).
+ *
+ * Drivers: overlay2 (overlayfs over the folders, the default) and vfs (each layer a full copy of its parent; works everywhere).
+ * On disk, in the places other programs look: <data root>/overlay2/<cache id>/diff, .../l/<short link>, .../<container mount id>/{diff,work,merged}.
+ *
+ * Life cycle: layers are counted by who uses them (child layers, images, containers, and callers of layers_get). The last layers_put() of a
+ * layer whose `keep` was never confirmed removes it. Removal renames away at once and deletes in the background.
+ * Crash safety (R11, R18): folder synced before its row; intents for folders being made; leftovers removed by layers_new().
+ *
+ * Threads: any. Blocking work (unpack, removal) never holds the lock.
+ */
+#ifndef HATAKE_LAYERS_LAYERS_H
+#define HATAKE_LAYERS_LAYERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/strv.h"
+
+struct db;
+struct layers;
+struct layer;
+
+struct layers_config {
+    const char *data_root;
+    const char *driver;      /* "overlay2", "vfs", or NULL: overlay2 when the data root bears it, else vfs */
+    const char *libexec_dir; /* where hatake-unpack is */
+};
+
+/* Open the store, load the rows, clear leftovers of a crash. The db must stay open until layers_free(). */
+int layers_new(struct db *db, const struct layers_config *config, struct layers **ret, struct err *e);
+/* Waits for background removals. Returns NULL. */
+struct layers *layers_free(struct layers *l);
+
+/* "overlay2" or "vfs". */
+const char *layers_driver_name(const struct layers *l);
+/* Pairs for /info DriverStatus: name, value, name, value, ... */
+int layers_driver_status(const struct layers *l, struct strv *ret, struct err *e);
+/* Unique bytes of all layers (/system/df LayersSize). */
+int64_t layers_total_size(struct layers *l);
+
+/* ---- image layers --------------------------------------------------------------------------------------------------- */
+
+/* Find a layer by chain ID ("sha256:...") and take a reference; NULL when it is not there. */
+struct layer *layers_get(struct layers *l, const char *chain_id);
+struct layer *layer_ref(struct layer *layer);
+/* Give a reference back; the last one removes the layer from disk. NULL is fine. Returns NULL. */
+struct layer *layer_unref(struct layer *layer);
+const char *layer_chain_id(const struct layer *layer);
+const char *layer_diff_id(const struct layer *layer);
+struct layer *layer_parent(const struct layer *layer); /* borrowed; NULL for the lowest */
+int64_t layer_size(const struct layer *layer);         /* bytes of this layer alone */
+int64_t layer_chain_size(const struct layer *layer);   /* with all below it */
+int layer_depth(const struct layer *layer);            /* 1 for the lowest */
+/* Folders as inspect shows them (GraphDriver.Data of an image). lower is NULL for the lowest layer. */
+struct layer_dirs {
+    char *lower, *merged, *upper, *work;
+};
+int layer_dirs(const struct layer *layer, struct layer_dirs *ret, struct err *e);
+void layer_dirs_done(struct layer_dirs *d);
+/* Chain ID of a diff ID on a parent ("" or NULL: none). */
+void layer_chain_id_of(const char *parent_chain, const char *diff_id, char ret[72]);
+
+/* ---- writable container layers ---------------------------------------------------------------------------------------- */
+
+struct layers_rootfs {
+    char *driver;       /* "overlay2": mount the overlay from the parts; "vfs": `merged` is the finished folder, nothing to mount */
+    char *mount_id;     /* 64 hex */
+    struct strv lowers; /* absolute short paths, top first: the init layer, then the image's layers */
+    char *upper, *work; /* absolute; NULL for vfs */
+    char *merged;       /* absolute; an empty folder to mount on for overlay2 */
+    /* As inspect shows them. */
+    char *shown_lower, *shown_upper, *shown_merged, *shown_work;
+};
+void layers_rootfs_done(struct layers_rootfs *r);
+
+/*
+ * Make the writable layer of a container on top of `chain_top` (NULL or "": an empty image) and fill ret. The init layer (mount points such as
+ * /dev/pts, /proc, /sys, /etc/hosts, /.dockerenv) is among the lowers. The container holds a reference on the image's layers until
+ * layers_container_remove(). ERR_NOT_FOUND: no such layer; ERR_CONFLICT: the container has one already.
+ */
+int layers_container_create(struct layers *l, const char *chain_top, const char *container_id, struct layers_rootfs *ret, struct err *e);
+/* The parts of an existing one (after a restart). */
+int layers_container_get(struct layers *l, const char *container_id, struct layers_rootfs *ret, struct err *e);
+/* Rename away now, delete in the background. Unmount first. An unknown container is success. */
+int layers_container_remove(struct layers *l, const char *container_id, struct err *e);
+/* Bytes in the writable layer (SizeRw) and in the image below it plus it (SizeRootFs). */
+int layers_container_size(struct layers *l, const char *container_id, int64_t *ret_rw, int64_t *ret_rootfs, struct err *e);
+/* What the container changed: path and kind (0 modified, 1 added, 2 deleted), sorted by path, as /containers/{id}/changes lists it. */
+typedef int (*layers_change_fn)(void *arg, const char *path, int kind, struct err *e);
+int layers_container_changes(struct layers *l, const char *container_id, layers_change_fn fn, void *arg, struct err *e);
+/* Containers known to the store (their ids), for the census. */
+int layers_container_list(struct layers *l, struct strv *ret, struct err *e);
+
+#endif
