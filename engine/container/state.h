@@ -41,19 +41,19 @@ struct ctr_facts;
 #define REMOVE_ROWS(R) R(remove, created, removing) R(remove, exited, removing) R(remove, dead, removing)
 #define BURY_ROWS(R) R(bury, removing, dead)
 #define FORGET_ROWS(R) R(forget, removing, gone)
-#define CTR_ROWS(R)                                                                                                                                  \
-    START_ROWS(R) PAUSE_ROWS(R) RESUME_ROWS(R) DIE_ROWS(R) RETRY_ROWS(R) GIVE_UP_ROWS(R) REMOVE_ROWS(R) BURY_ROWS(R) FORGET_ROWS(R)
+#define CTR_ROWS(R) START_ROWS(R) PAUSE_ROWS(R) RESUME_ROWS(R) DIE_ROWS(R) RETRY_ROWS(R) GIVE_UP_ROWS(R) REMOVE_ROWS(R) BURY_ROWS(R) FORGET_ROWS(R)
 
 #define CTR_ENUM(state) ctr_##state,
 enum ctr_state { CTR_STATES(CTR_ENUM) ctr_gone, _CTR_STATE_MAX };
 #undef CTR_ENUM
 
 #define CTR_TAG(state) struct is_##state;
-CTR_STATES(CTR_TAG) CTR_TAG(gone)
+CTR_STATES(CTR_TAG)
+CTR_TAG(gone)
 #undef CTR_TAG
 
-/* Facts that come with a transition; each verb reads what its comment in state.c names. Zero-initialise. */
-struct ctr_facts {
+    /* Facts that come with a transition; each verb reads what its comment in state.c names. Zero-initialise. */
+    struct ctr_facts {
     int64_t at;         /* wall clock, ns: of the start or of the end */
     int64_t pid;        /* start: process id of the init process in our pid namespace */
     uint64_t pid_ticks; /* start: its start time (field 22 of /proc/PID/stat), so that a reused id is noticed */
@@ -68,7 +68,7 @@ struct ctr_facts {
 CTR_ROWS(CTR_PROTO)
 #undef CTR_PROTO
 
-#define CTR_ARM(verb, from, to) , struct is_##from **: ctr_##verb##_##from
+#define CTR_ARM(verb, from, to) , struct is_##from ** : ctr_##verb##_##from
 #define ctr_start(eaten, next, facts, e) _Generic((eaten)START_ROWS(CTR_ARM))(eaten, next, facts, e)
 #define ctr_pause(eaten, next, facts, e) _Generic((eaten)PAUSE_ROWS(CTR_ARM))(eaten, next, facts, e)
 #define ctr_resume(eaten, next, facts, e) _Generic((eaten)RESUME_ROWS(CTR_ARM))(eaten, next, facts, e)
@@ -100,6 +100,12 @@ MUST_USE int ctr_try_hold(struct container *c, struct ctr_held *ret, struct err 
 void ctr_held_done(struct ctr_held *h);
 /* Cleanup of LEASE: takes the address of a proof; lets the token go when the proof is not NULL. */
 void ctr_let_go(void *slot);
+/*
+ * For code that already runs with the token (what container_token_drop() calls): proofs without taking it again. End with ctr_held_inside_done(), which
+ * forgets them; never let them reach a LEASE.
+ */
+void ctr_held_inside(struct container *c, struct ctr_held *ret);
+void ctr_held_inside_done(struct container *c, struct ctr_held *h);
 /* The container behind any proof. Never NULL for a valid proof. */
 struct container *ctr_of(const void *proof);
 

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * container-internal.h - how containers are kept; for engine/container and engine/exec only.
+ *
+ * A container has three parts:
+ *   struct ctr_fixed   what create decided: configuration, host configuration, image, mounts. Immutable, counted.
+ *   struct ctr_view    one moment of its life: name, state, times, exit, network settings. Immutable once published, counted, shares ctr_fixed.
+ *   struct container   the object: the token, the current view, waiters, and the handles of what runs.
+ * A change: hold the token, container_edit() (a copy of the view to be changed), container_commit() (one row change, then the swap).
+ */
+#ifndef HATAKE_CONTAINER_INTERNAL_H
+#define HATAKE_CONTAINER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "base/map.h"
+#include "container/container.h"
+#include "container/state.h"
+#include "db/db.h"
+#include "monitor/client.h"
+#include "types.h"
+
+struct endpoint;
+struct image;
+struct volume;
+struct ctr_reaper;
+
+/* One mount a container gets besides the fixed ones, in the order of their destinations. */
+enum ctr_mount_kind { CTR_MOUNT_BIND, CTR_MOUNT_VOLUME, CTR_MOUNT_TMPFS };
+struct ctr_mount {
+    enum ctr_mount_kind kind;
+    char *source;      /* bind: host path; volume: its folder, filled at create */
+    char *destination; /* cleaned absolute path */
+    char *volume;      /* name */
+    char *driver;
+    char *mode;        /* as inspect shows it ("z", "ro,rslave") */
+    char *propagation; /* "rprivate", ... "" */
+    char *options;     /* tmpfs: mount options, comma separated */
+    char *subpath;     /* volume: folder inside of it */
+    char *spec;        /* the text of Binds it came from; NULL for Mounts and anonymous volumes */
+    bool rw, anonymous, no_copy, non_recursive, ro_non_recursive, ro_force_recursive, make_source;
+    bool from_mounts; /* came from HostConfig.Mounts */
+};
+struct ctr_mounts {
+    size_t n;
+    struct ctr_mount *v;
+};
+void ctr_mount_done(struct ctr_mount *m);
+void ctr_mounts_done(struct ctr_mounts *l);
+
+struct ctr_fixed {
+    atomic_int refs;
+    char id[65];
+    int64_t created; /* wall clock, ns */
+    char *image_id;  /* "sha256:..." */
+    char *platform;  /* "linux" */
+    char *driver;    /* storage driver */
+    char *path;      /* argv[0] */
+    struct api_string_list args;
+    struct api_container_config config;
+    struct api_host_config host;
+    struct api_networking_config networking; /* endpoints as wanted at create */
+    struct ctr_mounts mounts;
+    char *log_path; /* "" without a log file */
+};
+struct ctr_fixed *ctr_fixed_new(void);
+struct ctr_fixed *ctr_fixed_ref(struct ctr_fixed *f);
+struct ctr_fixed *ctr_fixed_unref(struct ctr_fixed *f);
+DEFINE_CLEANUP(struct ctr_fixed *, ctr_fixed_unref)
+
+/* Network settings as inspect shows them. Immutable, counted. */
+struct ctr_net {
+    atomic_int refs;
+    struct api_network_settings s;
+    char *saved; /* JSON array of what endpoint_save() gave; NULL: none */
+};
+struct ctr_net *ctr_net_new(void);
+struct ctr_net *ctr_net_ref(struct ctr_net *n);
+struct ctr_net *ctr_net_unref(struct ctr_net *n);
+DEFINE_CLEANUP(struct ctr_net *, ctr_net_unref)
+
+struct ctr_view {
+    atomic_int refs;
+    struct ctr_fixed *fixed;
+    struct ctr_net *net; /* never NULL */
+    char *name;          /* without '/' */
+    enum ctr_state state;
+    int64_t pid;
+    uint64_t pid_ticks;
+    int exit_code;
+    bool oom;
+    bool ever_started;
+    bool stopped_by_user;            /* asked to stop since the last start: restart policies stand back */
+    char *error;                     /* State.Error; never NULL */
+    int64_t started_at, finished_at; /* CLOCK_ZERO: never */
+    int64_t restart_count;
+    /* prebuilt text, made by the first reader: see list.c and inspect.c */
+    _Atomic(char *) list_head, list_tail, inspect;
+};
+struct ctr_view *ctr_view_unref(struct ctr_view *v);
+DEFINE_CLEANUP(struct ctr_view *, ctr_view_unref)
+#define _cleanup_view_ _cleanup_(ctr_view_unrefp)
+
+/* How an attach client waits for the start. */
+struct ctr_client {
+    int fd;
+    void *early;
+    size_t n_early;
+    bool in, out, err, framed;
+    char *detach_keys;
+    struct ctr_client *next;
+};
+struct ctr_client *ctr_client_free(struct ctr_client *c); /* closes the descriptor; returns NULL */
+
+enum ctr_wait { CTR_WAIT_NOT_RUNNING, CTR_WAIT_NEXT_EXIT, CTR_WAIT_REMOVED };
+struct ctr_waiter {
+    struct ctr_waiter *next;
+    enum ctr_wait condition;
+    /* Called once, from the thread that made the change, with no lock held. `gone`: the container was removed. */
+    void (*done)(struct ctr_waiter *w, int exit_code, const char *error);
+    bool queued;
+};
+
+struct container {
+    atomic_int refs;
+    struct containers *cs;
+    char id[65];
+    pthread_mutex_t lock;  /* everything down to `waiters`; held for moments only */
+    pthread_cond_t change; /* token freed, view swapped */
+    bool busy;             /* the token */
+    bool gone;             /* removed: no longer in the index */
+    struct ctr_view *view;
+    struct monitor *monitor; /* of the present run; NULL when nothing runs */
+    uint64_t run;            /* number of the present run: notes of an earlier run are dropped */
+    bool exit_noted;         /* the process ended while somebody held the token */
+    struct ctr_facts exit_facts;
+    struct ctr_waiter *waiters;
+    struct ctr_client *clients;
+    struct strv execs; /* ids of live exec instances */
+    /* with the token */
+    struct endpoint **endpoints;
+    size_t n_endpoints;
+    struct volume **volumes; /* held from create to remove, in the order of the volume mounts of `fixed` */
+    size_t n_volumes;
+    bool want_remove; /* remove as soon as the token is free (auto-remove) */
+    bool in_backoff;  /* a restart timer runs */
+    int64_t backoff;  /* delay before the next automatic restart, ns */
+    uint64_t timer;   /* of the restart */
+    bool fresh;       /* never started: the writable layer is as created */
+};
+
+struct containers {
+    struct engine *engine;
+    pthread_mutex_t lock;      /* the index */
+    struct map by_id, by_name; /* struct container *, one reference (of by_id) */
+    struct container **sorted; /* by id, for prefixes */
+    size_t n_sorted, cap_sorted;
+    struct ctr_reaper *reaper;
+    atomic_bool stopping;
+    pthread_mutex_t users_lock;
+    struct map users; /* user resolution of fresh containers, by image and user text */
+};
+
+/* ---- container.c: the index, views and the token --------------------------------------------------------------------- */
+/* Current view, counted. */
+struct ctr_view *container_view(struct container *c);
+/* A private copy of the current view, to be changed and committed (or released). Needs the token. NULL: out of memory. */
+struct ctr_view *container_edit(struct container *c);
+/* Write the row, then publish the edited view; eats the edit in both cases. Needs the token. */
+int container_commit(struct container *c, struct ctr_view *edit, struct err *e);
+/* Publish without writing the row: for facts that hold whether the disk is full or not. */
+void container_publish(struct container *c, struct ctr_view *edit);
+/*
+ * Put a new container into the index with its row; the name must be free: ERR_CONFLICT with the reference's text. Eats `first`. The
+ * container comes back counted and with its token held by the caller.
+ */
+int containers_insert(struct containers *cs, struct ctr_view *first, struct container **ret, struct err *e);
+int container_rename(struct container *c, const char *name, struct err *e);
+/* Take the record out of index and database. Needs the token. */
+int container_erase(struct container *c, struct err *e);
+void container_token_take(struct container *c);
+bool container_token_try(struct container *c);
+/* Applies what was noted meanwhile (an exit, an automatic removal), then frees the token. */
+void container_token_drop(struct container *c);
+/* Wait until the state is none of running/paused/restarting, at most until the monotonic deadline (INT64_MAX: for ever). False: still running. */
+bool container_wait_stopped(struct container *c, int64_t deadline_mono);
+/* Register; called at once (true) when the condition holds already. */
+bool container_add_waiter(struct container *c, struct ctr_waiter *w);
+/* False when it was not queued any more (done was or is being called). */
+bool container_cancel_waiter(struct container *c, struct ctr_waiter *w);
+void container_wake(struct container *c, enum ctr_wait what, int exit_code, const char *error);
+static inline bool ctr_state_alive(enum ctr_state s) {
+    return s == ctr_running || s == ctr_paused || s == ctr_restarting;
+}
+/* Put an event out: attributes are image, name, the labels, and the extra KEY=VALUE pairs (NULL-terminated). */
+void container_event(struct container *c, const char *action, ...) __attribute__((sentinel));
+/* "<data root>/containers/<id>[/file]" */
+char *container_path(const struct container *c, const char *file);
+
+/* ---- container-store.c ------------------------------------------------------------------------------------------------ */
+int container_store_setup(struct db *db, struct err *e);
+int container_store_insert(struct db *db, const struct ctr_view *v, struct err *e);
+int container_store_update(struct db *db, const struct ctr_view *v, struct err *e);
+int container_store_delete(struct db *db, const char *id, struct err *e);
+/* All records; each is handed to fn, which owns it. */
+int container_store_each(struct db *db, int (*fn)(struct ctr_view *v, void *arg, struct err *e), void *arg, struct err *e);
+/* Text forms, also used by tests: what create decided, and one moment. */
+int ctr_fixed_write(const struct ctr_fixed *f, struct buf *out, struct err *e);
+int ctr_fixed_read(const char *text, size_t n, struct ctr_fixed **ret, struct err *e);
+int ctr_view_write(const struct ctr_view *v, struct buf *out, struct err *e);
+int ctr_view_read(const char *text, size_t n, struct ctr_fixed *fixed, struct ctr_view **ret, struct err *e);
+
+/* ---- name.c ------------------------------------------------------------------------------------------------------------- */
+/* Valid by the rule [a-zA-Z0-9][a-zA-Z0-9_.-]+ (a leading '/' was removed before). */
+bool ctr_name_valid(const char *name);
+/* Two random words, with a digit when `attempt` is above 0. */
+void ctr_name_random(int attempt, char ret[64]);
+
+#endif

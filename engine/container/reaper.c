@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/reaper.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+struct job {
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct ctr_reaper {
+    pthread_mutex_t lock;
+    pthread_cond_t work, idle;
+    pthread_t thread;
+    struct job jobs[REAPER_MAX];
+    size_t first, n; /* the job under way is counted until it is done */
+    bool stop;
+};
+
+static void *reaper_main(void *arg) {
+    struct ctr_reaper *r = arg;
+
+    pthread_mutex_lock(&r->lock);
+    for (;;) {
+        struct job j;
+
+        while (r->n == 0 && !r->stop)
+            pthread_cond_wait(&r->work, &r->lock);
+        if (r->n == 0)
+            break;
+        j = r->jobs[r->first];
+        pthread_mutex_unlock(&r->lock);
+        j.fn(j.arg);
+        pthread_mutex_lock(&r->lock);
+        r->first = (r->first + 1) % REAPER_MAX;
+        r->n--;
+        if (r->n == 0)
+            pthread_cond_broadcast(&r->idle);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+int reaper_new(struct ctr_reaper **ret, struct err *e) {
+    struct ctr_reaper *r = calloc(1, sizeof(*r));
+    pthread_attr_t attr;
+    int k;
+
+    if (!r)
+        return err_oom(e);
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->work, NULL);
+    pthread_cond_init(&r->idle, NULL);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 256 << 10);
+    k = pthread_create(&r->thread, &attr, reaper_main, r);
+    pthread_attr_destroy(&attr);
+    if (k != 0) {
+        free(r);
+        return err_errno(e, k, "cannot start the tidying thread");
+    }
+    *ret = r;
+    return 0;
+}
+
+struct ctr_reaper *reaper_free(struct ctr_reaper *r) {
+    if (!r)
+        return NULL;
+    pthread_mutex_lock(&r->lock);
+    r->stop = true;
+    pthread_cond_signal(&r->work);
+    pthread_mutex_unlock(&r->lock);
+    pthread_join(r->thread, NULL);
+    pthread_cond_destroy(&r->idle);
+    pthread_cond_destroy(&r->work);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+    return NULL;
+}
+
+void reaper_put(struct ctr_reaper *r, void (*fn)(void *arg), void *arg) {
+    pthread_mutex_lock(&r->lock);
+    if (r->n < REAPER_MAX && !r->stop) {
+        r->jobs[(r->first + r->n) % REAPER_MAX] = (struct job){fn, arg};
+        r->n++;
+        pthread_cond_signal(&r->work);
+        fn = NULL;
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (fn)
+        fn(arg);
+}
+
+size_t reaper_pending(struct ctr_reaper *r) {
+    size_t n;
+
+    pthread_mutex_lock(&r->lock);
+    n = r->n;
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
+
+void reaper_drain(struct ctr_reaper *r) {
+    pthread_mutex_lock(&r->lock);
+    while (r->n > 0)
+        pthread_cond_wait(&r->idle, &r->lock);
+    pthread_mutex_unlock(&r->lock);
+}
