@@ -71,12 +71,27 @@ static void add_quoted(struct buf *b, const char *s) {
     buf_addc(b, '"');
 }
 
-/* strconv.NumError, with the parameter's own prefix in front. */
+/*
+ * strconv.NumError behind the parameter's own words: those may hold one %s for the value, and replace the rest of the text altogether unless they
+ * end with a blank.
+ */
 static int number_error(const char *pool, const struct codec_param *p, const char *func, const char *text, const char *why, struct err *e) {
-    _cleanup_buf_ struct buf quoted = BUF_INIT(strlen(text) * 4 + 16);
+    _cleanup_buf_ struct buf msg = BUF_INIT(strlen(text) * 8 + 256);
+    const char *own = pool + p->wrap, *mark = strstr(own, "%s");
+    size_t n = strlen(own);
 
-    add_quoted(&quoted, text);
-    return err_set(e, p->error ? (enum err_kind)p->error : ERR_INVALID, "%sstrconv.%s: parsing %s: %s", pool + p->wrap, func, buf_str(&quoted), why);
+    if (mark) {
+        buf_add(&msg, own, (size_t)(mark - own));
+        buf_adds(&msg, text);
+        own = mark + 2;
+    }
+    buf_adds(&msg, own);
+    if (n == 0 || pool[p->wrap + n - 1] == ' ') {
+        buf_addf(&msg, "strconv.%s: parsing ", func);
+        add_quoted(&msg, text);
+        buf_addf(&msg, ": %s", why);
+    }
+    return err_set(e, p->error ? (enum err_kind)p->error : ERR_INVALID, "%s", buf_str(&msg));
 }
 
 static int read_number(const char *pool, const struct codec_param *p, const char *text, int64_t *ret, struct err *e) {

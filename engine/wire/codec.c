@@ -247,7 +247,13 @@ static void read_string(struct reader *r, const struct codec_type *t, char **slo
         mismatch(r, word(in), str(r->s, t->go));
         return;
     }
-    copy = strndup(json_string_value(in), json_string_length(in));
+    /* A NUL would silently cut the text: nothing the API takes may hold one. */
+    if (memchr(json_string_value(in), 0, json_string_length(in))) {
+        if (r->first.kind == ERR_NONE)
+            err_set(&r->first, ERR_INVALID, "json: NUL byte in field %s", buf_str(&r->path));
+        return;
+    }
+    copy = strdup(json_string_value(in));
     if (!copy) {
         r->oom = true;
         return;
@@ -326,7 +332,7 @@ int codec_read(const struct codec_schema *s, unsigned type, void *ret, json_t *i
     if (r.oom)
         ret_code = err_oom(e);
     else if (r.first.kind != ERR_NONE)
-        ret_code = err_set(e, r.first.kind, "%s", err_msg(&r.first));
+        ret_code = err_set(e, r.first.kind, "%s%s", go_path ? "" : "invalid JSON: ", err_msg(&r.first));
     err_done(&r.first);
     return ret_code;
 }

@@ -123,7 +123,8 @@ enum {
 
 /*
  * Read `in` into the zero-initialised (or earlier filled) value at `ret`, which is of `type`.
- *   go_path  NULL for a whole body; else where the value sits, for error texts ("HostConfig.LogConfig").
+ *   go_path  where the value sits, for error texts ("HostConfig.LogConfig"); "" for the root; NULL for a whole request body,
+ *            which puts the reference's "invalid JSON: " before the text.
  * Returns 0, or ERR_INVALID with Go's text ("json: cannot unmarshal string into Go struct field ..."), or out of memory. On failure `ret`
  * holds what could be read; the caller releases it all the same.
  */
@@ -187,7 +188,7 @@ struct codec_param {
     uint8_t error; /* enum err_kind of a parse error */
     uint8_t def;   /* CODEC_Q_BOOL: value when absent */
     uint8_t since; /* minor version before which the parameter is ignored, 0 = always known */
-    uint32_t wrap; /* pool: text put before the parse error ("" = none) */
+    uint32_t wrap; /* pool: own words before a parse error ("" = none; %s = the value); without a blank at the end they are all of it */
 };
 
 /*
