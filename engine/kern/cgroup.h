@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * cgroup.h - where the control group file systems are: v1 hierarchies with their controllers, the unified (v2) one, or both (hybrid).
+ *
+ * Found once from /proc/self/mountinfo; the result is constant. A container's group is one folder of the same relative path in every hierarchy
+ * ("/docker/<id>", or "<parent>/<id>"), as other tools expect. Where an engine runs inside a group of its own, mounts that show only that part
+ * are used as they are: paths are always relative to the mount.
+ * No state, any thread. Source: cgroups(7).
+ */
+#ifndef HATAKE_KERN_CGROUP_H
+#define HATAKE_KERN_CGROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+#define CGROUP_HIERARCHIES 20
+
+struct cgroup_hierarchy {
+    char mount[128];      /* mount point */
+    char controllers[96]; /* v1: comma list as mounted ("cpu,cpuacct"; "name=systemd"); v2: "" */
+    bool unified;
+};
+
+struct cgroup_layout {
+    struct cgroup_hierarchy h[CGROUP_HIERARCHIES];
+    size_t n;
+    bool pure_v2; /* the unified one is the only one: /sys/fs/cgroup itself */
+};
+
+/* Read the layout. ERR_INTERNAL when no cgroup file system is mounted. */
+int cgroup_detect(struct cgroup_layout *ret, struct err *e);
+/* The same from the text of a mountinfo file (tests). */
+int cgroup_detect_from(const char *mountinfo, struct cgroup_layout *ret, struct err *e);
+/* Hierarchy of a v1 controller, or the unified one when pure v2; NULL when there is none. */
+const struct cgroup_hierarchy *cgroup_of(const struct cgroup_layout *l, const char *controller);
+
+#endif

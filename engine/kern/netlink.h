@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * netlink.h - raw rtnetlink: several requests put into one buffer, sent in one send(2), answered one by one.
+ *
+ * Usage: nl_init(&b, mem, size); nl_link_veth(&b, ...); nl_addr(&b, ...); fd = nl_open(); nl_send(fd, &b, &at).
+ * A request that does not fit sets the sticky `failed` flag, seen by nl_send() as -EMSGSIZE (attribute lengths are 16 bits: rule R10).
+ * The kernel carries requests out in order and goes on after a failed one; nl_send() reports the first failure and its index.
+ * No allocation. Threads: one per buffer and socket. Source: rtnetlink(7), linux/veth.h.
+ */
+#ifndef HATAKE_KERN_NETLINK_H
+#define HATAKE_KERN_NETLINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct nl_batch {
+    char *mem;
+    size_t len, cap;
+    size_t last; /* offset of the request being built */
+    unsigned n;
+    bool failed;
+};
+
+void nl_init(struct nl_batch *b, void *mem, size_t size);
+/* A route socket in the network namespace of the caller. fd or -errno. */
+int nl_open(void);
+/* Send and wait for every answer. 0, or -errno of the first failure with *ret_at (may be NULL) its number in the batch. */
+int nl_send(int fd, struct nl_batch *b, unsigned *ret_at);
+
+/*
+ * A veth pair: `host` here, enslaved to interface `master` (index, 0: none) and up; `inner` in the network namespace of process `peer_pid`
+ * (as the caller's pid namespace counts), down. mac may be NULL; mtu 0: default.
+ */
+void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu, const char *inner, const uint8_t mac[6], pid_t peer_pid);
+/* Bring an interface up: by name, or by index when name is NULL. */
+void nl_link_up(struct nl_batch *b, const char *name, unsigned index);
+void nl_link_delete(struct nl_batch *b, const char *name);
+/* Add an address (no broadcast address for IPv6; no duplicate address detection, as the engine allocates addresses itself). */
+void nl_addr(struct nl_batch *b, unsigned index, int family, const void *addr, unsigned prefix);
+/* Add a route; dst NULL: default. gateway NULL: on link. */
+void nl_route(struct nl_batch *b, unsigned index, int family, const void *dst, unsigned prefix, const void *gateway);
+
+#endif
