@@ -8,6 +8,7 @@ TOP_DIR=$(dirname "$CI_DIR")
 # shellcheck disable=SC2034 # for the scripts that source this file
 BUILD_DIR=${BUILD_DIR:-$TOP_DIR/build}
 # What costs a download or a minute to make is kept outside the build folder: `make clean` leaves it.
+# shellcheck disable=SC2034
 CACHE_DIR=${HATAKE_CACHE:-${XDG_CACHE_HOME:-/var/cache}/hatake}
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -25,6 +26,7 @@ need_root() { [ "$(id -u)" = 0 ] || die 2 "must be run as root"; }
 # The Debian archive this machine is configured for, and the name of its own suite.
 debian_suite() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
 debian_mirror() {
+	# shellcheck disable=SC2016
 	apt-get indextargets --format '$(CREATED_BY) $(RELEASE) $(COMPONENT) $(REPO_URI)' |
 		awk -v s="$(debian_suite)" '$1 == "Packages" && $2 == s && $3 == "main" { print $4; exit }'
 }
