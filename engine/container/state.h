@@ -52,8 +52,8 @@ CTR_STATES(CTR_TAG)
 CTR_TAG(gone)
 #undef CTR_TAG
 
-    /* Facts that come with a transition; each verb reads what its comment in state.c names. Zero-initialise. */
-    struct ctr_facts {
+/* Facts that come with a transition; each verb reads what its comment in state.c names. Zero-initialise. */
+struct ctr_facts {
     int64_t at;         /* wall clock, ns: of the start or of the end */
     int64_t pid;        /* start: process id of the init process in our pid namespace */
     uint64_t pid_ticks; /* start: its start time (field 22 of /proc/PID/stat), so that a reused id is noticed */
