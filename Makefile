@@ -15,6 +15,9 @@ AR := ar
 PYTHON := /usr/bin/python3
 VERSION := $(shell cat engine/VERSION)
 GIT_COMMIT := $(shell git rev-parse --short=7 HEAD 2>/dev/null || echo unknown)
+# The time of the commit, so that the same sources give the same binary.
+BUILD_TIME := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%S.000000000+00:00 2>/dev/null || echo unknown)
+CFLAGS_system = -DHATAKE_GIT_COMMIT='"$(GIT_COMMIT)"' -DHATAKE_BUILD_TIME='"$(BUILD_TIME)"'
 Q := $(if $(V),,@)
 
 # ---- where things go -------------------------------------------------------------------------------------------------

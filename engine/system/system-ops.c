@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+/* HTTP face of the section System. */
+#include <stdlib.h>
+
+#include "api-handlers.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/engine.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "system/events.h"
+#include "system/system.h"
+#include "types.h"
+#include "wire/call.h"
+#include "wire/filters.h"
+
+static void ping_headers(struct call *c) {
+    call_set_header(c, "Builder-Version", "1");
+    call_set_header(c, "Cache-Control", "no-cache, no-store, must-revalidate");
+    call_set_header(c, "Pragma", "no-cache");
+    call_set_header(c, "Swarm", "inactive");
+}
+
+int op_system_ping(struct call *c, struct err *e) {
+    _cleanup_buf_ struct buf body = BUF_INIT(8);
+
+    ping_headers(c);
+    buf_adds(&body, "OK");
+    return call_reply_raw(c, 200, "text/plain; charset=utf-8", &body, e);
+}
+
+int op_system_ping_head(struct call *c, struct err *e) {
+    _cleanup_buf_ struct buf body = BUF_INIT(8);
+
+    ping_headers(c);
+    call_set_header(c, "Content-Length", "0");
+    return call_reply_raw(c, 200, "text/plain; charset=utf-8", &body, e);
+}
+
+int op_system_version(struct call *c, struct err *e) {
+    _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_REPLY_BYTES);
+    struct api_system_version v = {0};
+    int r = system_version(call_engine(c), &v, e);
+
+    if (r == 0)
+        r = api_system_version_write(&v, call_api_version(c), &body, e);
+    api_system_version_done(&v);
+    return r < 0 ? r : call_reply(c, 200, &body, e);
+}
+
+int op_system_info(struct call *c, struct err *e) {
+    _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_REPLY_BYTES);
+    struct api_system_info info = {0};
+    int r = system_info(call_engine(c), &info, e);
+
+    if (r == 0)
+        r = api_system_info_write(&info, call_api_version(c), &body, e);
+    api_system_info_done(&info);
+    return r < 0 ? r : call_reply(c, 200, &body, e);
+}
+
+static int events_times(const struct q_system_events *q, int64_t *ret_since, int64_t *ret_until, struct err *e) {
+    int r = system_parse_time(q->since, ret_since, e);
+
+    if (r == 0)
+        r = system_parse_time(q->until, ret_until, e);
+    if (r == 0 && !str_empty(q->until) && *ret_until < *ret_since)
+        r = err_set(e, ERR_INVALID, "`since` time (%s) cannot be after `until` time (%s)", q->since, q->until);
+    return r;
+}
+
+int op_system_events(struct call *c, struct err *e) {
+    _cleanup_filters_ struct filters filters = FILTERS_INIT;
+    _cleanup_taken_ struct taken conn = TAKEN_INIT;
+    struct engine *engine = call_engine(c);
+    struct q_system_events q = {0};
+    int64_t since = 0, until = 0;
+    int r = q_system_events_read(&q, call_query(c), call_api_version(c), e);
+
+    if (r == 0)
+        r = events_times(&q, &since, &until, e);
+    if (r == 0)
+        r = filters_parse(&filters, q.filters, e);
+    q_system_events_done(&q);
+    if (r < 0)
+        return r;
+    r = call_take(c, &conn, e);
+    if (r < 0)
+        return r;
+    r = taken_write_head(&conn, TAKEN_CHUNKED, "application/json", e);
+    if (r == 0)
+        r = events_serve(engine->events, &conn, &filters, since, until, e);
+    return r < 0 && r != -ERR_CANCELLED ? r : 0;
+}

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The replies of /info and /version. Field by field they say what this engine has; where the reference names components that do not exist
+ * here (containerd, runc), ours stand in their place. Sections: small helpers; info, part by part; version.
+ */
+#include "system/system.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/engine.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "container/container.h"
+#include "image/image.h"
+#include "kern/cgroup.h"
+#include "layers/layers.h"
+#include "system/events.h"
+#include "types.h"
+
+#define API_VERSION "1.45"
+#define API_VERSION_MIN "1.24"
+
+/* ---- small helpers ---------------------------------------------------------------------------------------------------------- */
+
+static int add_all(struct api_string_list *l, const char *const *names, size_t n, struct err *e) {
+    int r = 0;
+
+    l->set = true;
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = api_string_list_add(l, names[i], e);
+    return r;
+}
+
+static int add_strv(struct api_string_list *l, const struct strv *from, struct err *e) {
+    return add_all(l, (const char *const *)from->v, from->n, e);
+}
+
+static int text(char **slot, const char *s, struct err *e) {
+    return str_set(slot, s ? s : "") < 0 ? err_oom(e) : 0;
+}
+
+#define FLAG(x, name, value) ((x)->name = (value), (x)->has_##name = true)
+
+static int count_fds(void) {
+    _cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
+    int n = 0;
+
+    while (d && readdir(d))
+        n++;
+    return n;
+}
+
+/* ---- info ---------------------------------------------------------------------------------------------------------------------- */
+
+static int info_driver(struct engine *engine, struct api_system_info *ret, struct err *e) {
+    _cleanup_strv_ struct strv pairs = STRV_INIT;
+    int r = layers_driver_status(engine->layers, &pairs, e);
+
+    if (r < 0)
+        return r;
+    r = text(&ret->driver, layers_driver_name(engine->layers), e);
+    ret->driver_status.v = calloc(pairs.n / 2 + 1, sizeof(*ret->driver_status.v));
+    if (r < 0 || !ret->driver_status.v)
+        return r < 0 ? r : err_oom(e);
+    ret->driver_status.set = true;
+    for (size_t i = 0; i + 1 < pairs.n; i += 2) {
+        r = add_all(&ret->driver_status.v[ret->driver_status.n++], (const char *const *)pairs.v + i, 2, e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int info_plugins(struct api_system_info *ret, struct err *e) {
+    static const char *const volume[] = {"local"}, *const network[] = {"bridge", "host", "null"}, *const log[] = {"json-file", "none"};
+    struct api_plugins_info *p = ret->plugins = calloc(1, sizeof(*p));
+    int r;
+
+    if (!p)
+        return err_oom(e);
+    r = add_all(&p->volume, volume, ELEMENTSOF(volume), e);
+    if (r == 0)
+        r = add_all(&p->network, network, ELEMENTSOF(network), e);
+    return r < 0 ? r : add_all(&p->log, log, ELEMENTSOF(log), e);
+}
+
+static bool controller(const struct cgroup_layout *l, const char *name, const char *knob) {
+    const struct cgroup_hierarchy *h = cgroup_of(l, name);
+    char path[256];
+
+    if (!h)
+        return false;
+    if (!knob || h->unified)
+        return true;
+    snprintf(path, sizeof(path), "%s/%s", h->mount, knob);
+    return fs_exists(path);
+}
+
+static bool sysctl_is_one(const char *path) {
+    _cleanup_buf_ struct buf b = BUF_INIT(16);
+
+    return fs_read_file(path, &b, NULL) == 0 && buf_str(&b)[0] == '1';
+}
+
+static int info_kernel(struct api_system_info *ret, struct err *e) {
+    struct cgroup_layout l;
+    int r = cgroup_detect(&l, e);
+
+    if (r < 0)
+        return r;
+    FLAG(ret, memory_limit, controller(&l, "memory", "memory.limit_in_bytes"));
+    FLAG(ret, swap_limit, controller(&l, "memory", "memory.memsw.limit_in_bytes"));
+    FLAG(ret, kernel_memory_tcp, !l.pure_v2 && controller(&l, "memory", "memory.kmem.tcp.limit_in_bytes"));
+    FLAG(ret, cpu_cfs_period, controller(&l, "cpu", "cpu.cfs_period_us"));
+    FLAG(ret, cpu_cfs_quota, controller(&l, "cpu", "cpu.cfs_quota_us"));
+    FLAG(ret, cpu_shares, controller(&l, "cpu", "cpu.shares"));
+    FLAG(ret, cpu_set, controller(&l, "cpuset", NULL));
+    FLAG(ret, pids_limit, controller(&l, "pids", NULL));
+    FLAG(ret, oom_kill_disable, !l.pure_v2 && controller(&l, "memory", "memory.oom_control"));
+    FLAG(ret, ipv4_forwarding, sysctl_is_one("/proc/sys/net/ipv4/ip_forward"));
+    FLAG(ret, bridge_nf_iptables, sysctl_is_one("/proc/sys/net/bridge/bridge-nf-call-iptables"));
+    FLAG(ret, bridge_nf_ip6tables, sysctl_is_one("/proc/sys/net/bridge/bridge-nf-call-ip6tables"));
+    r = text(&ret->cgroup_driver, "cgroupfs", e);
+    return r < 0 ? r : text(&ret->cgroup_version, l.pure_v2 ? "2" : "1", e);
+}
+
+static int info_registries(const struct engine_config *config, struct api_system_info *ret, struct err *e) {
+    struct api_registry_service_config *rc = ret->registry_config = calloc(1, sizeof(*rc));
+    struct api_index_info *hub = calloc(1, sizeof(*hub));
+    int r = 0;
+
+    if (!rc || !hub) {
+        free(hub);
+        return err_oom(e);
+    }
+    rc->index_configs.v = calloc(config->insecure_registries.n + 1, sizeof(*rc->index_configs.v));
+    if (!rc->index_configs.v) {
+        free(hub);
+        return err_oom(e);
+    }
+    rc->index_configs.set = rc->insecure_registry_cidrs.set = true;
+    rc->index_configs.v[0].key = strdup("docker.io");
+    rc->index_configs.v[0].value = hub;
+    rc->index_configs.n = 1;
+    FLAG(hub, secure, true);
+    FLAG(hub, official, true);
+    r = rc->index_configs.v[0].key ? text(&hub->name, "docker.io", e) : err_oom(e);
+    if (r == 0)
+        r = add_strv(&hub->mirrors, &config->registry_mirrors, e);
+    for (size_t i = 0; i < config->insecure_registries.n && r == 0; i++) {
+        const char *name = config->insecure_registries.v[i];
+        struct api_index_info *index;
+
+        if (strchr(name, '/')) {
+            r = api_string_list_add(&rc->insecure_registry_cidrs, name, e);
+            continue;
+        }
+        index = calloc(1, sizeof(*index));
+        if (!index)
+            return err_oom(e);
+        rc->index_configs.v[rc->index_configs.n].key = strdup(name);
+        rc->index_configs.v[rc->index_configs.n++].value = index;
+        FLAG(index, secure, false);
+        FLAG(index, official, false);
+        index->mirrors.set = true;
+        r = text(&index->name, name, e);
+    }
+    if (r == 0)
+        r = api_string_list_add(&rc->insecure_registry_cidrs, "127.0.0.0/8", e);
+    if (r == 0 && config->registry_mirrors.n)
+        r = add_strv(&rc->mirrors, &config->registry_mirrors, e);
+    return r;
+}
+
+static int add_runtime(struct api_system_info *ret, const char *name, const char *path, const struct strv *args, struct err *e) {
+    struct api_runtime *runtime = calloc(1, sizeof(*runtime));
+    struct api_runtime_map_entry *slot = &ret->runtimes.v[ret->runtimes.n];
+
+    if (!runtime)
+        return err_oom(e);
+    slot->value = runtime;
+    slot->key = strdup(name);
+    ret->runtimes.n++;
+    if (!slot->key)
+        return err_oom(e);
+    if (args && args->n && add_strv(&runtime->runtime_args, args, e) < 0)
+        return err_oom(e);
+    return text(&runtime->path, path, e);
+}
+
+/* "runc" is the name clients expect for the runtime that is always there; behind it works our own. */
+static int info_runtimes(struct engine *engine, struct api_system_info *ret, struct err *e) {
+    const struct engine_config *config = engine->config;
+    _cleanup_free_ char *own = str_printf("%s/hatake-runtime", engine->libexec_dir);
+    int r;
+
+    ret->runtimes.v = calloc(config->n_runtimes + 2, sizeof(*ret->runtimes.v));
+    if (!ret->runtimes.v || !own)
+        return err_oom(e);
+    ret->runtimes.set = true;
+    r = add_runtime(ret, "io.containerd.runc.v2", own, NULL, e);
+    if (r == 0)
+        r = add_runtime(ret, "runc", own, NULL, e);
+    for (size_t i = 0; i < config->n_runtimes && r == 0; i++)
+        r = add_runtime(ret, config->runtimes[i].name, config->runtimes[i].path, &config->runtimes[i].args, e);
+    return r < 0 ? r : text(&ret->default_runtime, config->default_runtime ? config->default_runtime : "runc", e);
+}
+
+static int info_commit(struct api_commit **slot, const char *id, struct err *e) {
+    struct api_commit *commit = *slot = calloc(1, sizeof(*commit));
+
+    if (!commit || text(&commit->id, id, e) < 0 || text(&commit->expected, id, e) < 0)
+        return err_oom(e);
+    return 0;
+}
+
+static int info_counts(struct engine *engine, struct api_system_info *ret) {
+    struct container_counts counts = {0};
+
+    containers_count(engine->containers, &counts);
+    FLAG(ret, containers, counts.all);
+    FLAG(ret, containers_running, counts.running);
+    FLAG(ret, containers_paused, counts.paused);
+    FLAG(ret, containers_stopped, counts.stopped);
+    FLAG(ret, images, images_count(engine->images));
+    FLAG(ret, n_events_listener, events_listeners(engine->events));
+    FLAG(ret, n_fd, count_fds());
+    FLAG(ret, n_goroutines, 1);
+    return 0;
+}
+
+static int info_machine(struct engine *engine, struct api_system_info *ret, struct err *e) {
+    struct system_facts f;
+    char now[CLOCK_TEXT_MAX];
+    int r = system_facts_read(&f, e);
+
+    if (r < 0)
+        return r;
+    clock_format(clock_wall_ns(), now);
+    FLAG(ret, ncpu, f.cpus);
+    FLAG(ret, mem_total, f.memory_bytes);
+    ret->kernel_version = TAKE_PTR(f.kernel_version);
+    ret->operating_system = TAKE_PTR(f.operating_system);
+    ret->os_version = TAKE_PTR(f.os_version);
+    ret->architecture = TAKE_PTR(f.architecture);
+    ret->name = TAKE_PTR(f.hostname);
+    system_facts_done(&f);
+    r = text(&ret->os_type, "linux", e);
+    return r < 0 ? r : text(&ret->system_time, now, e);
+}
+
+static int info_settings(struct engine *engine, struct api_system_info *ret, struct err *e) {
+    static const char *const builtin[] = {"name=seccomp,profile=builtin"};
+    const struct engine_config *config = engine->config;
+    int r = text(&ret->id, engine->id, e);
+
+    FLAG(ret, debug, config->debug);
+    FLAG(ret, experimental_build, config->experimental);
+    FLAG(ret, live_restore_enabled, config->live_restore);
+    ret->cdi_spec_dirs.set = true;
+    if (r == 0)
+        r = text(&ret->logging_driver, config->log_driver, e);
+    if (r == 0)
+        r = text(&ret->index_server_address, "https://index.docker.io/v1/", e);
+    if (r == 0)
+        r = text(&ret->docker_root_dir, config->data_root, e);
+    if (r == 0)
+        r = text(&ret->http_proxy, config->http_proxy, e);
+    if (r == 0)
+        r = text(&ret->https_proxy, config->https_proxy, e);
+    if (r == 0)
+        r = text(&ret->no_proxy, config->no_proxy, e);
+    if (r == 0)
+        r = text(&ret->server_version, engine->version, e);
+    if (r == 0)
+        r = text(&ret->init_binary, config->init_path ? config->init_path : "docker-init", e);
+    if (r == 0)
+        r = add_strv(&ret->labels, &config->labels, e);
+    return r < 0 ? r : add_all(&ret->security_options, builtin, ELEMENTSOF(builtin), e);
+}
+
+static int info_swarm(struct api_system_info *ret, struct err *e) {
+    ret->swarm = calloc(1, sizeof(*ret->swarm));
+    if (!ret->swarm)
+        return err_oom(e);
+    FLAG(ret->swarm, control_available, false);
+    return text(&ret->swarm->local_node_state, "inactive", e);
+}
+
+int system_info(struct engine *engine, struct api_system_info *ret, struct err *e) {
+    int r = info_counts(engine, ret);
+
+    if (r == 0)
+        r = info_driver(engine, ret, e);
+    if (r == 0)
+        r = info_plugins(ret, e);
+    if (r == 0)
+        r = info_kernel(ret, e);
+    if (r == 0)
+        r = info_machine(engine, ret, e);
+    if (r == 0)
+        r = info_registries(engine->config, ret, e);
+    if (r == 0)
+        r = info_runtimes(engine, ret, e);
+    if (r == 0)
+        r = info_settings(engine, ret, e);
+    if (r == 0)
+        r = info_swarm(ret, e);
+    if (r == 0)
+        r = info_commit(&ret->containerd_commit, HATAKE_VERSION, e);
+    if (r == 0)
+        r = info_commit(&ret->runc_commit, HATAKE_VERSION, e);
+    return r < 0 ? r : info_commit(&ret->init_commit, HATAKE_VERSION, e);
+}
+
+/* ---- version ------------------------------------------------------------------------------------------------------------------- */
+
+static int add_component(struct api_system_version *ret, const char *name, const char *version, json_t *details, struct err *e) {
+    struct api_system_component *c = details ? api_system_component_list_add(&ret->components) : NULL;
+
+    if (!c) {
+        json_decref(details);
+        return err_oom(e);
+    }
+    c->details = details;
+    return text(&c->name, name, e) < 0 ? -ERR_INTERNAL : text(&c->version, version, e);
+}
+
+int system_version(struct engine *engine, struct api_system_version *ret, struct err *e) {
+    struct system_facts f;
+    int r = system_facts_read(&f, e);
+
+    if (r < 0)
+        return r;
+    ret->platform = calloc(1, sizeof(*ret->platform));
+    r = ret->platform ? text(&ret->platform->name, "HATAKE Engine " HATAKE_VERSION, e) : err_oom(e);
+    if (r == 0)
+        r = add_component(ret, "Engine", engine->version,
+                          json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "ApiVersion", API_VERSION, "Arch", f.go_arch, "BuildTime",
+                                    HATAKE_BUILD_TIME, "Experimental", engine->config->experimental ? "true" : "false", "GitCommit",
+                                    HATAKE_GIT_COMMIT, "GoVersion", "none (C)", "KernelVersion", f.kernel_version, "MinAPIVersion", API_VERSION_MIN,
+                                    "Os", "linux"),
+                          e);
+    if (r == 0)
+        r = add_component(ret, "hataked", HATAKE_VERSION, json_pack("{s:s}", "GitCommit", HATAKE_GIT_COMMIT), e);
+    if (r == 0)
+        r = add_component(ret, "hatake-runtime", HATAKE_VERSION, json_pack("{s:s}", "GitCommit", HATAKE_GIT_COMMIT), e);
+    if (r == 0)
+        r = text(&ret->version, engine->version, e);
+    if (r == 0)
+        r = text(&ret->api_version, API_VERSION, e);
+    if (r == 0)
+        r = text(&ret->min_api_version, API_VERSION_MIN, e);
+    if (r == 0)
+        r = text(&ret->git_commit, HATAKE_GIT_COMMIT, e);
+    if (r == 0)
+        r = text(&ret->go_version, "none (C)", e);
+    if (r == 0)
+        r = text(&ret->os, "linux", e);
+    if (r == 0)
+        r = text(&ret->build_time, HATAKE_BUILD_TIME, e);
+    ret->arch = TAKE_PTR(f.go_arch);
+    ret->kernel_version = TAKE_PTR(f.kernel_version);
+    system_facts_done(&f);
+    return r;
+}

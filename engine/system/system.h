@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * system.h - facts about the engine and its machine: what /info and /version say.
+ *
+ * Facts that cannot change while the engine runs are read once by system_new(); the rest is read at request time from the managers.
+ * Threads: immutable after system_new().
+ */
+#ifndef HATAKE_SYSTEM_SYSTEM_H
+#define HATAKE_SYSTEM_SYSTEM_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct api_system_info;
+struct api_system_version;
+struct engine;
+
+/* Constant facts of the machine. Strings are never NULL. */
+struct system_facts {
+    char *kernel_version;   /* uname -r */
+    char *architecture;     /* uname -m */
+    char *go_arch;          /* the same in the names images use: amd64, arm64... */
+    char *operating_system; /* PRETTY_NAME of os-release */
+    char *os_version;       /* VERSION_ID of os-release */
+    char *hostname;
+    int64_t memory_bytes;
+    int64_t cpus; /* this process may use */
+};
+
+int system_facts_read(struct system_facts *ret, struct err *e);
+void system_facts_done(struct system_facts *f);
+
+/* Fill a reply. Sources: Engine API v1.45, SystemInfo and SystemVersion. */
+int system_info(struct engine *engine, struct api_system_info *ret, struct err *e);
+int system_version(struct engine *engine, struct api_system_version *ret, struct err *e);
+
+/*
+ * Seconds since 1970 with an optional fraction ("1700000000.5"), as `since` and `until` of events and logs are written. "" and NULL give 0. Errors have the
+ * text of the reference (ERR_INTERNAL there: it answers 500).
+ */
+int system_parse_time(const char *s, int64_t *ret_ns, struct err *e);
+
+#endif
