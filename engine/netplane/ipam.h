@@ -2,8 +2,8 @@
 /*
  * ipam.h - IPv4 addresses: subnets, pools of subnets, and the addresses inside one subnet. Pure arithmetic and memory, no system calls.
  *
- * Allocation inside a subnet goes round: the next address after the last one given, so that an address just released is not given to
- * someone else at once (as the reference does); the first one of a fresh subnet is the lowest. Cost O(1) in the usual case, O(size / 64) at worst.
+ * Allocation inside a subnet gives the lowest free address, as the reference does. Cost O(1) in the usual case (the lowest candidate is remembered),
+ * O(size / 64) at worst.
  * Threads: one at a time; the owner locks.
  */
 #ifndef HATAKE_NETPLANE_IPAM_H
