@@ -36,7 +36,7 @@ CFLAGS := -std=gnu11 $(WARN) $(OPT) -fPIE -fstack-protector-strong -fno-strict-o
 LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(if $(SAN),-fsanitize=address$(comma)undefined)
 # The programs that enter containers are static: no loader, no name services, no plug-ins (rule R6).
 STATIC_LDFLAGS := $(if $(SAN),$(LDFLAGS),-static -pthread -Wl,-z,relro,-z,now,--gc-sections)
-LIBS_DAEMON := -lmicrohttpd -ljansson -larchive -lcurl -lseccomp -lnl-route-3 -lnl-3 -lsqlite3 -lcrypto -lssl -lzstd -lisal -lz
+LIBS_DAEMON := -lmicrohttpd -ljansson -larchive -lcurl -lseccomp -lnl-route-3 -lnl-3 -lsqlite3 -lcrypto -lssl -lzstd -lisal -lz -llzma -lbz2
 
 # ---- modules: a folder of engine/ is a static library; main*.c are programs, test-*.c are its unit tests --------------
 MODULES := $(sort $(patsubst engine/%/,%,$(dir $(wildcard engine/*/*.c))))
@@ -48,7 +48,7 @@ LIB = $(B)/lib/$(1).a
 ALL_LIBS := $(foreach m,$(filter-out cli,$(MODULES)),$(call LIB,$(m)))
 
 PROGRAMS := $(if $(wildcard engine/daemon/main.c),hataked) $(if $(wildcard engine/monitor/main.c),hatake-monitor) \
-            $(if $(wildcard engine/netd/main.c),hatake-netd) $(if $(wildcard engine/oci/main.c),hatake-runtime) $(if $(wildcard engine/cli/main.c),hatake)
+            $(if $(wildcard engine/layers/main-unpack.c),hatake-unpack) $(if $(wildcard engine/netd/main.c),hatake-netd) $(if $(wildcard engine/oci/main.c),hatake-runtime) $(if $(wildcard engine/cli/main.c),hatake)
 
 .PHONY: all
 all: $(addprefix $(BIN)/,$(PROGRAMS))
@@ -127,6 +127,11 @@ $(BIN)/hatake-runtime: $(call objs,$(wildcard engine/oci/main*.c)) $(STATIC_LIBS
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -ljansson -lseccomp
+# Unpacks archives in a cage (rule R9); shares code with the layers module, links only what that needs.
+$(BIN)/hatake-unpack: $(B)/obj/layers/main-unpack.o $(call LIB,layers) $(call LIB,base)
+	$(Q)mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) $(filter %.a,$^) -lisal -lzstd -lcrypto -llzma -lbz2 -lseccomp
 $(BIN)/hatake: $(call objs,$(wildcard engine/cli/*.c)) $(call LIB,base)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * cage.h - takes from a process everything that unpacking an untrusted archive does not need (rule R9).
+ *
+ * After cage_enter(): a mount namespace whose only mount is the given folder (nosuid, nodev, noexec), IPC and UTS namespaces of its own, seven
+ * capabilities (those that setting owners, modes, devices and trusted attributes needs), no_new_privs, resource limits, and a seccomp allow-list without
+ * sockets, processes, signals or mounts; a forbidden call kills the process. Descriptors other than 0, 1, 2 and `keep` are closed.
+ * One-way; call it before threads exist. Libraries must have loaded what they need (OpenSSL: use the digest once before).
+ */
+#ifndef HATAKE_LAYERS_CAGE_H
+#define HATAKE_LAYERS_CAGE_H
+
+#include "base/err.h"
+
+/* dirfd: the folder that becomes "/". It is closed. */
+int cage_enter(int dirfd, struct err *e);
+
+#endif
