@@ -22,7 +22,7 @@
 
 struct firewall {
     struct firewall_config config;
-    struct nl_sock nl;
+    struct netl_sock nl;
     pthread_mutex_t lock; /* order of changes and the map of ports; the kernel answers netlink at once, so holding it is short */
     struct map ports;     /* "proto/host/port" -> struct nft_port */
     bool installed;       /* our table has been written */
@@ -122,7 +122,7 @@ int firewall_new(const struct firewall_config *c, struct firewall **ret, struct 
     f->config = *c;
     f->nl.fd = -EBADF;
     if (c->enabled) {
-        r = nl_open(&f->nl, NETLINK_NETFILTER, e);
+        r = netl_open(&f->nl, NETLINK_NETFILTER, e);
         if (r < 0) {
             free(f);
             return r;
@@ -136,7 +136,7 @@ int firewall_new(const struct firewall_config *c, struct firewall **ret, struct 
 struct firewall *firewall_free(struct firewall *f) {
     if (!f)
         return NULL;
-    nl_close(&f->nl);
+    netl_close(&f->nl);
     map_done_with(&f->ports, free);
     pthread_mutex_destroy(&f->lock);
     free(f);
@@ -307,7 +307,7 @@ static int put_known_ports(struct firewall *f, struct buf *b, struct err *e) {
 }
 
 int firewall_apply(struct firewall *f, const struct firewall_bridge *v, size_t n, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(NL_BATCH_MAX);
+    _cleanup_buf_ struct buf b = BUF_INIT(NETL_BATCH_MAX);
     int r;
 
     if (!f->config.enabled)
@@ -381,7 +381,7 @@ int firewall_remember(struct firewall *f, const struct nft_port *v, size_t n, st
 }
 
 int firewall_publish(struct firewall *f, const struct nft_port *v, size_t n, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(NL_BATCH_MAX);
+    _cleanup_buf_ struct buf b = BUF_INIT(NETL_BATCH_MAX);
     int r;
 
     if (!f->config.enabled || !n)
@@ -400,7 +400,7 @@ int firewall_publish(struct firewall *f, const struct nft_port *v, size_t n, str
 }
 
 void firewall_withdraw(struct firewall *f, const struct nft_port *v, size_t n) {
-    _cleanup_buf_ struct buf b = BUF_INIT(NL_BATCH_MAX);
+    _cleanup_buf_ struct buf b = BUF_INIT(NETL_BATCH_MAX);
     int why = 0;
 
     if (!f->config.enabled || !n)

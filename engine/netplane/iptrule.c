@@ -224,10 +224,10 @@ static int put_rule(struct buf *b, const char *table, const char *line, bool ins
     if (words.n < 2 || !streq(words.v[0], "-A"))
         return err_set(e, ERR_INVALID, "firewall rule: \"%s\" does not begin with -A CHAIN", line);
     l.at = 2;
-    m = nl_begin(b, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE, NLM_F_CREATE | (insert ? 0 : NLM_F_APPEND), &g, sizeof(g));
-    nl_put_str(b, NFTA_RULE_TABLE, table);
-    nl_put_str(b, NFTA_RULE_CHAIN, words.v[1]);
-    list = nl_nest(b, NFTA_RULE_EXPRESSIONS);
+    m = netl_begin(b, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE, NLM_F_CREATE | (insert ? 0 : NLM_F_APPEND), &g, sizeof(g));
+    netl_put_str(b, NFTA_RULE_TABLE, table);
+    netl_put_str(b, NFTA_RULE_CHAIN, words.v[1]);
+    list = netl_nest(b, NFTA_RULE_EXPRESSIONS);
     while ((w = next(&l))) {
         if (streq(w, "!")) {
             l.negate = true;
@@ -238,17 +238,17 @@ static int put_rule(struct buf *b, const char *table, const char *line, bool ins
             return r;
         l.negate = false;
     }
-    nl_nest_end(b, list);
+    netl_nest_end(b, list);
     if (l.compat) {
-        size_t c = nl_nest(b, NFTA_RULE_COMPAT);
+        size_t c = netl_nest(b, NFTA_RULE_COMPAT);
 
-        nl_put_be32(b, NFTA_RULE_COMPAT_PROTO, l.proto);
-        nl_put_be32(b, NFTA_RULE_COMPAT_FLAGS, 0);
-        nl_nest_end(b, c);
+        netl_put_be32(b, NFTA_RULE_COMPAT_PROTO, l.proto);
+        netl_put_be32(b, NFTA_RULE_COMPAT_FLAGS, 0);
+        netl_nest_end(b, c);
     }
     if (marked)
-        nl_put(b, NFTA_RULE_USERDATA, nft_mark, sizeof(nft_mark));
-    nl_end(b, m);
+        netl_put(b, NFTA_RULE_USERDATA, nft_mark, sizeof(nft_mark));
+    netl_end(b, m);
     return 0;
 }
 

@@ -29,13 +29,13 @@
 static size_t msg(struct buf *b, unsigned type, uint16_t flags) {
     struct nfgenmsg g = {.nfgen_family = NFPROTO_IPV4, .version = NFNETLINK_V0};
 
-    return nl_begin(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, &g, sizeof(g));
+    return netl_begin(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, &g, sizeof(g));
 }
 
 static void batch_mark(struct buf *b, uint16_t type) {
     struct nfgenmsg g = {.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = htons(NFNL_SUBSYS_NFTABLES)};
 
-    nl_end(b, nl_begin(b, type, 0, &g, sizeof(g)));
+    netl_end(b, netl_begin(b, type, 0, &g, sizeof(g)));
 }
 
 void nft_begin(struct buf *b) {
@@ -43,104 +43,104 @@ void nft_begin(struct buf *b) {
     batch_mark(b, NFNL_MSG_BATCH_BEGIN);
 }
 
-int nft_commit(struct nl_sock *s, struct buf *b, int *ret_errno, struct err *e) {
+int nft_commit(struct netl_sock *s, struct buf *b, int *ret_errno, struct err *e) {
     int r;
 
     batch_mark(b, NFNL_MSG_BATCH_END);
-    r = nl_talk(s, b, ret_errno, NULL, e);
+    r = netl_talk(s, b, ret_errno, NULL, e);
     return r < 0 ? err_wrap(e, "firewall transaction") : 0;
 }
 
 void nft_add_table(struct buf *b, const char *table) {
     size_t m = msg(b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
 
-    nl_put_str(b, NFTA_TABLE_NAME, table);
-    nl_put_be32(b, NFTA_TABLE_FLAGS, 0);
-    nl_end(b, m);
+    netl_put_str(b, NFTA_TABLE_NAME, table);
+    netl_put_be32(b, NFTA_TABLE_FLAGS, 0);
+    netl_end(b, m);
 }
 
 void nft_del_table(struct buf *b, const char *table) {
     size_t m = msg(b, NFT_MSG_DELTABLE, 0);
 
-    nl_put_str(b, NFTA_TABLE_NAME, table);
-    nl_end(b, m);
+    netl_put_str(b, NFTA_TABLE_NAME, table);
+    netl_end(b, m);
 }
 
 void nft_add_chain(struct buf *b, const char *table, const char *chain) {
     size_t m = msg(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
 
-    nl_put_str(b, NFTA_CHAIN_TABLE, table);
-    nl_put_str(b, NFTA_CHAIN_NAME, chain);
-    nl_end(b, m);
+    netl_put_str(b, NFTA_CHAIN_TABLE, table);
+    netl_put_str(b, NFTA_CHAIN_NAME, chain);
+    netl_end(b, m);
 }
 
 void nft_add_base_chain(struct buf *b, const char *table, const char *chain, const char *type, unsigned hook, int priority, int policy) {
     size_t m = msg(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE), h;
 
-    nl_put_str(b, NFTA_CHAIN_TABLE, table);
-    nl_put_str(b, NFTA_CHAIN_NAME, chain);
-    h = nl_nest(b, NFTA_CHAIN_HOOK);
-    nl_put_be32(b, NFTA_HOOK_HOOKNUM, hook);
-    nl_put_be32(b, NFTA_HOOK_PRIORITY, (uint32_t)priority);
-    nl_nest_end(b, h);
+    netl_put_str(b, NFTA_CHAIN_TABLE, table);
+    netl_put_str(b, NFTA_CHAIN_NAME, chain);
+    h = netl_nest(b, NFTA_CHAIN_HOOK);
+    netl_put_be32(b, NFTA_HOOK_HOOKNUM, hook);
+    netl_put_be32(b, NFTA_HOOK_PRIORITY, (uint32_t)priority);
+    netl_nest_end(b, h);
     if (policy >= 0)
-        nl_put_be32(b, NFTA_CHAIN_POLICY, (uint32_t)policy);
-    nl_put_str(b, NFTA_CHAIN_TYPE, type);
-    nl_end(b, m);
+        netl_put_be32(b, NFTA_CHAIN_POLICY, (uint32_t)policy);
+    netl_put_str(b, NFTA_CHAIN_TYPE, type);
+    netl_end(b, m);
 }
 
 void nft_flush_chain(struct buf *b, const char *table, const char *chain) {
     size_t m = msg(b, NFT_MSG_DELRULE, 0);
 
-    nl_put_str(b, NFTA_RULE_TABLE, table);
-    nl_put_str(b, NFTA_RULE_CHAIN, chain);
-    nl_end(b, m);
+    netl_put_str(b, NFTA_RULE_TABLE, table);
+    netl_put_str(b, NFTA_RULE_CHAIN, chain);
+    netl_end(b, m);
 }
 
 /* ---- expressions ------------------------------------------------------------------------------------------------------------------- */
 
 static size_t expr_open(struct buf *b, const char *name, size_t *ret_data) {
-    size_t at = nl_nest(b, NFTA_LIST_ELEM);
+    size_t at = netl_nest(b, NFTA_LIST_ELEM);
 
-    nl_put_str(b, NFTA_EXPR_NAME, name);
-    *ret_data = nl_nest(b, NFTA_EXPR_DATA);
+    netl_put_str(b, NFTA_EXPR_NAME, name);
+    *ret_data = netl_nest(b, NFTA_EXPR_DATA);
     return at;
 }
 static void expr_close(struct buf *b, size_t at, size_t data) {
-    nl_nest_end(b, data);
-    nl_nest_end(b, at);
+    netl_nest_end(b, data);
+    netl_nest_end(b, at);
 }
 
 void nft_x_meta(struct buf *b, uint32_t key, uint32_t reg) {
     size_t d, at = expr_open(b, "meta", &d);
 
-    nl_put_be32(b, NFTA_META_KEY, key);
-    nl_put_be32(b, NFTA_META_DREG, reg);
+    netl_put_be32(b, NFTA_META_KEY, key);
+    netl_put_be32(b, NFTA_META_DREG, reg);
     expr_close(b, at, d);
 }
 
 void nft_x_payload(struct buf *b, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg) {
     size_t d, at = expr_open(b, "payload", &d);
 
-    nl_put_be32(b, NFTA_PAYLOAD_DREG, reg);
-    nl_put_be32(b, NFTA_PAYLOAD_BASE, base);
-    nl_put_be32(b, NFTA_PAYLOAD_OFFSET, offset);
-    nl_put_be32(b, NFTA_PAYLOAD_LEN, len);
+    netl_put_be32(b, NFTA_PAYLOAD_DREG, reg);
+    netl_put_be32(b, NFTA_PAYLOAD_BASE, base);
+    netl_put_be32(b, NFTA_PAYLOAD_OFFSET, offset);
+    netl_put_be32(b, NFTA_PAYLOAD_LEN, len);
     expr_close(b, at, d);
 }
 
 static void put_data(struct buf *b, uint16_t type, const void *p, size_t n) {
-    size_t at = nl_nest(b, type);
+    size_t at = netl_nest(b, type);
 
-    nl_put(b, NFTA_DATA_VALUE, p, n);
-    nl_nest_end(b, at);
+    netl_put(b, NFTA_DATA_VALUE, p, n);
+    netl_nest_end(b, at);
 }
 
 void nft_x_cmp(struct buf *b, uint32_t reg, bool negate, const void *p, size_t n) {
     size_t d, at = expr_open(b, "cmp", &d);
 
-    nl_put_be32(b, NFTA_CMP_SREG, reg);
-    nl_put_be32(b, NFTA_CMP_OP, negate ? NFT_CMP_NEQ : NFT_CMP_EQ);
+    netl_put_be32(b, NFTA_CMP_SREG, reg);
+    netl_put_be32(b, NFTA_CMP_OP, negate ? NFT_CMP_NEQ : NFT_CMP_EQ);
     put_data(b, NFTA_CMP_DATA, p, n);
     expr_close(b, at, d);
 }
@@ -149,9 +149,9 @@ void nft_x_bitwise(struct buf *b, uint32_t reg, const void *mask, size_t n) {
     static const char zero[16];
     size_t d, at = expr_open(b, "bitwise", &d);
 
-    nl_put_be32(b, NFTA_BITWISE_SREG, reg);
-    nl_put_be32(b, NFTA_BITWISE_DREG, reg);
-    nl_put_be32(b, NFTA_BITWISE_LEN, (uint32_t)n);
+    netl_put_be32(b, NFTA_BITWISE_SREG, reg);
+    netl_put_be32(b, NFTA_BITWISE_DREG, reg);
+    netl_put_be32(b, NFTA_BITWISE_LEN, (uint32_t)n);
     put_data(b, NFTA_BITWISE_MASK, mask, n);
     put_data(b, NFTA_BITWISE_XOR, zero, n);
     expr_close(b, at, d);
@@ -161,43 +161,43 @@ void nft_x_compat(struct buf *b, bool target, const char *name, uint32_t revisio
     /* Match and target number their attributes alike (name, revision, info). */
     size_t d, at = expr_open(b, target ? "target" : "match", &d);
 
-    nl_put_str(b, 1, name);
-    nl_put_be32(b, 2, revision);
-    nl_put(b, 3, info, n);
+    netl_put_str(b, 1, name);
+    netl_put_be32(b, 2, revision);
+    netl_put(b, 3, info, n);
     expr_close(b, at, d);
 }
 
 void nft_x_counter(struct buf *b) {
     size_t d, at = expr_open(b, "counter", &d);
 
-    nl_put_be64(b, NFTA_COUNTER_BYTES, 0);
-    nl_put_be64(b, NFTA_COUNTER_PACKETS, 0);
+    netl_put_be64(b, NFTA_COUNTER_BYTES, 0);
+    netl_put_be64(b, NFTA_COUNTER_PACKETS, 0);
     expr_close(b, at, d);
 }
 
 void nft_x_verdict(struct buf *b, int verdict, const char *chain) {
     size_t d, at = expr_open(b, "immediate", &d), data, v;
 
-    nl_put_be32(b, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-    data = nl_nest(b, NFTA_IMMEDIATE_DATA);
-    v = nl_nest(b, NFTA_DATA_VERDICT);
-    nl_put_be32(b, NFTA_VERDICT_CODE, (uint32_t)verdict);
+    netl_put_be32(b, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+    data = netl_nest(b, NFTA_IMMEDIATE_DATA);
+    v = netl_nest(b, NFTA_DATA_VERDICT);
+    netl_put_be32(b, NFTA_VERDICT_CODE, (uint32_t)verdict);
     if (chain)
-        nl_put_str(b, NFTA_VERDICT_CHAIN, chain);
-    nl_nest_end(b, v);
-    nl_nest_end(b, data);
+        netl_put_str(b, NFTA_VERDICT_CHAIN, chain);
+    netl_nest_end(b, v);
+    netl_nest_end(b, data);
     expr_close(b, at, d);
 }
 
 static void x_lookup(struct buf *b, uint32_t reg, const char *set, bool negate, bool map) {
     size_t d, at = expr_open(b, "lookup", &d);
 
-    nl_put_str(b, NFTA_LOOKUP_SET, set);
-    nl_put_be32(b, NFTA_LOOKUP_SREG, reg);
+    netl_put_str(b, NFTA_LOOKUP_SET, set);
+    netl_put_be32(b, NFTA_LOOKUP_SREG, reg);
     if (map)
-        nl_put_be32(b, NFTA_LOOKUP_DREG, reg);
+        netl_put_be32(b, NFTA_LOOKUP_DREG, reg);
     if (negate)
-        nl_put_be32(b, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+        netl_put_be32(b, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
     expr_close(b, at, d);
 }
 
@@ -225,9 +225,9 @@ void nft_x_dst_local(struct buf *b) {
     size_t d, at = expr_open(b, "fib", &d);
     uint32_t local = RTN_LOCAL;
 
-    nl_put_be32(b, NFTA_FIB_DREG, REG);
-    nl_put_be32(b, NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-    nl_put_be32(b, NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
+    netl_put_be32(b, NFTA_FIB_DREG, REG);
+    netl_put_be32(b, NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+    netl_put_be32(b, NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
     expr_close(b, at, d);
     nft_x_cmp(b, REG, false, &local, sizeof(local));
 }
@@ -236,8 +236,8 @@ static void x_ct_bits(struct buf *b, uint32_t key, uint32_t bits, bool negate) {
     size_t d, at = expr_open(b, "ct", &d);
     uint32_t zero = 0;
 
-    nl_put_be32(b, NFTA_CT_KEY, key);
-    nl_put_be32(b, NFTA_CT_DREG, REG);
+    netl_put_be32(b, NFTA_CT_KEY, key);
+    netl_put_be32(b, NFTA_CT_DREG, REG);
     expr_close(b, at, d);
     nft_x_bitwise(b, REG, &bits, sizeof(bits));
     nft_x_cmp(b, REG, !negate, &zero, sizeof(zero));
@@ -259,10 +259,10 @@ void nft_x_dnat_map(struct buf *b, bool with_addr, const char *map) {
     nft_x_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, with_addr ? REG + 2 : REG + 1);
     x_lookup(b, REG, map, false, true);
     at = expr_open(b, "nat", &d);
-    nl_put_be32(b, NFTA_NAT_TYPE, NFT_NAT_DNAT);
-    nl_put_be32(b, NFTA_NAT_FAMILY, NFPROTO_IPV4);
-    nl_put_be32(b, NFTA_NAT_REG_ADDR_MIN, REG);
-    nl_put_be32(b, NFTA_NAT_REG_PROTO_MIN, REG + 1);
+    netl_put_be32(b, NFTA_NAT_TYPE, NFT_NAT_DNAT);
+    netl_put_be32(b, NFTA_NAT_FAMILY, NFPROTO_IPV4);
+    netl_put_be32(b, NFTA_NAT_REG_ADDR_MIN, REG);
+    netl_put_be32(b, NFTA_NAT_REG_PROTO_MIN, REG + 1);
     expr_close(b, at, d);
 }
 
@@ -276,15 +276,15 @@ struct nft_rule nft_rule_open(struct buf *b, const char *table, const char *chai
     struct nft_rule r;
 
     r.msg = msg(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
-    nl_put_str(b, NFTA_RULE_TABLE, table);
-    nl_put_str(b, NFTA_RULE_CHAIN, chain);
-    r.list = nl_nest(b, NFTA_RULE_EXPRESSIONS);
+    netl_put_str(b, NFTA_RULE_TABLE, table);
+    netl_put_str(b, NFTA_RULE_CHAIN, chain);
+    r.list = netl_nest(b, NFTA_RULE_EXPRESSIONS);
     return r;
 }
 
 void nft_rule_close(struct buf *b, struct nft_rule r) {
-    nl_nest_end(b, r.list);
-    nl_end(b, r.msg);
+    netl_nest_end(b, r.list);
+    netl_end(b, r.msg);
 }
 
 /* ---- sets -------------------------------------------------------------------------------------------------------------------------- */
@@ -294,14 +294,14 @@ void nft_add_ifname_set(struct buf *b, const char *table, const char *set, uint3
     static const unsigned char host_order[] = {0, 4, 1, 0, 0, 0};
     size_t m = msg(b, NFT_MSG_NEWSET, NLM_F_CREATE);
 
-    nl_put_str(b, NFTA_SET_TABLE, table);
-    nl_put_str(b, NFTA_SET_NAME, set);
-    nl_put_be32(b, NFTA_SET_FLAGS, 0);
-    nl_put_be32(b, NFTA_SET_KEY_TYPE, TYPE_IFNAME);
-    nl_put_be32(b, NFTA_SET_KEY_LEN, IFNAMSIZ);
-    nl_put_be32(b, NFTA_SET_ID, id);
-    nl_put(b, NFTA_SET_USERDATA, host_order, sizeof(host_order));
-    nl_end(b, m);
+    netl_put_str(b, NFTA_SET_TABLE, table);
+    netl_put_str(b, NFTA_SET_NAME, set);
+    netl_put_be32(b, NFTA_SET_FLAGS, 0);
+    netl_put_be32(b, NFTA_SET_KEY_TYPE, TYPE_IFNAME);
+    netl_put_be32(b, NFTA_SET_KEY_LEN, IFNAMSIZ);
+    netl_put_be32(b, NFTA_SET_ID, id);
+    netl_put(b, NFTA_SET_USERDATA, host_order, sizeof(host_order));
+    netl_end(b, m);
 }
 
 void nft_ifname_elem(struct buf *b, const char *table, const char *set, const char *ifname, bool add) {
@@ -309,14 +309,14 @@ void nft_ifname_elem(struct buf *b, const char *table, const char *set, const ch
     char name[IFNAMSIZ] = {0};
 
     memcpy(name, ifname, MIN(strlen(ifname), sizeof(name) - 1));
-    nl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table);
-    nl_put_str(b, NFTA_SET_ELEM_LIST_SET, set);
-    list = nl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
-    el = nl_nest(b, 1);
+    netl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table);
+    netl_put_str(b, NFTA_SET_ELEM_LIST_SET, set);
+    list = netl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
+    el = netl_nest(b, 1);
     put_data(b, NFTA_SET_ELEM_KEY, name, sizeof(name));
-    nl_nest_end(b, el);
-    nl_nest_end(b, list);
-    nl_end(b, m);
+    netl_nest_end(b, el);
+    netl_nest_end(b, list);
+    netl_end(b, m);
 }
 
 void nft_add_port_map(struct buf *b, const char *table, const char *map, uint32_t id, bool with_addr) {
@@ -326,22 +326,22 @@ void nft_add_port_map(struct buf *b, const char *table, const char *map, uint32_
     if (with_addr)
         key = key << TYPE_BITS | TYPE_IPADDR;
     key = key << TYPE_BITS | TYPE_PORT;
-    nl_put_str(b, NFTA_SET_TABLE, table);
-    nl_put_str(b, NFTA_SET_NAME, map);
-    nl_put_be32(b, NFTA_SET_FLAGS, NFT_SET_MAP);
-    nl_put_be32(b, NFTA_SET_KEY_TYPE, key);
-    nl_put_be32(b, NFTA_SET_KEY_LEN, with_addr ? 12 : 8);
-    nl_put_be32(b, NFTA_SET_DATA_TYPE, TYPE_IPADDR << TYPE_BITS | TYPE_PORT);
-    nl_put_be32(b, NFTA_SET_DATA_LEN, 8);
-    nl_put_be32(b, NFTA_SET_ID, id);
-    nl_end(b, m);
+    netl_put_str(b, NFTA_SET_TABLE, table);
+    netl_put_str(b, NFTA_SET_NAME, map);
+    netl_put_be32(b, NFTA_SET_FLAGS, NFT_SET_MAP);
+    netl_put_be32(b, NFTA_SET_KEY_TYPE, key);
+    netl_put_be32(b, NFTA_SET_KEY_LEN, with_addr ? 12 : 8);
+    netl_put_be32(b, NFTA_SET_DATA_TYPE, TYPE_IPADDR << TYPE_BITS | TYPE_PORT);
+    netl_put_be32(b, NFTA_SET_DATA_LEN, 8);
+    netl_put_be32(b, NFTA_SET_ID, id);
+    netl_end(b, m);
 }
 
 static void port_elem(struct buf *b, const struct nft_port *p, bool with_addr, bool with_data) {
     unsigned char key[12] = {0}, data[8] = {0};
     uint32_t host = htonl(p->host_addr), addr = htonl(p->addr);
     uint16_t host_port = htons(p->host_port), port = htons(p->port);
-    size_t el = nl_nest(b, 1), at = 4;
+    size_t el = netl_nest(b, 1), at = 4;
 
     key[0] = p->proto;
     if (with_addr) {
@@ -354,7 +354,7 @@ static void port_elem(struct buf *b, const struct nft_port *p, bool with_addr, b
     put_data(b, NFTA_SET_ELEM_KEY, key, at + 4);
     if (with_data)
         put_data(b, NFTA_SET_ELEM_DATA, data, sizeof(data));
-    nl_nest_end(b, el);
+    netl_nest_end(b, el);
 }
 
 void nft_port_elems(struct buf *b, const char *table, const char *map, bool with_addr, const struct nft_port *v, size_t n, bool add) {
@@ -369,17 +369,17 @@ void nft_port_elems(struct buf *b, const char *table, const char *map, bool with
         if (i == n)
             return;
         m = msg(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0);
-        nl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table);
-        nl_put_str(b, NFTA_SET_ELEM_LIST_SET, map);
-        list = nl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
+        netl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table);
+        netl_put_str(b, NFTA_SET_ELEM_LIST_SET, map);
+        list = netl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
         for (; i < n && in < ELEMS_PER_MSG; i++) {
             if ((v[i].host_addr != 0) != with_addr)
                 continue;
             port_elem(b, &v[i], with_addr, add);
             in++;
         }
-        nl_nest_end(b, list);
-        nl_end(b, m);
+        netl_nest_end(b, list);
+        netl_end(b, m);
     }
 }
 
@@ -395,35 +395,35 @@ static int forget_one(const struct nlmsghdr *h, void *arg, struct err *e) {
     const struct nlattr *a[NFTA_RULE_MAX + 1];
     size_t m;
 
-    nl_parse((const char *)NLMSG_DATA(h) + sizeof(struct nfgenmsg), h->nlmsg_len - NLMSG_LENGTH(sizeof(struct nfgenmsg)), NFTA_RULE_MAX, a);
-    if (!a[NFTA_RULE_USERDATA] || !a[NFTA_RULE_HANDLE] || !a[NFTA_RULE_CHAIN] || nl_len(a[NFTA_RULE_USERDATA]) != sizeof(nft_mark) ||
-        memcmp(nl_data(a[NFTA_RULE_USERDATA]), nft_mark, sizeof(nft_mark)) != 0)
+    netl_parse((const char *)NLMSG_DATA(h) + sizeof(struct nfgenmsg), h->nlmsg_len - NLMSG_LENGTH(sizeof(struct nfgenmsg)), NFTA_RULE_MAX, a);
+    if (!a[NFTA_RULE_USERDATA] || !a[NFTA_RULE_HANDLE] || !a[NFTA_RULE_CHAIN] || netl_len(a[NFTA_RULE_USERDATA]) != sizeof(nft_mark) ||
+        memcmp(netl_data(a[NFTA_RULE_USERDATA]), nft_mark, sizeof(nft_mark)) != 0)
         return 0;
     m = msg(f->out, NFT_MSG_DELRULE, 0);
-    nl_put_str(f->out, NFTA_RULE_TABLE, f->table);
-    nl_put(f->out, NFTA_RULE_CHAIN, nl_data(a[NFTA_RULE_CHAIN]), nl_len(a[NFTA_RULE_CHAIN]));
-    nl_put(f->out, NFTA_RULE_HANDLE, nl_data(a[NFTA_RULE_HANDLE]), nl_len(a[NFTA_RULE_HANDLE]));
-    nl_end(f->out, m);
+    netl_put_str(f->out, NFTA_RULE_TABLE, f->table);
+    netl_put(f->out, NFTA_RULE_CHAIN, netl_data(a[NFTA_RULE_CHAIN]), netl_len(a[NFTA_RULE_CHAIN]));
+    netl_put(f->out, NFTA_RULE_HANDLE, netl_data(a[NFTA_RULE_HANDLE]), netl_len(a[NFTA_RULE_HANDLE]));
+    netl_end(f->out, m);
     return 0;
 }
 
-static int dump_rules(struct nl_sock *s, const char *table, const char *chain, nl_msg_fn fn, void *arg, struct err *e) {
+static int dump_rules(struct netl_sock *s, const char *table, const char *chain, netl_msg_fn fn, void *arg, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(4096);
     _cleanup_err_ struct err why = ERR_INIT;
     size_t m = msg(&b, NFT_MSG_GETRULE, NLM_F_DUMP);
     int r;
 
-    nl_put_str(&b, NFTA_RULE_TABLE, table);
+    netl_put_str(&b, NFTA_RULE_TABLE, table);
     if (chain)
-        nl_put_str(&b, NFTA_RULE_CHAIN, chain);
-    nl_end(&b, m);
-    r = nl_dump(s, &b, fn, arg, &why);
+        netl_put_str(&b, NFTA_RULE_CHAIN, chain);
+    netl_end(&b, m);
+    r = netl_dump(s, &b, fn, arg, &why);
     if (r < 0 && why.errnum != ENOENT)
         return err_move(e, &why);
     return 0;
 }
 
-int nft_forget_ours(struct nl_sock *s, struct buf *b, const char *table, struct err *e) {
+int nft_forget_ours(struct netl_sock *s, struct buf *b, const char *table, struct err *e) {
     struct forget f = {.out = b, .table = table};
 
     return dump_rules(s, table, NULL, forget_one, &f, e);
@@ -435,7 +435,7 @@ static int seen_one(const struct nlmsghdr *h, void *arg, struct err *e) {
     return 0;
 }
 
-int nft_chain_has_rules(struct nl_sock *s, const char *table, const char *chain, bool *ret, struct err *e) {
+int nft_chain_has_rules(struct netl_sock *s, const char *table, const char *chain, bool *ret, struct err *e) {
     bool any = false;
     int r = dump_rules(s, table, chain, seen_one, &any, e);
 
@@ -450,26 +450,26 @@ struct policy {
 };
 
 static bool attr_is(const struct nlattr *a, const char *s) {
-    return a && nl_len(a) == strlen(s) + 1 && memcmp(nl_data(a), s, nl_len(a)) == 0;
+    return a && netl_len(a) == strlen(s) + 1 && memcmp(netl_data(a), s, netl_len(a)) == 0;
 }
 
 static int policy_one(const struct nlmsghdr *h, void *arg, struct err *e) {
     struct policy *p = arg;
     const struct nlattr *a[NFTA_CHAIN_MAX + 1];
 
-    nl_parse((const char *)NLMSG_DATA(h) + sizeof(struct nfgenmsg), h->nlmsg_len - NLMSG_LENGTH(sizeof(struct nfgenmsg)), NFTA_CHAIN_MAX, a);
+    netl_parse((const char *)NLMSG_DATA(h) + sizeof(struct nfgenmsg), h->nlmsg_len - NLMSG_LENGTH(sizeof(struct nfgenmsg)), NFTA_CHAIN_MAX, a);
     if (attr_is(a[NFTA_CHAIN_TABLE], p->table) && attr_is(a[NFTA_CHAIN_NAME], p->chain) && a[NFTA_CHAIN_POLICY])
-        p->policy = (int)nl_be32(a[NFTA_CHAIN_POLICY]);
+        p->policy = (int)netl_be32(a[NFTA_CHAIN_POLICY]);
     return 0;
 }
 
-int nft_chain_policy(struct nl_sock *s, const char *table, const char *chain, int *ret, struct err *e) {
+int nft_chain_policy(struct netl_sock *s, const char *table, const char *chain, int *ret, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(4096);
     struct policy p = {table, chain, -1};
     int r;
 
-    nl_end(&b, msg(&b, NFT_MSG_GETCHAIN, NLM_F_DUMP));
-    r = nl_dump(s, &b, policy_one, &p, e);
+    netl_end(&b, msg(&b, NFT_MSG_GETCHAIN, NLM_F_DUMP));
+    r = netl_dump(s, &b, policy_one, &p, e);
     if (r == 0)
         *ret = p.policy;
     return r;

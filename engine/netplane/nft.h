@@ -21,11 +21,11 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "netplane/ipam.h"
-#include "netplane/nl.h"
+#include "netplane/netl.h"
 
 void nft_begin(struct buf *b);
-/* End the batch and send it. *ret_errno as in nl_talk(). */
-int nft_commit(struct nl_sock *s, struct buf *b, int *ret_errno, struct err *e);
+/* End the batch and send it. *ret_errno as in netl_talk(). */
+int nft_commit(struct netl_sock *s, struct buf *b, int *ret_errno, struct err *e);
 
 void nft_add_table(struct buf *b, const char *table);
 void nft_del_table(struct buf *b, const char *table); /* must exist */
@@ -39,11 +39,11 @@ int nft_rule_iptables(struct buf *b, const char *table, const char *line, bool i
 /* Append a rule that stays with the machine's owner: no mark, so it is never taken back. */
 int nft_rule_iptables_unmarked(struct buf *b, const char *table, const char *line, struct err *e);
 /* Add the removal of each rule of the table that carries our mark. A missing table is fine. */
-int nft_forget_ours(struct nl_sock *s, struct buf *b, const char *table, struct err *e);
+int nft_forget_ours(struct netl_sock *s, struct buf *b, const char *table, struct err *e);
 /* Does the chain hold any rule? Its being absent counts as no. */
-int nft_chain_has_rules(struct nl_sock *s, const char *table, const char *chain, bool *ret, struct err *e);
+int nft_chain_has_rules(struct netl_sock *s, const char *table, const char *chain, bool *ret, struct err *e);
 /* Policy of a base chain: NF_ACCEPT or NF_DROP; -1 when it does not exist. */
-int nft_chain_policy(struct nl_sock *s, const char *table, const char *chain, int *ret, struct err *e);
+int nft_chain_policy(struct netl_sock *s, const char *table, const char *chain, int *ret, struct err *e);
 
 /* ---- own tables ---- */
 struct nft_rule {

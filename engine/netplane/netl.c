@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "netplane/nl.h"
+#include "netplane/netl.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -10,9 +10,9 @@
 
 #define NL_RECV_BYTES 65536
 
-int nl_open(struct nl_sock *s, int protocol, struct err *e) {
+int netl_open(struct netl_sock *s, int protocol, struct err *e) {
     struct sockaddr_nl addr = {.nl_family = AF_NETLINK};
-    int one = 1, size = (int)NL_BATCH_MAX;
+    int one = 1, size = (int)NETL_BATCH_MAX;
 
     s->seq = 0;
     s->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
@@ -35,14 +35,14 @@ int nl_open(struct nl_sock *s, int protocol, struct err *e) {
     return 0;
 }
 
-void nl_close(struct nl_sock *s) {
+void netl_close(struct netl_sock *s) {
     if (s->fd < 0)
         return;
     s->fd = close_fd(s->fd);
     pthread_mutex_destroy(&s->lock);
 }
 
-static void nl_pad(struct buf *b) {
+static void netl_pad(struct buf *b) {
     static const char zero[4];
 
     if (b->len & 3)
@@ -63,17 +63,17 @@ static unsigned count_messages(const struct buf *b) {
     return n;
 }
 
-size_t nl_begin(struct buf *b, uint16_t type, uint16_t flags, const void *head, size_t n) {
+size_t netl_begin(struct buf *b, uint16_t type, uint16_t flags, const void *head, size_t n) {
     size_t at = b->len;
     struct nlmsghdr h = {.nlmsg_type = type, .nlmsg_flags = flags | NLM_F_REQUEST};
 
     buf_add(b, &h, sizeof(h));
     buf_add(b, head, n);
-    nl_pad(b);
+    netl_pad(b);
     return at;
 }
 
-void nl_end(struct buf *b, size_t at) {
+void netl_end(struct buf *b, size_t at) {
     struct nlmsghdr h;
 
     if (!buf_ok(b))
@@ -83,7 +83,7 @@ void nl_end(struct buf *b, size_t at) {
     memcpy(b->data + at, &h, sizeof(h));
 }
 
-void nl_put(struct buf *b, uint16_t type, const void *p, size_t n) {
+void netl_put(struct buf *b, uint16_t type, const void *p, size_t n) {
     struct nlattr a = {.nla_len = (uint16_t)(NLA_HDRLEN + n), .nla_type = type};
 
     if (NLA_HDRLEN + n > UINT16_MAX) {
@@ -92,29 +92,29 @@ void nl_put(struct buf *b, uint16_t type, const void *p, size_t n) {
     }
     buf_add(b, &a, sizeof(a));
     buf_add(b, p, n);
-    nl_pad(b);
+    netl_pad(b);
 }
-void nl_put_str(struct buf *b, uint16_t type, const char *s) {
-    nl_put(b, type, s, strlen(s) + 1);
+void netl_put_str(struct buf *b, uint16_t type, const char *s) {
+    netl_put(b, type, s, strlen(s) + 1);
 }
-void nl_put_u8(struct buf *b, uint16_t type, uint8_t v) {
-    nl_put(b, type, &v, sizeof(v));
+void netl_put_u8(struct buf *b, uint16_t type, uint8_t v) {
+    netl_put(b, type, &v, sizeof(v));
 }
-void nl_put_u16(struct buf *b, uint16_t type, uint16_t v) {
-    nl_put(b, type, &v, sizeof(v));
+void netl_put_u16(struct buf *b, uint16_t type, uint16_t v) {
+    netl_put(b, type, &v, sizeof(v));
 }
-void nl_put_u32(struct buf *b, uint16_t type, uint32_t v) {
-    nl_put(b, type, &v, sizeof(v));
+void netl_put_u32(struct buf *b, uint16_t type, uint32_t v) {
+    netl_put(b, type, &v, sizeof(v));
 }
-void nl_put_be32(struct buf *b, uint16_t type, uint32_t v) {
-    nl_put_u32(b, type, htobe32(v));
+void netl_put_be32(struct buf *b, uint16_t type, uint32_t v) {
+    netl_put_u32(b, type, htobe32(v));
 }
-void nl_put_be64(struct buf *b, uint16_t type, uint64_t v) {
+void netl_put_be64(struct buf *b, uint16_t type, uint64_t v) {
     v = htobe64(v);
-    nl_put(b, type, &v, sizeof(v));
+    netl_put(b, type, &v, sizeof(v));
 }
 
-size_t nl_nest(struct buf *b, uint16_t type) {
+size_t netl_nest(struct buf *b, uint16_t type) {
     size_t at = b->len;
     struct nlattr a = {.nla_len = NLA_HDRLEN, .nla_type = type | NLA_F_NESTED};
 
@@ -122,7 +122,7 @@ size_t nl_nest(struct buf *b, uint16_t type) {
     return at;
 }
 
-void nl_nest_end(struct buf *b, size_t at) {
+void netl_nest_end(struct buf *b, size_t at) {
     struct nlattr a;
 
     if (!buf_ok(b))
@@ -137,7 +137,7 @@ void nl_nest_end(struct buf *b, size_t at) {
 }
 
 /* Number the messages base+1, base+2, ... so that answers can be told apart from those of earlier requests. */
-static int send_batch(struct nl_sock *s, const struct buf *b, uint32_t *ret_base, struct err *e) {
+static int send_batch(struct netl_sock *s, const struct buf *b, uint32_t *ret_base, struct err *e) {
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     ssize_t n;
 
@@ -161,7 +161,7 @@ static int send_batch(struct nl_sock *s, const struct buf *b, uint32_t *ret_base
     return 0;
 }
 
-static ssize_t recv_some(struct nl_sock *s, void *p, size_t n, int flags) {
+static ssize_t recv_some(struct netl_sock *s, void *p, size_t n, int flags) {
     ssize_t r;
 
     do
@@ -170,7 +170,7 @@ static ssize_t recv_some(struct nl_sock *s, void *p, size_t n, int flags) {
     return r;
 }
 
-int nl_talk(struct nl_sock *s, const struct buf *b, int *ret_errno, unsigned *ret_index, struct err *e) {
+int netl_talk(struct netl_sock *s, const struct buf *b, int *ret_errno, unsigned *ret_index, struct err *e) {
     _cleanup_free_ char *space = malloc(NL_RECV_BYTES);
     uint32_t base = 0;
     int first = 0, r;
@@ -208,7 +208,7 @@ int nl_talk(struct nl_sock *s, const struct buf *b, int *ret_errno, unsigned *re
     return err_errno(e, first, "netlink message %u of %u", index + 1, count_messages(b));
 }
 
-int nl_dump(struct nl_sock *s, const struct buf *b, nl_msg_fn fn, void *arg, struct err *e) {
+int netl_dump(struct netl_sock *s, const struct buf *b, netl_msg_fn fn, void *arg, struct err *e) {
     _cleanup_free_ char *space = malloc(NL_RECV_BYTES);
     uint32_t base = 0;
     bool done = false;
@@ -253,7 +253,7 @@ int nl_dump(struct nl_sock *s, const struct buf *b, nl_msg_fn fn, void *arg, str
     return r;
 }
 
-void nl_parse(const void *p, size_t n, unsigned max, const struct nlattr **table) {
+void netl_parse(const void *p, size_t n, unsigned max, const struct nlattr **table) {
     const char *at = p;
 
     memset(table, 0, (max + 1) * sizeof(*table));
@@ -272,13 +272,13 @@ void nl_parse(const void *p, size_t n, unsigned max, const struct nlattr **table
     }
 }
 
-uint32_t nl_u32(const struct nlattr *a) {
+uint32_t netl_u32(const struct nlattr *a) {
     uint32_t v = 0;
 
-    if (a && nl_len(a) >= sizeof(v))
-        memcpy(&v, nl_data(a), sizeof(v));
+    if (a && netl_len(a) >= sizeof(v))
+        memcpy(&v, netl_data(a), sizeof(v));
     return v;
 }
-uint32_t nl_be32(const struct nlattr *a) {
-    return be32toh(nl_u32(a));
+uint32_t netl_be32(const struct nlattr *a) {
+    return be32toh(netl_u32(a));
 }
