@@ -309,8 +309,7 @@ static inline const char *api_string_map_get(const struct api_string_map *m, con
 def api_table(m):
     streams = ('none', 'chunked', 'hijack', 'h2c', 'tar-in', 'tar-out', 'websocket')
     h = [HEAD, '''/*
- * api-table.h - all operations of the API, in the order of spec/. A template is a path with {name} for one variable; image, volume, plugin and
- * distribution names may hold slashes. An operation that is not built has a NULL handler: api/ answers 501 and names it.
+ * api-table.h - all operations of the API, in the order of spec/. A template is a path with {name} for one variable. An operation that is not built has a NULL handler: api/ answers 501 and names it.
  */
 #ifndef HATAKE_GEN_API_TABLE_H
 #define HATAKE_GEN_API_TABLE_H
@@ -340,6 +339,7 @@ struct api_operation {
     bool body_required;
     int (*handler)(struct call *call, struct err *e); /* NULL: not built */
     const char *const *query; /* names of query parameters, NULL at the end */
+    bool slashes;             /* the variable of the path may hold slashes ("/images/{name}/json" takes a/b/c); fixed paths go first */
 };
 
 extern const struct api_operation api_operations[API_OPERATIONS];
@@ -353,10 +353,11 @@ extern const struct api_operation api_operations[API_OPERATIONS];
     c.append('static const char *const query_none[] = {NULL};\n')
     c.append('const struct api_operation api_operations[API_OPERATIONS] = {')
     for op in m.ops:
-        c.append('    [API_OP_%s] = {%s, "%s", %s, "%s", %d, %d, API_STREAM_%s, %s, %s,\n        %s, %s},' % (
+        c.append('    [API_OP_%s] = {%s, "%s", %s, "%s", %d, %d, API_STREAM_%s, %s, %s,\n        %s, %s, %s},' % (
             op.cname.upper(), cstr(op.id), op.method, cstr(op.path), op.section, op.since, op.until, op.stream.replace('-', '_').upper(),
             'true' if op.body else 'false', 'true' if op.body_required else 'false', op.handler if op.built else 'NULL',
-            'query_' + op.cname if op.query else 'query_none'))
+            'query_' + op.cname if op.query else 'query_none',
+            'true' if op.path_params and op.section in specmodel.SLASHES else 'false'))
     c.append('};\n')
     p = [HEAD, '/* Handlers of all operations; those with x-built in spec/ must exist. Each fills the reply of `call`; a negative return with `e` set\n'
          ' * makes api/ answer with the error. */\n#ifndef HATAKE_GEN_API_HANDLERS_H\n#define HATAKE_GEN_API_HANDLERS_H\n',

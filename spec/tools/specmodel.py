@@ -11,6 +11,8 @@ import yaml
 SPEC = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 SECTIONS = ('container image exec network volume system distribution session plugin swarm node service task secret config').split()
 METHODS = ('get', 'head', 'post', 'put', 'delete')
+# Sections whose path variables may hold slashes (the reference matches the rest of the path).
+SLASHES = {'container', 'exec', 'image', 'network', 'volume', 'plugin', 'distribution'}
 KEYWORDS = set('auto break case char const continue default do double else enum extern float for goto if inline int long register '
                'restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool true false '
                'linux unix'.split())

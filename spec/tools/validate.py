@@ -16,7 +16,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import specmodel                                # noqa: E402
 
 _state = {}
-SLASHES = {'image', 'distribution', 'plugin'}   # sections whose {name} may hold slashes
 STREAM_MESSAGES = {'SystemEvents': 'EventMessage', 'ImageCreate': 'CreateImageInfo', 'ImagePush': 'PushImageInfo', 'ImageBuild': 'BuildInfo',
                    'ContainerStats': 'ContainerStatsResponse'}
 
@@ -27,7 +26,7 @@ def _model():
         _state['ops'] = {op.id: op for op in m.ops}
         routes = []
         for op in m.ops:
-            body = re.sub(r'\\\{(\w+)\\\}', '(.+)' if op.section in SLASHES else '([^/]+)', re.escape(op.path))
+            body = re.sub(r'\\\{(\w+)\\\}', '(.+)' if op.section in specmodel.SLASHES else '([^/]+)', re.escape(op.path))
             # a fixed path wins over one with a variable
             routes.append((op.path.count('{'), -len(op.path), op.method, re.compile(r'(?:/v\d+\.\d+)?%s$' % body), op.id))
         _state['routes'] = sorted(routes, key=lambda r: r[:2])
