@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/mounts.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/str.h"
+#include "container/root.h"
+#include "container/validate.h"
+#include "volume/volume.h"
+
+char *ctr_clean_path(const char *path) {
+    size_t n = strlen(path);
+    char *out = malloc(n + 2), *w = out;
+
+    if (!out)
+        return NULL;
+    *w++ = '/';
+    for (const char *p = path; *p;) {
+        size_t len = strcspn(p, "/");
+
+        if (len == 2 && p[0] == '.' && p[1] == '.') {
+            while (w > out + 1 && *--w != '/')
+                ;
+            if (w == out)
+                w++;
+        } else if (len > 0 && !(len == 1 && p[0] == '.')) {
+            if (w > out + 1)
+                *w++ = '/';
+            memcpy(w, p, len);
+            w += len;
+        }
+        p += len;
+        while (*p == '/')
+            p++;
+    }
+    *w = '\0';
+    return out;
+}
+
+/* ---- modes ------------------------------------------------------------------------------------------------------------------ */
+static const char *const propagations[] = {"private", "rprivate", "slave", "rslave", "shared", "rshared", NULL};
+
+static bool is_propagation(const char *s) {
+    for (size_t i = 0; propagations[i]; i++)
+        if (streq(propagations[i], s))
+            return true;
+    return false;
+}
+
+/* Each kind of word at most once. Fills what it knows into m (may be NULL: only check). */
+static bool mode_read(const char *mode, struct ctr_mount *m) {
+    _cleanup_strv_ struct strv words = STRV_INIT;
+    int rw = 0, label = 0, prop = 0, copy = 0, consistency = 0;
+
+    if (!*mode)
+        return true;
+    if (strv_split(&words, mode, ',') < 0)
+        return false;
+    for (size_t i = 0; i < words.n; i++) {
+        const char *w = words.v[i];
+
+        if (streq(w, "rw") || streq(w, "ro")) {
+            rw++;
+            if (m)
+                m->rw = streq(w, "rw");
+        } else if (streq(w, "z") || streq(w, "Z")) {
+            label++;
+        } else if (is_propagation(w)) {
+            prop++;
+            if (m && str_set(&m->propagation, w) < 0)
+                return false;
+        } else if (streq(w, "nocopy")) {
+            copy++;
+            if (m)
+                m->no_copy = true;
+        } else if (streq(w, "consistent") || streq(w, "cached") || streq(w, "delegated") || streq(w, "default")) {
+            consistency++;
+        } else {
+            return false;
+        }
+    }
+    return rw <= 1 && label <= 1 && prop <= 1 && copy <= 1 && consistency <= 1;
+}
+
+/* ---- the list ---------------------------------------------------------------------------------------------------------------- */
+static struct ctr_mount *find(const struct ctr_mounts *l, const char *destination) {
+    for (size_t i = 0; i < l->n; i++)
+        if (streq(l->v[i].destination, destination))
+            return &l->v[i];
+    return NULL;
+}
+
+/* Moves *m in. */
+static int add(struct ctr_mounts *l, struct ctr_mount *m) {
+    struct ctr_mount *v = reallocarray(l->v, l->n + 1, sizeof(*v));
+
+    if (!v)
+        return -ENOMEM;
+    l->v = v;
+    v[l->n++] = *m;
+    *m = (struct ctr_mount){0};
+    return 0;
+}
+
+static int duplicate(const char *destination, struct err *e) {
+    return err_set(e, ERR_INVALID, "Duplicate mount point: %s", destination);
+}
+
+static bool in_tmpfs(const struct api_host_config *host, const char *destination) {
+    for (size_t i = 0; i < host->tmpfs.n; i++) {
+        _cleanup_free_ char *clean = ctr_clean_path(host->tmpfs.v[i].key);
+
+        if (clean && streq(clean, destination))
+            return true;
+    }
+    return false;
+}
+
+/* ---- Binds -------------------------------------------------------------------------------------------------------------------- */
+static int bind_error(const char *spec, struct err *e) {
+    return err_set(e, ERR_INTERNAL, "invalid volume specification: '%s'", spec);
+}
+
+static int bind_fill(const char *spec, const char *source, const char *destination, const char *mode, struct ctr_mount *m, struct err *e) {
+    bool bind = source && source[0] == '/';
+    const char *type = bind ? "bind" : "volume";
+
+    m->rw = true;
+    if (mode && (!*mode || !mode_read(mode, m)))
+        return err_set(e, ERR_INTERNAL, "invalid mode: %s", mode);
+    if (destination[0] != '/')
+        return err_set(
+            e, ERR_INTERNAL,
+            "invalid volume specification: '%s': invalid mount config for type \"%s\": invalid mount path: '%s' mount path must be absolute", spec,
+            type, destination);
+    m->destination = ctr_clean_path(destination);
+    m->spec = strdup(spec);
+    m->mode = strdup(mode ? mode : bind ? "" : "z");
+    if (!m->destination || !m->spec || !m->mode)
+        return err_oom(e);
+    if (streq(m->destination, "/"))
+        return err_set(e, ERR_INTERNAL,
+                       "invalid volume specification: '%s': invalid mount config for type \"%s\": invalid specification: destination can't be '/'",
+                       spec, type);
+    if (bind) {
+        m->kind = CTR_MOUNT_BIND;
+        m->make_source = true;
+        m->source = ctr_clean_path(source);
+        if (!m->source || (!m->propagation && str_set(&m->propagation, "rprivate") < 0))
+            return err_oom(e);
+        return 0;
+    }
+    m->kind = CTR_MOUNT_VOLUME;
+    m->anonymous = !source;
+    m->volume = source ? strdup(source) : NULL;
+    return source && !m->volume ? err_oom(e) : 0;
+}
+
+static int read_bind(const char *spec, struct ctr_mount *m, struct err *e) {
+    _cleanup_strv_ struct strv part = STRV_INIT;
+
+    if (strv_split(&part, spec, ':') < 0)
+        return err_oom(e);
+    if (part.n > 3 || part.v[0][0] == '\0')
+        return bind_error(spec, e);
+    if (part.n == 1)
+        return bind_fill(spec, NULL, part.v[0], NULL, m, e);
+    if (part.n == 2) {
+        if (mode_read(part.v[1], NULL) && *part.v[1])
+            return bind_error(spec, e);
+        return bind_fill(spec, part.v[0], part.v[1], NULL, m, e);
+    }
+    return bind_fill(spec, part.v[0], part.v[1], part.v[2], m, e);
+}
+
+static int read_binds(const struct api_host_config *host, struct ctr_mounts *l, struct err *e) {
+    for (size_t i = 0; i < host->binds.n; i++) {
+        struct ctr_mount m = {0}, *old;
+        int r = read_bind(host->binds.v[i], &m, e);
+
+        if (r >= 0 && (in_tmpfs(host, m.destination) || ((old = find(l, m.destination)) && old->spec)))
+            r = duplicate(m.destination, e);
+        else if (r >= 0 && (old = find(l, m.destination))) {
+            /* Binds win over what came from other containers. */
+            ctr_mount_done(old);
+            *old = m;
+            continue;
+        }
+        if (r >= 0 && add(l, &m) < 0)
+            r = err_oom(e);
+        ctr_mount_done(&m);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- Mounts -------------------------------------------------------------------------------------------------------------------- */
+static int mount_error(const struct api_mount *a, struct err *e, const char *fmt, const char *arg) {
+    _cleanup_buf_ struct buf b = BUF_INIT(8192);
+
+    buf_addf(&b, "invalid mount config for type \"%s\": ", a->type ? a->type : "");
+    buf_addf(&b, "%s%s", fmt, arg);
+    return err_set(e, ERR_INVALID, "%s", buf_str(&b));
+}
+
+static int check_options(const struct api_mount *a, struct err *e) {
+    const char *type = a->type ? a->type : "";
+
+    if (a->bind_options && !streq(type, "bind"))
+        return err_set(e, ERR_INVALID, "BindOptions must not be specified on mount type \"%s\"", type);
+    if (a->volume_options && !streq(type, "volume"))
+        return err_set(e, ERR_INVALID, "VolumeOptions must not be specified on mount type \"%s\"", type);
+    if (a->tmpfs_options && !streq(type, "tmpfs"))
+        return err_set(e, ERR_INVALID, "TmpfsOptions must not be specified on mount type \"%s\"", type);
+    return 0;
+}
+
+static int path_error(const struct api_mount *a, const char *path, struct err *e) {
+    _cleanup_free_ char *text = str_printf("invalid mount path: '%s' mount path must be absolute", path);
+
+    return mount_error(a, e, text ? text : "", "");
+}
+
+static int fill_bind(const struct api_mount *a, struct ctr_mount *m, struct err *e) {
+    const struct api_mount_bind_options *o = a->bind_options;
+    struct stat st;
+
+    m->kind = CTR_MOUNT_BIND;
+    if (str_empty(a->source))
+        return mount_error(a, e, "field Source must not be empty", "");
+    if (a->source[0] != '/')
+        return path_error(a, a->source, e);
+    m->source = ctr_clean_path(a->source);
+    m->propagation = strdup(o && !str_empty(o->propagation) ? o->propagation : "rprivate");
+    m->mode = strdup("");
+    if (!m->source || !m->propagation || !m->mode)
+        return err_oom(e);
+    if (!is_propagation(m->propagation))
+        return mount_error(a, e, "invalid propagation mode: ", m->propagation);
+    m->make_source = o && o->has_create_mountpoint && o->create_mountpoint;
+    m->non_recursive = o && o->has_non_recursive && o->non_recursive;
+    m->ro_non_recursive = o && o->has_read_only_non_recursive && o->read_only_non_recursive;
+    m->ro_force_recursive = o && o->has_read_only_force_recursive && o->read_only_force_recursive;
+    if (m->ro_force_recursive && m->rw)
+        return mount_error(a, e, "mount source must be read-only when ReadOnlyForceRecursive is set", "");
+    if (!m->make_source && lstat(m->source, &st) < 0)
+        return mount_error(a, e, "bind source path does not exist: ", m->source);
+    return 0;
+}
+
+static int fill_volume(const struct api_mount *a, struct ctr_mount *m, struct err *e) {
+    const struct api_mount_volume_options *o = a->volume_options;
+
+    m->kind = CTR_MOUNT_VOLUME;
+    m->anonymous = str_empty(a->source);
+    m->no_copy = o && o->has_no_copy && o->no_copy;
+    if (m->anonymous && m->rw == false)
+        return mount_error(a, e, "must not set ReadOnly mode when using anonymous volumes", "");
+    m->mode = strdup("z");
+    if (!m->mode || (!m->anonymous && str_set(&m->volume, a->source) < 0) || (o && !str_empty(o->subpath) && str_set(&m->subpath, o->subpath) < 0) ||
+        (o && o->driver_config && str_set(&m->driver, o->driver_config->name) < 0))
+        return err_oom(e);
+    return 0;
+}
+
+static int fill_tmpfs(const struct api_mount *a, struct ctr_mount *m, struct err *e) {
+    const struct api_mount_tmpfs_options *o = a->tmpfs_options;
+    _cleanup_buf_ struct buf opt = BUF_INIT(256);
+
+    m->kind = CTR_MOUNT_TMPFS;
+    if (!str_empty(a->source))
+        return mount_error(a, e, "field Source must not be specified", "");
+    if (o && o->has_size_bytes && o->size_bytes > 0)
+        buf_addf(&opt, "size=%lld", (long long)o->size_bytes);
+    if (o && o->has_mode && o->mode > 0)
+        buf_addf(&opt, "%smode=%llo", opt.len ? "," : "", (unsigned long long)o->mode);
+    if (!m->rw)
+        buf_addf(&opt, "%sro", opt.len ? "," : "");
+    m->mode = strdup("");
+    m->options = strdup(buf_str(&opt));
+    return !m->mode || !m->options ? err_oom(e) : 0;
+}
+
+static int read_mount(const struct api_mount *a, struct ctr_mount *m, struct err *e) {
+    int r;
+
+    m->rw = !(a->has_read_only && a->read_only);
+    m->from_mounts = true;
+    if (str_empty(a->target))
+        return mount_error(a, e, "field Target must not be empty", "");
+    if (!streq(a->type ? a->type : "", "bind") && !streq(a->type ? a->type : "", "volume") && !streq(a->type ? a->type : "", "tmpfs"))
+        return mount_error(a, e, "mount type unknown", "");
+    if (a->target[0] != '/')
+        return path_error(a, a->target, e);
+    m->destination = ctr_clean_path(a->target);
+    if (!m->destination)
+        return err_oom(e);
+    if (streq(m->destination, "/"))
+        return mount_error(a, e, "invalid specification: destination can't be '/'", "");
+    r = check_options(a, e);
+    if (r < 0)
+        return r;
+    return streq(a->type, "bind") ? fill_bind(a, m, e) : streq(a->type, "volume") ? fill_volume(a, m, e) : fill_tmpfs(a, m, e);
+}
+
+static int read_mounts(const struct api_host_config *host, struct ctr_mounts *l, struct err *e) {
+    for (size_t i = 0; i < host->mounts.n; i++) {
+        struct ctr_mount m = {0}, *old;
+        int r = read_mount(&host->mounts.v[i], &m, e);
+
+        if (r >= 0 && (in_tmpfs(host, m.destination) || ((old = find(l, m.destination)) && (old->spec || old->from_mounts))))
+            r = duplicate(m.destination, e);
+        else if (r >= 0 && (old = find(l, m.destination))) {
+            ctr_mount_done(old);
+            *old = m;
+            continue;
+        }
+        if (r >= 0 && add(l, &m) < 0)
+            r = err_oom(e);
+        ctr_mount_done(&m);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- VolumesFrom, Config.Volumes, Tmpfs -------------------------------------------------------------------------------------- */
+static int copy_mount(const struct ctr_mount *from, struct ctr_mount *to) {
+    *to = (struct ctr_mount){.kind = from->kind,
+                             .rw = from->rw,
+                             .no_copy = from->no_copy,
+                             .non_recursive = from->non_recursive,
+                             .ro_non_recursive = from->ro_non_recursive,
+                             .ro_force_recursive = from->ro_force_recursive};
+    if (str_set(&to->source, from->source) < 0 || str_set(&to->destination, from->destination) < 0 || str_set(&to->volume, from->volume) < 0 ||
+        str_set(&to->driver, from->driver) < 0 || str_set(&to->mode, from->mode) < 0 || str_set(&to->propagation, from->propagation) < 0 ||
+        str_set(&to->options, from->options) < 0 || str_set(&to->subpath, from->subpath) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+static int read_from_one(struct containers *cs, const char *text, struct ctr_mounts *l, struct err *e) {
+    const char *colon = strchr(text, ':'), *mode = colon ? colon + 1 : "";
+    _cleanup_free_ char *ref = strndup(text, colon ? (size_t)(colon - text) : strlen(text));
+    _cleanup_container_ struct container *c = NULL;
+    _cleanup_view_ struct ctr_view *v = NULL;
+    struct ctr_mount probe = {.rw = true};
+    bool ok = mode_read(mode, &probe);
+    int r;
+
+    ctr_mount_done(&probe);
+    if (!ref)
+        return err_oom(e);
+    if (!ok)
+        return err_set(e, ERR_INVALID, "invalid mode: %s", mode);
+    r = containers_find(cs, ref, &c, e);
+    if (r < 0) {
+        if (e && e->kind == ERR_NOT_FOUND)
+            e->kind = ERR_INVALID;
+        return -(int)ERR_INVALID;
+    }
+    v = container_view(c);
+    for (size_t i = 0; i < v->fixed->mounts.n; i++) {
+        struct ctr_mount m = {0}, *old;
+
+        if (copy_mount(&v->fixed->mounts.v[i], &m) < 0 || (*mode && !mode_read(mode, &m))) {
+            ctr_mount_done(&m);
+            return err_oom(e);
+        }
+        old = find(l, m.destination);
+        if (old) {
+            ctr_mount_done(old);
+            *old = m;
+        } else if (add(l, &m) < 0) {
+            ctr_mount_done(&m);
+            return err_oom(e);
+        }
+    }
+    return 0;
+}
+
+static int read_config_volumes(const struct api_container_config *config, const struct api_host_config *host, struct ctr_mounts *l, struct err *e) {
+    for (size_t i = 0; i < config->volumes.n; i++) {
+        struct ctr_mount m = {.kind = CTR_MOUNT_VOLUME, .rw = true, .anonymous = true};
+
+        m.destination = ctr_clean_path(config->volumes.v[i]);
+        m.mode = strdup("");
+        if (!m.destination || !m.mode) {
+            ctr_mount_done(&m);
+            return err_oom(e);
+        }
+        if (streq(m.destination, "/") || find(l, m.destination) || in_tmpfs(host, m.destination) || add(l, &m) < 0)
+            ctr_mount_done(&m);
+    }
+    return 0;
+}
+
+static int check_tmpfs(const struct api_host_config *host, struct err *e) {
+    for (size_t i = 0; i < host->tmpfs.n; i++) {
+        _cleanup_free_ char *clean = ctr_clean_path(host->tmpfs.v[i].key);
+
+        if (host->tmpfs.v[i].key[0] != '/')
+            return err_set(e, ERR_INVALID, "invalid mount path: '%s' mount path must be absolute", host->tmpfs.v[i].key);
+        if (!clean)
+            return err_oom(e);
+        if (streq(clean, "/"))
+            return err_set(e, ERR_INVALID, "invalid specification: destination can't be '/'");
+    }
+    return 0;
+}
+
+static int by_destination(const void *a, const void *b) {
+    return strcmp(((const struct ctr_mount *)a)->destination, ((const struct ctr_mount *)b)->destination);
+}
+
+int ctr_mounts_read(struct containers *cs, const struct api_container_config *config, const struct api_host_config *host, struct ctr_mounts *ret,
+                    struct err *e) {
+    struct ctr_mounts l = {0};
+    int r = check_tmpfs(host, e);
+
+    for (size_t i = 0; r >= 0 && i < host->volumes_from.n; i++)
+        r = read_from_one(cs, host->volumes_from.v[i], &l, e);
+    if (r >= 0)
+        r = read_binds(host, &l, e);
+    if (r >= 0)
+        r = read_mounts(host, &l, e);
+    if (r >= 0)
+        r = read_config_volumes(config, host, &l, e);
+    if (r < 0) {
+        ctr_mounts_done(&l);
+        return r;
+    }
+    if (l.n > 1)
+        qsort(l.v, l.n, sizeof(*l.v), by_destination);
+    *ret = l;
+    return 0;
+}
+
+/* ---- volumes ------------------------------------------------------------------------------------------------------------------- */
+static const struct api_mount *mount_of(const struct api_host_config *host, const struct ctr_mount *m) {
+    for (size_t i = 0; m->from_mounts && i < host->mounts.n; i++) {
+        _cleanup_free_ char *clean = ctr_clean_path(host->mounts.v[i].target);
+
+        if (clean && streq(clean, m->destination))
+            return &host->mounts.v[i];
+    }
+    return NULL;
+}
+
+static int pairs(const struct api_string_map *m, struct strv *ret) {
+    for (size_t i = 0; i < m->n; i++)
+        if (strv_addf(ret, "%s=%s", m->v[i].key, m->v[i].value ? m->v[i].value : "") < 0)
+            return -ENOMEM;
+    return 0;
+}
+
+static int acquire_one(struct containers *cs, const char *id, const struct api_host_config *host, struct ctr_mount *m, struct volume **ret,
+                       struct err *e) {
+    _cleanup_strv_ struct strv opts = STRV_INIT, labels = STRV_INIT;
+    const struct api_mount *a = mount_of(host, m);
+    struct volume_request req = {.name = m->volume, .driver = m->driver ? m->driver : host->volume_driver, .opts = &opts, .labels = &labels};
+    struct volume *v;
+    int r;
+
+    if (a && a->volume_options) {
+        if (pairs(&a->volume_options->labels, &labels) < 0)
+            return err_oom(e);
+        if (a->volume_options->driver_config && pairs(&a->volume_options->driver_config->options, &opts) < 0)
+            return err_oom(e);
+    }
+    r = volumes_acquire(cs->engine->volumes, &req, id, &v, e);
+    if (r < 0)
+        return r;
+    if (str_set(&m->volume, volume_name(v)) < 0 || str_set(&m->source, volume_path(v)) < 0 || str_set(&m->driver, volume_driver(v)) < 0) {
+        volumes_release(cs->engine->volumes, v, id, true);
+        return err_oom(e);
+    }
+    *ret = v;
+    return 0;
+}
+
+void ctr_mounts_release(struct containers *cs, const char *id, struct volume **v, size_t n, bool anonymous) {
+    for (size_t i = 0; i < n; i++)
+        if (v[i])
+            volumes_release(cs->engine->volumes, v[i], id, anonymous);
+    free(v);
+}
+
+int ctr_mounts_acquire(struct containers *cs, const char *id, const struct api_host_config *host, struct ctr_mounts *l, struct volume ***ret,
+                       size_t *ret_n, struct err *e) {
+    struct volume **v = calloc(l->n + 1, sizeof(struct volume *));
+    size_t n = 0;
+
+    if (!v)
+        return err_oom(e);
+    for (size_t i = 0; i < l->n; i++) {
+        int r;
+
+        if (l->v[i].kind != CTR_MOUNT_VOLUME)
+            continue;
+        r = acquire_one(cs, id, host, &l->v[i], &v[n], e);
+        if (r < 0) {
+            ctr_mounts_release(cs, id, v, n, true);
+            return r;
+        }
+        n++;
+    }
+    *ret = v;
+    *ret_n = n;
+    return 0;
+}
+
+int ctr_mounts_populate(struct containers *cs, const struct layers_rootfs *rootfs, const struct ctr_mounts *l, struct volume **volumes,
+                        struct err *e) {
+    _cleanup_close_ int root = -EBADF;
+    size_t k = 0;
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct ctr_mount *m = &l->v[i];
+        _cleanup_close_ int src = -EBADF;
+        int r;
+
+        if (m->kind != CTR_MOUNT_VOLUME)
+            continue;
+        k++;
+        if (m->no_copy || m->subpath)
+            continue;
+        if (root < 0) {
+            r = ctr_root_open(rootfs, &root, e);
+            if (r < 0)
+                return r;
+        }
+        src = ctr_root_openat(root, m->destination, O_RDONLY | O_DIRECTORY);
+        r = volumes_copy_up(cs->engine->volumes, volumes[k - 1], src < 0 ? -1 : src, e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}

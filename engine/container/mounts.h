@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * mounts.h - what HostConfig.Binds, HostConfig.Mounts, HostConfig.VolumesFrom and Config.Volumes ask for, as one list.
+ */
+#ifndef HATAKE_CONTAINER_MOUNTS_H
+#define HATAKE_CONTAINER_MOUNTS_H
+
+#include "container/container-internal.h"
+#include "layers/layers.h"
+
+/*
+ * Read all mounts of a request, in the order of their destinations. Nothing is made yet. Errors carry the reference's texts; bad Binds are
+ * ERR_INTERNAL as the reference answers them, the rest ERR_INVALID.
+ */
+int ctr_mounts_read(struct containers *cs, const struct api_container_config *config, const struct api_host_config *host, struct ctr_mounts *ret,
+                    struct err *e);
+/*
+ * Make or find the volumes of the list and hold them for a container: fills volume name, source and driver; *ret has one reference per volume mount, in
+ * order. On failure nothing is held.
+ */
+int ctr_mounts_acquire(struct containers *cs, const char *id, const struct api_host_config *host, struct ctr_mounts *l, struct volume ***ret,
+                       size_t *ret_n, struct err *e);
+/* Give all volumes back; with `anonymous` those without a name go away. */
+void ctr_mounts_release(struct containers *cs, const char *id, struct volume **v, size_t n, bool anonymous);
+/* Copy what the image has at the mount points into volumes that are empty. */
+int ctr_mounts_populate(struct containers *cs, const struct layers_rootfs *rootfs, const struct ctr_mounts *l, struct volume **volumes,
+                        struct err *e);
+
+/* Cleaned absolute path ("/a/../b/" gives "/b"): fresh memory. */
+char *ctr_clean_path(const char *path);
+
+#endif
