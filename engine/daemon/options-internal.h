@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+/* options-internal.h - the option table, shared by the files of options*.c. */
+#ifndef HATAKE_DAEMON_OPTIONS_INTERNAL_H
+#define HATAKE_DAEMON_OPTIONS_INTERNAL_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "daemon/options.h"
+
+enum option_kind {
+    OPT_BOOL,    /* bool */
+    OPT_INT,     /* int64_t */
+    OPT_BYTES,   /* int64_t, "64m" */
+    OPT_STRING,  /* char * */
+    OPT_IP,      /* char *, an address */
+    OPT_LIST,    /* struct strv */
+    OPT_IPS,     /* struct strv of addresses, flag takes a comma list */
+    OPT_HOST,    /* struct strv */
+    OPT_LABEL,   /* struct strv of KEY=VALUE */
+    OPT_SEARCH,  /* struct strv of domains */
+    OPT_MIRROR,  /* struct strv of URLs */
+    OPT_MAP,     /* struct strv of KEY=VALUE; an object in the file */
+    OPT_MAPMAP,  /* struct strv of ROOT=KEY=VALUE; an object of objects in the file */
+    OPT_FEATURE, /* struct strv of KEY=VALUE; an object of booleans, only in the file */
+    OPT_ULIMIT,
+    OPT_RUNTIME,
+    OPT_POOL,
+};
+
+struct option {
+    const char *name; /* of the flag; NULL: only in the file */
+    char shorthand;   /* or 0 */
+    enum option_kind kind;
+    size_t offset;    /* in struct engine_config; OPTION_IGNORED when only its presence counts */
+    const char *key;  /* in the file; NULL: same as name; "": not in the file */
+    const char *type; /* shown by --help after the name */
+    const char *path; /* Go path of the field below Config, for decode errors */
+    const char *help;
+    const char *unbuilt; /* why it has no effect here; NULL: it has */
+};
+
+#define OPTION_IGNORED ((size_t)-1)
+
+extern const struct option option_table[];
+extern const size_t option_count;
+
+static inline const char *option_key(const struct option *o) {
+    return o->key ? o->key : o->name;
+}
+const struct option *option_by_key(const char *key);
+
+/* Set from the text of a flag. ERR_INVALID with the reason alone. */
+int option_set_text(struct options *o, const struct option *opt, const char *value, struct err *e);
+/* Set from a JSON value. ERR_INVALID with the decoder's message. */
+int option_set_json(struct options *o, const struct option *opt, json_t *value, struct err *e);
+
+#endif
