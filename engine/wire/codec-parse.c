@@ -297,6 +297,11 @@ static bool parse_member(struct parser *s, json_t *object) {
         return false;
     if (!buf_ok(&key))
         return oom(s);
+    /* jansson's keys are C strings: one with a NUL would silently become another one. */
+    if (memchr(buf_str(&key), 0, key.len)) {
+        err_set(s->e, ERR_INVALID, "json: NUL byte in a key");
+        return false;
+    }
     skip_space(s);
     if (s->p >= s->end || *s->p != ':')
         return unexpected(s, "after object key");
@@ -304,7 +309,7 @@ static bool parse_member(struct parser *s, json_t *object) {
     value = parse_value(s);
     if (!value)
         return false;
-    /* Keys with a NUL are cut by jansson's C strings: nothing in the API has such a name. The last of equal keys wins, at the last one's place. */
+    /* The last of equal keys wins, at the last one's place. */
     json_object_del(object, buf_str(&key));
     if (json_object_set_new_nocheck(object, buf_str(&key), value) < 0)
         return oom(s);

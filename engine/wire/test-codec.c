@@ -112,6 +112,19 @@ TEST(strings_survive_whatever_bytes_they_hold) {
     }
 }
 
+TEST(text_with_nul_is_refused) {
+    CHECK_STR(create_error("{\"Image\":\"a\\u0000b\"}"), "invalid JSON: json: NUL byte in field Config.Image");
+    CHECK_STR(create_error("{\"Labels\":{\"a\\u0000b\":\"\"}}"), "invalid JSON: json: NUL byte in a key");
+}
+
+TEST(numbers_beyond_their_field_are_refused) {
+    CHECK_STR(create_error("{\"HostConfig\":{\"PidsLimit\":100000000000000000000}}"),
+              "invalid JSON: json: cannot unmarshal number 100000000000000000000 into Go struct field HostConfig.HostConfig.Resources.PidsLimit of "
+              "type int64");
+    CHECK_STR(create_error("{\"HostConfig\":{\"PidsLimit\":1e400}}"), "invalid JSON: json: cannot unmarshal number 1.7976931348623157e+308 into Go "
+                                                                      "struct field HostConfig.HostConfig.Resources.PidsLimit of type int64");
+}
+
 TEST(nesting_is_bounded) {
     size_t n = 100000;
     _cleanup_free_ char *deep = malloc(n);
