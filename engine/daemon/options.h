@@ -29,7 +29,7 @@ struct options {
 int options_init(struct options *o, struct err *e);
 void options_done(struct options *o);
 
-/* Parse the command line. ERR_INVALID with the message to print; *ret_usage_hint tells that "See 'hataked --help'." belongs after it. */
+/* Parse the command line. ERR_INVALID with the message to print; "See 'hataked --help'." belongs after it. */
 int options_parse_argv(struct options *o, int argc, char **argv, struct err *e);
 
 /*

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * startup.h - bring the engine up and down: folders, pid file, launcher, managers, listeners, in their order.
+ *
+ * Order up: folders and lock → launcher (while there is one thread) → database and journal → loop → events → layers → images → networks →
+ * volumes → containers → adoption → listeners. Down is the reverse; what an object needs is always still there when it ends.
+ */
+#ifndef HATAKE_DAEMON_STARTUP_H
+#define HATAKE_DAEMON_STARTUP_H
+
+#include "base/engine.h"
+#include "base/err.h"
+
+struct server;
+
+struct daemon_state {
+    struct engine engine;
+    struct server *server;
+    char *engine_id;
+    char *libexec_dir;
+    int lock_fd; /* lock of the data root */
+    bool pidfile_made;
+    bool adopted; /* containers may be running: they get an orderly end */
+};
+
+/* Everything up to serving requests. On failure what was made is undone by startup_down(). */
+int startup_up(struct daemon_state *d, const struct engine_config *config, struct err *e);
+/* Orderly end. Returns false when requests were still running: the process then exits without freeing what they use. */
+bool startup_down(struct daemon_state *d);
+
+#endif
