@@ -6,7 +6,7 @@
 
 Compared: paths, methods, operation ids, consumes and produces, parameters (name, place, type, format, default, enum, required, bounds), bodies,
 replies (status codes, headers, schemas), definitions and all their fields (type, format, enum, default, required, nullable, bounds), references
-and inheritance. Not compared: words (descriptions, titles, examples) and our extension fields. Parts marked x-undocumented are what the
+and inheritance. Not compared: examples, titles and our extension fields; descriptions must not be the published ones. Parts marked x-undocumented are what the
 reference has beyond its description; they are counted, not compared.
 
 Without --published the file comes from Debian's package golang-github-docker-docker-dev of trixie, downloaded with apt into the cache (build/spec-check)
@@ -170,6 +170,20 @@ def differences(ours, theirs, where=''):
         yield '%s: %r here, %r published' % (where, ours, theirs)
 
 
+def words(node, out):
+    """All descriptions of a document, in lower case without punctuation."""
+    if isinstance(node, dict):
+        for k, v in node.items():
+            if k in ('description', 'summary', 'title') and isinstance(v, str):
+                out.add(' '.join(re.findall(r'[a-z0-9]+', v.lower())))
+            else:
+                words(v, out)
+    elif isinstance(node, list):
+        for v in node:
+            words(v, out)
+    return out
+
+
 def main(argv):
     args = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     args.add_argument('--published', help='the published description (YAML)')
@@ -187,11 +201,14 @@ def main(argv):
     ours, count = structure(own)
     theirs, their_count = structure(published)
     lines = list(differences(ours, theirs))
+    # The words are to be our own: a text of some length that the published description has, too, was copied.
+    same = {w for w in words(own, set()) & words(published, set()) if len(w.split()) > 4}
+    lines += ['description is not our own: ' + w for w in sorted(same)]
     for line in lines:
         print(line)
     for what in sorted(set(count) | set(their_count)):
         print('%-26s %5d here %5d published' % (what, count.get(what, 0), their_count.get(what, 0)))
-    print('spec-check: %d structural differences' % len(lines))
+    print('spec-check: %d differences' % len(lines))
     return 1 if lines else 0
 
 
