@@ -145,5 +145,14 @@ help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 unit: $(addprefix $(B)/test/,$(TESTED)) ## unit tests of every module
 	$(Q)r=0; for t in $^; do echo "# $$t"; $$t || r=1; done; exit $$r
+.PHONY: spec-check compat contract unit-spec
+spec-check: ## compare the structure of spec/ with the published API description
+	$(Q)$(PYTHON) spec/tools/spec-check.py
+compat: ## write COMPAT.md from spec/, the scenarios and the listed deviations
+	$(Q)$(PYTHON) spec/tools/compat.py
+contract: gen ## contract cases of all operations against the engine at ENGINE_HOST
+	$(Q)contract-tests/run
+unit-spec: ## tests of the generator and its companions
+	$(Q)$(PYTHON) -m unittest discover -q -s spec/tools
 clean: ## remove what was built (the lab's downloads stay in their cache)
 	$(Q)rm -rf $(TOP)/obj $(TOP)/lib $(TOP)/bin $(TOP)/test $(TOP)/gen $(TOP)/san $(TOP)/clang
