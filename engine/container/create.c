@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/create.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "container/mounts.h"
+#include "container/validate.h"
+#include "image/image.h"
+
+#define NAME_TRIES 6
+
+void ctr_create_done(struct ctr_create *req) {
+    api_container_config_done(&req->config);
+    api_host_config_done(&req->host);
+    api_networking_config_done(&req->networking);
+}
+
+/* ---- name ---------------------------------------------------------------------------------------------------------------------- */
+static int wanted_name(struct containers *cs, const char *asked, int attempt, char ret[256], struct err *e) {
+    const char *name = asked && asked[0] == '/' ? asked + 1 : asked;
+    struct container *holder;
+    char id[65] = "";
+
+    if (str_empty(asked)) {
+        ctr_name_random(attempt, ret);
+        return 0;
+    }
+    if (!ctr_name_valid(name) || strlen(name) > 255)
+        return err_set(e, ERR_INVALID, "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", asked);
+    pthread_mutex_lock(&cs->lock);
+    holder = map_get(&cs->by_name, name);
+    if (holder)
+        memcpy(id, holder->id, sizeof(id));
+    pthread_mutex_unlock(&cs->lock);
+    if (*id)
+        return err_set(e, ERR_CONFLICT,
+                       "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to remove (or rename) that container to "
+                       "be able to reuse that name.",
+                       name, id);
+    memcpy(ret, name, strlen(name) + 1);
+    return 0;
+}
+
+/* ---- image ---------------------------------------------------------------------------------------------------------------------- */
+static int check_platform(const struct ctr_create *req, const struct image *img, struct strv *warnings, struct err *e) {
+    _cleanup_free_ char *os = NULL, *arch = NULL, *variant = NULL;
+    const char *ios = str_empty(image_os(img)) ? "linux" : image_os(img), *iarch = image_architecture(img), *ivar = image_variant(img);
+    bool asked = !str_empty(req->platform), same;
+    int r = ctr_platform_parse(asked ? req->platform : "linux", &os, &arch, &variant, e);
+
+    if (r < 0)
+        return r;
+    same = streq(os, ios) && (str_empty(iarch) || streq(arch, iarch)) && (!*variant || str_empty(ivar) || streq(variant, ivar));
+    if (same)
+        return 0;
+    if (asked)
+        return err_set(
+            e, ERR_NOT_FOUND, "image with reference %s was found but does not match the specified platform: wanted %s/%s%s%s, actual: %s/%s%s%s",
+            req->config.image, os, arch, *variant ? "/" : "", variant, ios, iarch, str_empty(ivar) ? "" : "/", str_empty(ivar) ? "" : ivar);
+    if (strv_addf(
+            warnings,
+            "The requested image's platform (%s/%s%s%s) does not match the detected host platform (%s/%s) and no specific platform was requested",
+            ios, iarch, str_empty(ivar) ? "" : "/", str_empty(ivar) ? "" : ivar, os, arch) < 0)
+        return err_oom(e);
+    return 0;
+}
+
+/* ---- the record ------------------------------------------------------------------------------------------------------------------- */
+static int command(struct ctr_fixed *f, struct err *e) {
+    struct api_container_config *c = &f->config;
+    int r = 0;
+
+    if (c->entrypoint.n == 1 && c->entrypoint.v[0][0] == '\0')
+        api_string_list_done(&c->entrypoint);
+    if (c->entrypoint.n == 0 && c->cmd.n == 0)
+        return err_set(e, ERR_INVALID, "no command specified");
+    if (str_set(&f->path, c->entrypoint.n ? c->entrypoint.v[0] : c->cmd.v[0]) < 0)
+        return err_oom(e);
+    for (size_t i = 1; r >= 0 && i < c->entrypoint.n; i++)
+        r = api_string_list_add(&f->args, c->entrypoint.v[i], e);
+    for (size_t i = c->entrypoint.n ? 0 : 1; r >= 0 && i < c->cmd.n; i++)
+        r = api_string_list_add(&f->args, c->cmd.v[i], e);
+    f->args.set = true;
+    return r;
+}
+
+static int names_and_paths(struct containers *cs, struct ctr_fixed *f, struct err *e) {
+    struct api_container_config *c = &f->config;
+    char host[256] = "";
+
+    if (str_empty(c->hostname)) {
+        if (ctr_mode_is(f->host.network_mode, "host"))
+            gethostname(host, sizeof(host) - 1);
+        else
+            memcpy(host, f->id, ID_SHORT_LEN);
+        if (str_set(&c->hostname, host) < 0)
+            return err_oom(e);
+    }
+    if (!str_empty(c->working_dir)) {
+        char *clean = ctr_clean_path(c->working_dir);
+
+        if (!clean)
+            return err_oom(e);
+        free(c->working_dir);
+        c->working_dir = clean;
+    }
+    f->log_path = ctr_mode_is(f->host.log_config->type, "json-file")
+                      ? str_printf("%s/containers/%s/%s-json.log", cs->engine->config->data_root, f->id, f->id)
+                      : strdup("");
+    f->driver = strdup(layers_driver_name(cs->engine->layers));
+    f->platform = strdup("linux");
+    if (!f->log_path || !f->driver || !f->platform)
+        return err_oom(e);
+    c->labels.set = true;
+    return 0;
+}
+
+/* Other containers named in modes must exist now; the network one is then kept by its id. */
+static int resolve_modes(struct containers *cs, struct api_host_config *h, struct err *e) {
+    const char *const modes[] = {h->pid_mode, h->ipc_mode};
+    const char *net = ctr_mode_container(h->network_mode);
+
+    for (size_t i = 0; i < ELEMENTSOF(modes); i++) {
+        const char *ref = ctr_mode_container(modes[i]);
+        _cleanup_container_ struct container *other = NULL;
+
+        if (ref && containers_find(cs, ref, &other, e) < 0) {
+            if (e)
+                e->kind = ERR_INVALID;
+            return -(int)ERR_INVALID;
+        }
+    }
+    if (net) {
+        _cleanup_container_ struct container *other = NULL;
+
+        if (containers_find(cs, net, &other, NULL) >= 0) {
+            char *mode = str_printf("container:%s", other->id);
+
+            if (!mode)
+                return err_oom(e);
+            free(h->network_mode);
+            h->network_mode = mode;
+        }
+    }
+    return 0;
+}
+
+/* NetworkSettings of a container that never ran: a place on each network, without addresses. */
+static int first_net(const struct ctr_fixed *f, struct ctr_net **ret, struct err *e) {
+    struct ctr_net *n = ctr_net_new();
+    const struct api_endpoint_settings_map *want = &f->networking.endpoints_config;
+    const char *mode = f->host.network_mode;
+    size_t count = want->n ? want->n : 1;
+
+    if (!n)
+        return err_oom(e);
+    n->s.ports.set = true;
+    n->s.networks.set = true;
+    if (!ctr_mode_container(mode) && !(f->config.has_network_disabled && f->config.network_disabled)) {
+        n->s.networks.v = calloc(count, sizeof(*n->s.networks.v));
+        if (!n->s.networks.v)
+            goto oom;
+        for (size_t i = 0; i < count; i++) {
+            const struct api_endpoint_settings *w = want->n ? want->v[i].value : NULL;
+            struct api_endpoint_settings *ep = api_endpoint_settings_new();
+            const char *mac = w && !str_empty(w->mac_address) ? w->mac_address : (count == 1 ? f->config.mac_address : NULL);
+
+            n->s.networks.n = i + 1;
+            n->s.networks.v[i].value = ep;
+            n->s.networks.v[i].key = strdup(want->n ? want->v[i].key : mode);
+            if (!ep || !n->s.networks.v[i].key || str_set(&ep->mac_address, mac) < 0)
+                goto oom;
+            for (size_t k = 0; w && k < w->aliases.n; k++)
+                if (api_string_list_add(&ep->aliases, w->aliases.v[k], e) < 0)
+                    goto oom;
+            if (w && w->ipam_config) {
+                ep->ipam_config = api_endpoint_ipam_config_new();
+                if (!ep->ipam_config || str_set(&ep->ipam_config->ipv4_address, w->ipam_config->ipv4_address) < 0 ||
+                    str_set(&ep->ipam_config->ipv6_address, w->ipam_config->ipv6_address) < 0)
+                    goto oom;
+            }
+        }
+        if (str_set(&n->s.mac_address, f->config.mac_address) < 0)
+            goto oom;
+    }
+    *ret = n;
+    return 0;
+oom:
+    ctr_net_unref(n);
+    return err_oom(e);
+}
+
+static struct ctr_view *first_view(struct ctr_fixed *f, struct ctr_net *net, const char *name) {
+    struct ctr_view *v = calloc(1, sizeof(*v));
+
+    if (!v)
+        return NULL;
+    atomic_init(&v->refs, 1);
+    v->fixed = ctr_fixed_ref(f);
+    v->net = ctr_net_ref(net);
+    v->name = strdup(name);
+    v->error = strdup("");
+    v->state = ctr_created;
+    v->started_at = v->finished_at = CLOCK_ZERO;
+    return v->name && v->error ? v : ctr_view_unref(v);
+}
+
+/* ---- what lies on disk ------------------------------------------------------------------------------------------------------------ */
+struct made {
+    struct containers *cs;
+    const char *id;
+    bool layer;
+    struct volume **volumes;
+    size_t n_volumes;
+};
+
+static void unmake(struct made *m) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    _cleanup_free_ char *dir = NULL;
+
+    if (!m->cs)
+        return;
+    dir = str_printf("%s/containers/%s", m->cs->engine->config->data_root, m->id);
+    ctr_mounts_release(m->cs, m->id, m->volumes, m->n_volumes, true);
+    if (m->layer && layers_container_remove(m->cs->engine->layers, m->id, &e) < 0)
+        log_kv(LOG_LVL_WARN, "the layer of a container that could not be created stays", "container", m->id, "error", err_msg(&e), NULL);
+    if (dir)
+        ignore_result(fs_remove_tree(dir, NULL));
+}
+
+static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const char *chain, struct made *m, struct err *e) {
+    _cleanup_(layers_rootfs_done) struct layers_rootfs rootfs = {0};
+    _cleanup_free_ char *dir = str_printf("%s/containers/%s", cs->engine->config->data_root, f->id);
+    int r;
+
+    if (!dir)
+        return err_oom(e);
+    m->id = f->id;
+    m->cs = cs;
+    r = layers_container_create(cs->engine->layers, chain, f->id, &rootfs, e);
+    if (r < 0)
+        return r;
+    m->layer = true;
+    if (mkdir(dir, 0710) < 0 && errno != EEXIST) {
+        r = errno == ENOENT ? fs_mkdir_p(dir, 0710, e) : err_errno(e, errno, "cannot create %s", dir);
+        if (r < 0)
+            return r;
+    }
+    r = ctr_mounts_acquire(cs, f->id, &f->host, &f->mounts, &m->volumes, &m->n_volumes, e);
+    if (r < 0 || m->n_volumes == 0)
+        return r;
+    return ctr_mounts_populate(cs, &rootfs, &f->mounts, m->volumes, e);
+}
+
+static int insert(struct containers *cs, struct ctr_fixed *f, struct ctr_net *net, const char *asked, struct container **ret, struct err *e) {
+    char name[256];
+
+    for (int attempt = 0;; attempt++) {
+        _cleanup_err_ struct err local = ERR_INIT;
+        struct ctr_view *v;
+        int r = wanted_name(cs, asked, attempt, name, e);
+
+        if (r < 0)
+            return r;
+        v = first_view(f, net, name);
+        if (!v)
+            return err_oom(e);
+        r = containers_insert(cs, v, ret, &local);
+        if (r >= 0)
+            return 0;
+        if (local.kind != ERR_CONFLICT || !str_empty(asked) || attempt >= NAME_TRIES)
+            return err_move(e, &local);
+    }
+}
+
+static int build_fixed(struct containers *cs, struct ctr_create *req, const struct image *img, struct ctr_fixed **ret, struct err *e) {
+    _cleanup_(ctr_fixed_unrefp) struct ctr_fixed *f = ctr_fixed_new();
+    int r = 0;
+
+    if (!f)
+        return err_oom(e);
+    id_new(f->id);
+    f->created = clock_wall_ns();
+    f->config = req->config;
+    f->host = req->host;
+    f->networking = req->networking;
+    req->config = (struct api_container_config){0};
+    req->host = (struct api_host_config){0};
+    req->networking = (struct api_networking_config){0};
+    if (img) {
+        r = ctr_merge_image(&f->config, image_config(img), e);
+        f->image_id = strdup(image_id(img));
+    } else {
+        f->image_id = strdup("");
+    }
+    if (!f->image_id)
+        return err_oom(e);
+    if (r >= 0)
+        r = command(f, e);
+    if (r >= 0)
+        r = resolve_modes(cs, &f->host, e);
+    if (r >= 0)
+        r = names_and_paths(cs, f, e);
+    if (r >= 0)
+        r = ctr_mounts_read(cs, &f->config, &f->host, &f->mounts, e);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(f);
+    return 0;
+}
+
+DEFINE_CLEANUP(struct image *, image_unref)
+
+int containers_create(struct containers *cs, struct ctr_create *req, struct strv *warnings, struct container **ret, struct err *e) {
+    _cleanup_(image_unrefp) struct image *img = NULL;
+    _cleanup_(ctr_fixed_unrefp) struct ctr_fixed *f = NULL;
+    _cleanup_(ctr_net_unrefp) struct ctr_net *net = NULL;
+    struct made made = {0};
+    char name[256];
+    struct container *c;
+    int r;
+
+    if (req->no_config)
+        return err_set(e, ERR_INVALID, "config cannot be empty in order to create a container");
+    r = ctr_validate(cs->engine->config, &req->config, &req->host, &req->networking, warnings, e);
+    if (r >= 0)
+        r = ctr_host_defaults(cs->engine->config, &req->host, e);
+    if (r >= 0 && !str_empty(req->platform)) {
+        _cleanup_free_ char *os = NULL, *arch = NULL, *variant = NULL;
+
+        r = ctr_platform_parse(req->platform, &os, &arch, &variant, e);
+    }
+    if (r >= 0 && !str_empty(req->config.image)) {
+        r = images_resolve(cs->engine->images, req->config.image, &img, e);
+        if (r >= 0)
+            r = check_platform(req, img, warnings, e);
+    }
+    if (r >= 0)
+        r = wanted_name(cs, req->name, 0, name, e);
+    if (r >= 0)
+        r = build_fixed(cs, req, img, &f, e);
+    if (r >= 0)
+        r = first_net(f, &net, e);
+    if (r < 0)
+        return r;
+    r = make_on_disk(cs, f, img ? image_top_chain(img) : "", &made, e);
+    if (r >= 0)
+        r = insert(cs, f, net, req->name, &c, e);
+    if (r < 0) {
+        unmake(&made);
+        return r;
+    }
+    c->volumes = made.volumes;
+    c->n_volumes = made.n_volumes;
+    container_event(c, "create", NULL);
+    container_token_drop(c);
+    *ret = c;
+    return 0;
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * create.h - making a container: the request, what the image adds to it, and the record that comes out.
+ */
+#ifndef HATAKE_CONTAINER_CREATE_H
+#define HATAKE_CONTAINER_CREATE_H
+
+#include "container/container-internal.h"
+
+struct ctr_create {
+    const char *name;     /* as asked for, with or without '/'; NULL or "": a random one */
+    const char *platform; /* "os[/arch[/variant]]", NULL or "": any */
+    bool no_config;       /* the body had no part of a configuration at all */
+    struct api_container_config config;
+    struct api_host_config host;
+    struct api_networking_config networking;
+};
+void ctr_create_done(struct ctr_create *req);
+
+/* Make it. Takes parts out of req. *warnings gets texts for the client. The container comes back counted. */
+int containers_create(struct containers *cs, struct ctr_create *req, struct strv *warnings, struct container **ret, struct err *e);
+
+/* Fill what the request leaves open from the image's configuration. */
+int ctr_merge_image(struct api_container_config *c, const struct api_container_config *image, struct err *e);
+/* Platform text → os and architecture in their usual names; ERR_INVALID as the reference words it. Fresh strings. */
+int ctr_platform_parse(const char *text, char **ret_os, char **ret_arch, char **ret_variant, struct err *e);
+
+#endif
