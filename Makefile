@@ -140,19 +140,30 @@ $(BIN)/hatake: $(call objs,$(wildcard engine/cli/*.c)) $(call LIB,base)
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # ---- everyday targets ------------------------------------------------------------------------------------------------
-.PHONY: help unit clean
+.PHONY: help unit clean check conformance golden spec-check lint format asan compat
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+check: ## everything CI runs: both compilers, lint, unit tests with and without sanitizers, the lab, conformance, leaks
+	@ci/packages all
+	@ci/check
 unit: $(addprefix $(B)/test/,$(TESTED)) ## unit tests of every module
 	$(Q)r=0; for t in $^; do echo "# $$t"; $$t || r=1; done; exit $$r
-.PHONY: spec-check compat contract unit-spec
+asan: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) SAN=1 unit
+conformance: all ## the same steps on this engine and the live reference, compared
+	@ci/packages all
+	@ci/images build && ci/lab up && eval "$$(ci/lab env | sed 's/^/export /')" && diffharness/hatake-diff live $(T)
+golden: ## record the reference's answers into golden/
+	@ci/packages all
+	@ci/images build && ci/lab up registry && ci/lab up neighbour && ci/lab up reference && eval "$$(ci/lab env | sed 's/^/export /')" && \
+	 diffharness/hatake-diff record $(T) && contract-tests/run --record
 spec-check: ## compare the structure of spec/ with the published API description
-	$(Q)$(PYTHON) spec/tools/spec-check.py
-compat: ## write COMPAT.md from spec/, the scenarios and the listed deviations
-	$(Q)$(PYTHON) spec/tools/compat.py
-contract: gen ## contract cases of all operations against the engine at ENGINE_HOST
-	$(Q)contract-tests/run
-unit-spec: ## tests of the generator and its companions
-	$(Q)$(PYTHON) -m unittest discover -q -s spec/tools
+	@$(PYTHON) spec/tools/spec-check.py
+compat: ## write COMPAT.md from spec/, scenarios and deviations
+	@$(PYTHON) spec/tools/compat.py
+lint: ## static checks
+	@ci/lint
+format: ## format the C sources
+	@git ls-files -co --exclude-standard 'engine/*.c' 'engine/*.h' 'ci/*.c' | xargs clang-format -i
 clean: ## remove what was built (the lab's downloads stay in their cache)
 	$(Q)rm -rf $(TOP)/obj $(TOP)/lib $(TOP)/bin $(TOP)/test $(TOP)/gen $(TOP)/san $(TOP)/clang

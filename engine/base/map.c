@@ -157,12 +157,10 @@ void *map_remove(struct map *m, const char *key) {
 }
 
 struct map_entry *map_next(const struct map *m, struct map_entry *at) {
-    struct map_entry *end = m->entries + m->used;
+    size_t i = at ? (size_t)(at - m->entries) + 1 : 0;
 
-    if (!m->entries)
-        return NULL;
-    for (at = at ? at + 1 : m->entries; at < end; at++)
-        if (at->key)
-            return at;
+    for (; i < m->used; i++)
+        if (m->entries[i].key)
+            return &m->entries[i];
     return NULL;
 }
