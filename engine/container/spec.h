@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * spec.h - the OCI runtime-spec document of a container: what its configuration means to the kernel. Pure but for looking at host devices;
+ * any thread. Source: runtime-spec 1.2 (config.md, config-linux.md); defaults as the reference hands them to its runtime.
+ */
+#ifndef HATAKE_CONTAINER_SPEC_H
+#define HATAKE_CONTAINER_SPEC_H
+
+#include <jansson.h>
+
+#include "container/container-internal.h"
+#include "container/root.h"
+#include "container/validate.h"
+
+struct ctr_spec_input {
+    const struct engine_config *config;
+    const struct ctr_fixed *fixed;
+    const struct ctr_user *user;
+    const char *hostname_path, *hosts_path, *resolv_path; /* binds over /etc/...; NULL: none */
+    const char *netns_path, *pidns_path, *ipcns_path;     /* of the container to join; NULL: by the modes */
+    const char *const *volume_paths;                      /* source of each volume mount, in order; with a subpath already resolved */
+    const char *seccomp_text;                             /* profile of the engine (JSON) or NULL: the built-in one */
+};
+
+/* The whole document. The caller owns *ret. */
+int ctr_spec_build(const struct ctr_spec_input *in, json_t **ret, struct err *e);
+
+/* Parts, also used by exec and by tests. Each gives a new reference, NULL and e set on failure. */
+json_t *ctr_spec_env(const struct ctr_fixed *f, const struct ctr_user *user, bool tty, const struct api_string_list *extra, struct err *e);
+json_t *ctr_spec_capabilities(const struct api_host_config *host, bool root, bool privileged, struct err *e);
+json_t *ctr_spec_user(const struct ctr_user *user, struct err *e);
+json_t *ctr_spec_resources(const struct api_host_config *host, struct err *e);
+json_t *ctr_spec_mounts(const struct ctr_spec_input *in, struct err *e);
+json_t *ctr_spec_rlimits(const struct engine_config *cfg, const struct api_host_config *host, struct err *e);
+/* Adds linux.devices and linux.resources.devices. */
+int ctr_spec_devices(const struct api_host_config *host, json_t *linux_part, json_t *resources, struct err *e);
+/* A profile in the reference's own format, made for this container's capabilities. */
+json_t *ctr_seccomp_convert(const char *profile, json_t *capabilities, struct err *e);
+
+#endif
