@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "netd/netd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "netd/run.h"
+
+#define EVENTS 64
+
+struct netd netd = {.epoll = -EBADF};
+
+/* The socket that hataked connects to, and a connection of it. */
+static struct source door;
+struct client {
+    struct source source;
+};
+
+int netd_watch(struct source *s, uint32_t events) {
+    struct epoll_event ev = {.events = events, .data.ptr = s};
+
+    return epoll_ctl(netd.epoll, EPOLL_CTL_ADD, s->fd, &ev) < 0 ? -errno : 0;
+}
+
+int netd_rewatch(struct source *s, uint32_t events) {
+    struct epoll_event ev = {.events = events, .data.ptr = s};
+
+    return epoll_ctl(netd.epoll, EPOLL_CTL_MOD, s->fd, &ev) < 0 ? -errno : 0;
+}
+
+void netd_bury(struct source *s) {
+    s->fd = close_fd(s->fd);
+    s->dead = true;
+    s->next_dead = netd.dead;
+    netd.dead = s;
+}
+
+static void bury_all(void) {
+    while (netd.dead) {
+        struct source *s = netd.dead;
+
+        netd.dead = s->next_dead;
+        free(s);
+    }
+}
+
+/* ---- groups ------------------------------------------------------------------------------------------------------------------------ */
+
+static struct group **find_group(const uint8_t *name) {
+    struct group **g = &netd.groups;
+
+    while (*g && memcmp((*g)->name, name, NETD_GROUP_BYTES) != 0)
+        g = &(*g)->next;
+    return g;
+}
+
+static void drop_group(const uint8_t *name) {
+    struct group **at = find_group(name), *g = *at;
+
+    if (!g)
+        return;
+    *at = g->next;
+    while (g->listeners) {
+        struct listener *l = g->listeners;
+
+        g->listeners = l->next;
+        listener_end_streams(l);
+        listener_end_sessions(l);
+        netd_bury(&l->source);
+    }
+    free(g);
+}
+
+void listeners_resume(void) {
+    if (netd.n_streams + 1 < NETD_MAX_STREAMS - NETD_MAX_STREAMS / 16)
+        return;
+    for (struct group *g = netd.groups; g; g = g->next) {
+        for (struct listener *l = g->listeners; l; l = l->next) {
+            if (l->paused && netd_rewatch(&l->source, EPOLLIN) == 0)
+                l->paused = false;
+        }
+    }
+}
+
+static void add_listener(struct group *g, const struct netd_entry *e, int fd) {
+    struct listener *l = calloc(1, sizeof(*l));
+    int one = 1;
+
+    if (!l) {
+        close_fd(fd);
+        return;
+    }
+    l->source = (struct source){.ready = e->proto == IPPROTO_UDP ? listener_udp_ready : listener_tcp_ready, .fd = fd};
+    l->proto = e->proto;
+    l->hold = e->hold || (e->proto != IPPROTO_TCP && e->proto != IPPROTO_UDP);
+    l->target = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = e->target_port_be, .sin_addr.s_addr = e->target_be};
+    l->group = g;
+    l->next = g->listeners;
+    g->listeners = l;
+    if (l->hold)
+        return;
+    if (e->proto == IPPROTO_UDP) {
+        ignore_result(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)) < 0);
+        ignore_result(setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one)) < 0);
+    }
+    ignore_result(netd_watch(&l->source, EPOLLIN) < 0);
+}
+
+static void add_entries(const struct netd_msg *m, const int *fds, size_t n_fds) {
+    struct group **at = find_group(m->group), *g = *at;
+
+    if (!g) {
+        g = calloc(1, sizeof(*g));
+        if (g) {
+            memcpy(g->name, m->group, NETD_GROUP_BYTES);
+            *at = g;
+        }
+    }
+    for (size_t i = 0; i < n_fds; i++) {
+        if (g && i < m->n)
+            add_listener(g, &m->entries[i], fds[i]);
+        else
+            close_fd(fds[i]);
+    }
+}
+
+/* ---- control ----------------------------------------------------------------------------------------------------------------------- */
+
+static void client_end(struct client *c) {
+    netd.n_clients--;
+    netd_bury(&c->source);
+}
+
+static int answer(struct client *c, enum netd_op op, const uint8_t *group) {
+    struct netd_msg m = {.version = NETD_VERSION, .op = (uint8_t)op};
+
+    if (group)
+        memcpy(m.group, group, NETD_GROUP_BYTES);
+    /* Blocking: the other end reads answers before it sends more, and it is trusted. */
+    return send(c->source.fd, &m, NETD_MSG_BYTES(0), MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int list_groups(struct client *c) {
+    for (struct group *g = netd.groups; g; g = g->next) {
+        int r = answer(c, NETD_GROUP, g->name);
+
+        if (r < 0)
+            return r;
+    }
+    return answer(c, NETD_SYNCED, NULL);
+}
+
+static size_t take_fds(struct msghdr *h, int *fds) {
+    size_t n = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+            if (n < NETD_ENTRIES)
+                fds[n++] = fd;
+            else
+                close_fd(fd);
+        }
+    }
+    return n;
+}
+
+static void client_ready(struct source *source, uint32_t events) {
+    struct client *c = (struct client *)(void *)source;
+    static struct netd_msg m;
+    union {
+        struct cmsghdr h;
+        char space[CMSG_SPACE(NETD_ENTRIES * sizeof(int))];
+    } control;
+    struct iovec iov = {&m, sizeof(m)};
+    struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    int fds[NETD_ENTRIES];
+    ssize_t n = recvmsg(c->source.fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    size_t n_fds;
+    int r = 0;
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        client_end(c);
+        return;
+    }
+    n_fds = take_fds(&h, fds);
+    if ((size_t)n < NETD_MSG_BYTES(0) || m.version != NETD_VERSION || m.n > NETD_ENTRIES || (size_t)n != NETD_MSG_BYTES(m.n)) {
+        for (size_t i = 0; i < n_fds; i++)
+            close_fd(fds[i]);
+        client_end(c);
+        return;
+    }
+    if (m.op == NETD_ADD)
+        add_entries(&m, fds, n_fds);
+    else if (m.op == NETD_DROP)
+        drop_group(m.group);
+    else if (m.op == NETD_SYNC)
+        r = answer(c, NETD_SYNCED, NULL);
+    else if (m.op == NETD_LIST)
+        r = list_groups(c);
+    if (r < 0)
+        client_end(c);
+}
+
+static void client_begin(int fd) {
+    struct client *c = calloc(1, sizeof(*c));
+
+    if (!c) {
+        close_fd(fd);
+        return;
+    }
+    c->source = (struct source){.ready = client_ready, .fd = fd};
+    if (netd_watch(&c->source, EPOLLIN) < 0) {
+        close_fd(fd);
+        free(c);
+        return;
+    }
+    netd.n_clients++;
+}
+
+static void door_ready(struct source *source, uint32_t events) {
+    int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd >= 0)
+        client_begin(fd);
+}
+
+/* ---- run --------------------------------------------------------------------------------------------------------------------------- */
+
+static bool done(void) {
+    return !netd.groups && !netd.n_clients;
+}
+
+int netd_run(int door_fd, int first_client) {
+    int wait = -1;
+
+    netd.epoll = epoll_create1(EPOLL_CLOEXEC);
+    netd.space = malloc(NETD_CHUNK);
+    if (netd.epoll < 0 || !netd.space)
+        return -ENOMEM;
+    door = (struct source){.ready = door_ready, .fd = door_fd};
+    if (netd_watch(&door, EPOLLIN) < 0)
+        return -errno;
+    client_begin(first_client);
+    while (!done()) {
+        struct epoll_event ev[EVENTS];
+        int n = epoll_wait(netd.epoll, ev, EVENTS, wait < 0 ? -1 : wait * 1000);
+
+        for (int i = 0; i < n; i++) {
+            struct source *s = ev[i].data.ptr;
+
+            if (!s->dead)
+                s->ready(s, ev[i].events);
+        }
+        bury_all();
+        wait = sessions_expire();
+    }
+    return 0;
+}

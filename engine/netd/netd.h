@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * netd.h - hatake-netd: one small static process that keeps published ports taken, and serves those connections which address rewriting cannot
+ * (IPv6 to IPv4, containers to published ports of the same machine, machines where the firewall is not ours to change).
+ *
+ * It outlives hataked. Single thread, one epoll, everything non-blocking, no files, no name services; after start it has no privileges (nobody's user
+ * id, no capabilities): sockets arrive bound over its control socket (proto.h).
+ *
+ * Limits: LIMIT_* below. A listener above its share of connections simply leaves them in the kernel's queue.
+ */
+#ifndef HATAKE_NETD_NETD_H
+#define HATAKE_NETD_NETD_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#include "netd/proto.h"
+
+#define NETD_MAX_STREAMS 4096   /* TCP connections at once */
+#define NETD_MAX_SESSIONS 4096  /* UDP clients at once */
+#define NETD_SESSION_SECONDS 90 /* silence after which a UDP client is forgotten */
+#define NETD_CHUNK 65536        /* bytes moved per turn, and bytes kept for a slow receiver */
+
+/* Anything in the epoll set begins with this. */
+struct source {
+    void (*ready)(struct source *s, uint32_t events);
+    int fd;
+    bool dead; /* closed during this turn; freed after it */
+    struct source *next_dead;
+};
+
+struct group {
+    struct group *next;
+    uint8_t name[NETD_GROUP_BYTES];
+    struct listener *listeners;
+};
+
+struct stream;
+struct session;
+
+/* A socket of a published port. */
+struct listener {
+    struct source source;
+    struct listener *next;
+    struct group *group;
+    struct sockaddr_in target;
+    uint8_t proto;
+    bool hold;
+    bool paused; /* out of the epoll set while the process has too many connections */
+    struct stream *streams;
+    struct session *sessions;
+};
+
+struct netd {
+    int epoll;
+    struct group *groups;
+    struct source *dead;
+    size_t n_clients, n_streams, n_sessions;
+    char *space; /* NETD_CHUNK bytes */
+};
+
+/* Process-wide state: the process is this one object. */
+extern struct netd netd;
+
+int netd_watch(struct source *s, uint32_t events);
+int netd_rewatch(struct source *s, uint32_t events);
+/* Close the descriptor and free the object at the end of the turn. */
+void netd_bury(struct source *s);
+
+void listener_tcp_ready(struct source *s, uint32_t events);
+void listener_udp_ready(struct source *s, uint32_t events);
+/* End all that came in by this listener. */
+void listener_end_streams(struct listener *l);
+void listener_end_sessions(struct listener *l);
+/* Forget UDP clients that were silent; returns seconds until it is worth calling again, -1 when there are none. */
+int sessions_expire(void);
+/* A connection ended: listeners that were paused may accept again. */
+void listeners_resume(void);
+
+#endif

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+/* TCP: accept, connect to the container, pump bytes both ways with half-close. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "netd/netd.h"
+
+/* Value of side.events once the side is out of the epoll set. */
+#define SIDE_DONE UINT32_MAX
+
+/* One side of a connection. `kept` is what this side has still to send: bytes read from the other side that its socket would not take. */
+struct side {
+    struct source source;
+    struct stream *stream;
+    struct side *peer;
+    char *kept;
+    size_t n_kept, sent;
+    uint32_t events;
+    bool read_eof;  /* nothing more will come from this side */
+    bool write_end; /* the peer has ended: shut down after kept */
+    bool shut;
+};
+
+struct stream {
+    struct source grave; /* for burying; never in the epoll set (fd -1) */
+    struct stream *next, **link;
+    struct side client, server;
+    bool connecting;
+};
+
+static void pump(struct source *s, uint32_t events);
+
+static void stream_end(struct stream *t, bool reset) {
+    struct side *sides[] = {&t->client, &t->server};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct linger hard = {.l_onoff = 1, .l_linger = 0};
+
+        if (sides[i]->source.fd < 0)
+            continue;
+        /* What broke on one side breaks on the other: an orderly end would look like success. */
+        if (reset)
+            ignore_result(setsockopt(sides[i]->source.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)));
+        sides[i]->source.fd = close_fd(sides[i]->source.fd);
+        sides[i]->source.dead = true;
+        free(sides[i]->kept);
+        sides[i]->kept = NULL;
+    }
+    *t->link = t->next;
+    if (t->next)
+        t->next->link = t->link;
+    netd.n_streams--;
+    netd_bury(&t->grave);
+    listeners_resume();
+}
+
+void listener_end_streams(struct listener *l) {
+    while (l->streams)
+        stream_end(l->streams, true);
+}
+
+static void want(struct side *s) {
+    uint32_t ev = 0;
+
+    if (s->events == SIDE_DONE)
+        return;
+    if (s->read_eof && s->shut) {
+        /* Both directions are over: epoll would report the hang-up again and again while the other side still drains. */
+        s->events = SIDE_DONE;
+        epoll_ctl(netd.epoll, EPOLL_CTL_DEL, s->source.fd, NULL);
+        return;
+    }
+    if (s->stream->connecting)
+        ev = s == &s->stream->server ? EPOLLOUT : 0;
+    else
+        ev = (!s->read_eof && !s->peer->n_kept ? EPOLLIN : 0u) | (s->n_kept ? EPOLLOUT : 0u);
+    if (ev != s->events) {
+        s->events = ev;
+        netd_rewatch(&s->source, ev);
+    }
+}
+
+static int flush_kept(struct side *s) {
+    while (s->n_kept) {
+        ssize_t n = send(s->source.fd, s->kept + s->sent, s->n_kept, MSG_NOSIGNAL);
+
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        s->sent += (size_t)n;
+        s->n_kept -= (size_t)n;
+    }
+    free(s->kept);
+    s->kept = NULL;
+    s->sent = 0;
+    if (s->write_end && !s->shut) {
+        s->shut = true;
+        ignore_result(shutdown(s->source.fd, SHUT_WR));
+    }
+    return 0;
+}
+
+/* Move what is there from one side to the other; the rest that does not fit is kept and reading stops. */
+static int move(struct side *from) {
+    struct side *to = from->peer;
+    ssize_t n = recv(from->source.fd, netd.space, NETD_CHUNK, 0);
+    ssize_t done = 0;
+
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    if (n == 0) {
+        from->read_eof = true;
+        to->write_end = true;
+        return flush_kept(to);
+    }
+    done = send(to->source.fd, netd.space, (size_t)n, MSG_NOSIGNAL);
+    if (done < 0) {
+        if (errno != EAGAIN && errno != EINTR)
+            return -errno;
+        done = 0;
+    }
+    if (done == n)
+        return 0;
+    to->kept = malloc((size_t)(n - done));
+    if (!to->kept)
+        return -ENOMEM;
+    memcpy(to->kept, netd.space + done, (size_t)(n - done));
+    to->n_kept = (size_t)(n - done);
+    to->sent = 0;
+    return 0;
+}
+
+static void pump(struct source *source, uint32_t events) {
+    struct side *s = (struct side *)(void *)source;
+    struct stream *t = s->stream;
+    int r = 0;
+
+    if (t->connecting) {
+        int err = 0;
+        socklen_t len = sizeof(err);
+
+        if (getsockopt(t->server.source.fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || err || (events & EPOLLHUP && s == &t->client)) {
+            stream_end(t, true);
+            return;
+        }
+        if (s != &t->server || !(events & EPOLLOUT))
+            return;
+        t->connecting = false;
+    } else if (events & EPOLLERR) {
+        stream_end(t, true);
+        return;
+    }
+    if (events & EPOLLOUT)
+        r = flush_kept(s);
+    if (r == 0 && (events & (EPOLLIN | EPOLLHUP)) && !s->read_eof && !s->peer->n_kept)
+        r = move(s);
+    if (r < 0) {
+        stream_end(t, true);
+        return;
+    }
+    if (t->client.shut && t->server.shut) {
+        stream_end(t, false);
+        return;
+    }
+    want(&t->client);
+    want(&t->server);
+}
+
+static void side_init(struct stream *t, struct side *s, struct side *peer, int fd) {
+    s->source = (struct source){.ready = pump, .fd = fd};
+    s->stream = t;
+    s->peer = peer;
+}
+
+static void stream_begin(struct listener *l, int fd) {
+    struct stream *t = calloc(1, sizeof(*t));
+    int out = -EBADF;
+
+    if (t)
+        out = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (out < 0 || (connect(out, (struct sockaddr *)&l->target, sizeof(l->target)) < 0 && errno != EINPROGRESS)) {
+        close_fd(out);
+        close_fd(fd);
+        free(t);
+        return;
+    }
+    t->grave.fd = -EBADF;
+    side_init(t, &t->client, &t->server, fd);
+    side_init(t, &t->server, &t->client, out);
+    t->connecting = true;
+    t->next = l->streams;
+    t->link = &l->streams;
+    if (t->next)
+        t->next->link = &t->next;
+    l->streams = t;
+    netd.n_streams++;
+    t->server.events = EPOLLOUT;
+    if (netd_watch(&t->client.source, 0) < 0 || netd_watch(&t->server.source, EPOLLOUT) < 0)
+        stream_end(t, true);
+}
+
+void listener_tcp_ready(struct source *source, uint32_t events) {
+    struct listener *l = (struct listener *)(void *)source;
+
+    /* A bounded number per turn, so that one busy port does not starve the others. */
+    for (int i = 0; i < 64; i++) {
+        int fd;
+
+        if (netd.n_streams >= NETD_MAX_STREAMS) {
+            l->paused = true;
+            netd_rewatch(&l->source, 0);
+            return;
+        }
+        fd = accept4(l->source.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                l->paused = true;
+                netd_rewatch(&l->source, 0);
+            }
+            return;
+        }
+        stream_begin(l, fd);
+    }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * link.h - bridges, addresses and routes of the machine, by rtnetlink; and the few sysctls that go with them.
+ *
+ * All functions act on the calling thread's network namespace. Threads: any; each call opens and closes its own socket (bridges are made rarely).
+ * Source: rtnetlink(7), linux/if_link.h.
+ */
+#ifndef HATAKE_NETPLANE_LINK_H
+#define HATAKE_NETPLANE_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "netplane/ipam.h"
+
+struct link_bridge {
+    const char *ifname;
+    struct cidr4 addr; /* address of the bridge itself with its prefix; addr 0: none */
+    int mtu;           /* 0: leave */
+};
+
+/*
+ * Make the bridge (MAC 02:42 and four random bytes) when it does not exist, give it the address and take away other IPv4 addresses of global scope, set it up.
+ * An interface of that name which is no bridge is ERR_CONFLICT. keep_addrs: an existing bridge's addresses are the owner's business (--bridge).
+ */
+int link_bridge_ensure(const struct link_bridge *b, bool keep_addrs, int *ret_ifindex, struct err *e);
+/* Remove. A missing one is success. */
+int link_delete(const char *ifname, struct err *e);
+/* First global IPv4 address of an interface. ERR_NOT_FOUND when there is no such interface; addr 0 when it has no address. */
+int link_addr(const char *ifname, struct cidr4 *ret, struct err *e);
+
+/* Networks that the machine already uses: destinations of its main routes (without the default one) and of its addresses, except those on `but` (may be NULL). */
+int link_used_subnets(const char *but, struct cidr4 **ret, size_t *ret_n, struct err *e);
+/* Names of bridges whose name begins with prefix. Caller frees each and the array. */
+int link_list_bridges(const char *prefix, char ***ret, size_t *ret_n, struct err *e);
+
+/* net.ipv4.ip_forward=1. *ret_changed: it was 0. */
+int link_forwarding_on(bool *ret_changed, struct err *e);
+/* net.ipv4.conf.IFNAME.route_localnet. Only to be switched on once the firewall drops loopback addresses coming from that interface. */
+int link_route_localnet(const char *ifname, bool on, struct err *e);
+/* net.ipv6.conf.IFNAME.disable_ipv6=1; a machine without IPv6 is fine. */
+void link_disable_ipv6(const char *ifname);
+/* net.ipv4.ip_local_port_range; 32768-60999 when it cannot be read. */
+void link_port_range(unsigned *ret_lo, unsigned *ret_hi);
+
+#endif

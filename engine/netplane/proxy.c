@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "netplane/proxy.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/id.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "netd/proto.h"
+
+#define ANSWER_SECONDS 5
+#define GROUP_TEXT (2 * NETD_GROUP_BYTES)
+
+struct proxy {
+    pthread_mutex_t lock;
+    char *program, *path;
+    bool hold;
+    int fd;            /* connection; -EBADF: none runs (or it died) */
+    bool unsettled;    /* drops were sent and not yet waited for */
+    struct map groups; /* hex prefix of endpoint id -> this */
+};
+
+static int address(const char *path, struct sockaddr_un *ret, struct err *e) {
+    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(ret->sun_path))
+        return err_set(e, ERR_INVALID, "path of the proxy's socket is too long: %s", path);
+    memcpy(ret->sun_path, path, strlen(path) + 1);
+    return 0;
+}
+
+static void set_timeout(int fd) {
+    struct timeval t = {.tv_sec = ANSWER_SECONDS};
+
+    ignore_result(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) < 0);
+    ignore_result(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) < 0);
+}
+
+/* Connect to one that runs; -EBADF when none does. */
+static int connect_running(const struct proxy *p) {
+    struct sockaddr_un a;
+    _cleanup_close_ int fd = -EBADF;
+
+    if (address(p->path, &a, NULL) < 0)
+        return -EBADF;
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+        return -EBADF;
+    set_timeout(fd);
+    return TAKE_FD(fd);
+}
+
+static int listen_at(const struct proxy *p, struct err *e) {
+    struct sockaddr_un a;
+    _cleanup_close_ int fd = -EBADF;
+    int r = address(p->path, &a, e);
+
+    if (r < 0)
+        return r;
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return err_errno(e, errno, "proxy socket");
+    unlink(p->path);
+    /* The folder is root's alone (0700), so the moment before chmod does not matter. */
+    if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(p->path, 0600) < 0 || listen(fd, 8) < 0)
+        return err_errno(e, errno, "proxy socket %s", p->path);
+    return TAKE_FD(fd);
+}
+
+/* The child's descriptors 3 and 4 are its door and our connection; it forks once itself and the first process is reaped here. */
+static int spawn(struct proxy *p, struct err *e) {
+    _cleanup_close_ int door = -EBADF, ours = -EBADF, theirs = -EBADF;
+    char *const argv[] = {(char *)"hatake-netd", NULL}, *const env[] = {NULL};
+    posix_spawn_file_actions_t actions;
+    int pair[2], low[2] = {-EBADF, -EBADF}, r, status = 0;
+    pid_t pid;
+
+    door = listen_at(p, e);
+    if (door < 0)
+        return door;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return err_errno(e, errno, "proxy connection");
+    ours = pair[0];
+    theirs = pair[1];
+    /* Out of the way of 3 and 4, or one dup2 would overwrite the other's source. */
+    low[0] = fcntl(door, F_DUPFD_CLOEXEC, 10);
+    low[1] = fcntl(theirs, F_DUPFD_CLOEXEC, 10);
+    if (low[0] < 0 || low[1] < 0 || posix_spawn_file_actions_init(&actions) != 0) {
+        close_fd(low[0]);
+        close_fd(low[1]);
+        return err_errno(e, EMFILE, "start the proxy");
+    }
+    r = posix_spawn_file_actions_adddup2(&actions, low[0], 3);
+    if (r == 0)
+        r = posix_spawn_file_actions_adddup2(&actions, low[1], 4);
+    if (r == 0)
+        r = posix_spawn(&pid, p->program, &actions, NULL, argv, env);
+    posix_spawn_file_actions_destroy(&actions);
+    close_fd(low[0]);
+    close_fd(low[1]);
+    if (r != 0)
+        return err_errno(e, r, "start %s", p->program);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    set_timeout(ours);
+    close_fd(p->fd);
+    p->fd = TAKE_FD(ours);
+    return 0;
+}
+
+int proxy_new(const char *program, const char *socket_path, bool hold, struct proxy **ret, struct err *e) {
+    struct proxy *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return err_oom(e);
+    p->program = strdup(program);
+    p->path = strdup(socket_path);
+    p->hold = hold;
+    if (!p->program || !p->path) {
+        free(p->program);
+        free(p->path);
+        free(p);
+        return err_oom(e);
+    }
+    pthread_mutex_init(&p->lock, NULL);
+    p->fd = connect_running(p);
+    *ret = p;
+    return 0;
+}
+
+struct proxy *proxy_free(struct proxy *p) {
+    if (!p)
+        return NULL;
+    close_fd(p->fd);
+    if (!p->groups.n)
+        unlink(p->path);
+    map_done(&p->groups);
+    pthread_mutex_destroy(&p->lock);
+    free(p->program);
+    free(p->path);
+    free(p);
+    return NULL;
+}
+
+static void message(struct netd_msg *m, enum netd_op op, const char *endpoint_id, char ret_group[GROUP_TEXT + 1]) {
+    memset(m, 0, NETD_MSG_BYTES(0));
+    m->version = NETD_VERSION;
+    m->op = (uint8_t)op;
+    if (!endpoint_id)
+        return;
+    snprintf(ret_group, GROUP_TEXT + 1, "%.*s", GROUP_TEXT, endpoint_id);
+    hex_decode(ret_group, m->group, NETD_GROUP_BYTES);
+}
+
+static int send_msg(struct proxy *p, const struct netd_msg *m, const int *fds, size_t n_fds) {
+    union {
+        struct cmsghdr h;
+        char space[CMSG_SPACE(NETD_ENTRIES * sizeof(int))];
+    } control = {0};
+    struct iovec iov = {(void *)m, NETD_MSG_BYTES(m->n)};
+    struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
+    ssize_t r;
+
+    if (p->fd < 0)
+        return -ENOTCONN;
+    if (n_fds) {
+        h.msg_control = &control;
+        h.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+        control.h.cmsg_level = SOL_SOCKET;
+        control.h.cmsg_type = SCM_RIGHTS;
+        control.h.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+        memcpy(CMSG_DATA(&control.h), fds, n_fds * sizeof(int));
+    }
+    do
+        r = sendmsg(p->fd, &h, MSG_NOSIGNAL);
+    while (r < 0 && errno == EINTR);
+    if (r >= 0)
+        return 0;
+    r = -errno;
+    p->fd = close_fd(p->fd);
+    return (int)r;
+}
+
+/* Read answers until "synced"; group packets go into the map. */
+static int wait_synced(struct proxy *p) {
+    for (;;) {
+        struct netd_msg m;
+        ssize_t n = recv(p->fd, &m, sizeof(m), 0);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < (ssize_t)NETD_MSG_BYTES(0) || m.version != NETD_VERSION) {
+            p->fd = close_fd(p->fd);
+            return -EPROTO;
+        }
+        if (m.op == NETD_SYNCED)
+            return 0;
+        if (m.op == NETD_GROUP) {
+            char text[GROUP_TEXT + 1];
+
+            hex_encode(m.group, NETD_GROUP_BYTES, text);
+            if (map_set(&p->groups, text, p, NULL) < 0)
+                return -ENOMEM;
+        }
+    }
+}
+
+static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target, struct port_taken *v, size_t n, struct err *e) {
+    struct netd_msg m;
+    char group[GROUP_TEXT + 1] = "";
+    int fds[NETD_ENTRIES], r = 0;
+    bool fresh = p->fd < 0;
+
+    if (fresh)
+        r = spawn(p, e);
+    for (size_t i = 0; r == 0 && i < n;) {
+        message(&m, NETD_ADD, endpoint_id, group);
+        for (; i < n && m.n < NETD_ENTRIES; i++) {
+            if (v[i].fd < 0)
+                continue;
+            m.entries[m.n] = (struct netd_entry){
+                .target_be = htonl(target), .target_port_be = htons(v[i].container_port), .proto = (uint8_t)v[i].proto, .hold = p->hold};
+            fds[m.n++] = v[i].fd;
+        }
+        if (!m.n)
+            break;
+        r = send_msg(p, &m, fds, m.n);
+        if (r < 0 && !fresh) {
+            /* It died meanwhile; what it held for others is gone and comes back when they start again. Begin anew. */
+            fresh = true;
+            r = spawn(p, e);
+            i = 0;
+        } else if (r < 0) {
+            r = err_errno(e, r, "hand ports to the proxy");
+        }
+    }
+    if (r == 0 && map_set(&p->groups, group, p, NULL) < 0)
+        r = err_oom(e);
+    return r;
+}
+
+int proxy_add(struct proxy *p, const char *endpoint_id, uint32_t target, struct port_taken *v, size_t n, struct err *e) {
+    bool any = false;
+    int r = 0;
+
+    for (size_t i = 0; i < n; i++)
+        any = any || v[i].fd >= 0;
+    if (any) {
+        pthread_mutex_lock(&p->lock);
+        r = add_locked(p, endpoint_id, target, v, n, e);
+        pthread_mutex_unlock(&p->lock);
+    }
+    ports_close_fds(v, n);
+    return r;
+}
+
+void proxy_drop(struct proxy *p, const char *endpoint_id) {
+    struct netd_msg m;
+    char group[GROUP_TEXT + 1] = "";
+
+    pthread_mutex_lock(&p->lock);
+    message(&m, NETD_DROP, endpoint_id, group);
+    if (map_remove(&p->groups, group)) {
+        ignore_result(send_msg(p, &m, NULL, 0) < 0);
+        p->unsettled = true;
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void proxy_settle(void *arg) {
+    struct proxy *p = arg;
+    struct netd_msg m;
+
+    pthread_mutex_lock(&p->lock);
+    if (p->unsettled && p->fd >= 0) {
+        message(&m, NETD_SYNC, NULL, NULL);
+        if (send_msg(p, &m, NULL, 0) == 0)
+            ignore_result(wait_synced(p) < 0);
+    }
+    p->unsettled = false;
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool proxy_has(struct proxy *p, const char *endpoint_id) {
+    struct netd_msg m;
+    char group[GROUP_TEXT + 1] = "";
+    bool has;
+
+    message(&m, NETD_LIST, endpoint_id, group);
+    pthread_mutex_lock(&p->lock);
+    has = map_has(&p->groups, group);
+    pthread_mutex_unlock(&p->lock);
+    return has;
+}
+
+int proxy_refresh(struct proxy *p, struct err *e) {
+    struct netd_msg m;
+    int r = 0;
+
+    pthread_mutex_lock(&p->lock);
+    map_done(&p->groups);
+    p->groups = MAP_INIT;
+    if (p->fd >= 0) {
+        message(&m, NETD_LIST, NULL, NULL);
+        r = send_msg(p, &m, NULL, 0);
+        if (r == 0)
+            r = wait_synced(p);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return r < 0 ? err_errno(e, r, "ask the proxy what it holds") : 0;
+}
+
+void proxy_sweep(struct proxy *p, bool (*keep)(const char *endpoint_prefix, void *arg), void *arg) {
+    struct netd_msg m;
+    char group[GROUP_TEXT + 1] = "";
+
+    pthread_mutex_lock(&p->lock);
+    for (struct map_entry *i = NULL; (i = map_next(&p->groups, i));) {
+        if (keep(i->key, arg))
+            continue;
+        message(&m, NETD_DROP, i->key, group);
+        ignore_result(send_msg(p, &m, NULL, 0) < 0);
+        p->unsettled = true;
+        map_remove(&p->groups, group);
+    }
+    pthread_mutex_unlock(&p->lock);
+}

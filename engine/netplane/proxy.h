@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * proxy.h - hataked's side of hatake-netd: start it when first needed, hand sockets over, take them back, find out after a restart what it holds.
+ *
+ * Without any published port no hatake-netd runs. Threads: any (one mutex; packets are small and the other end always reads).
+ */
+#ifndef HATAKE_NETPLANE_PROXY_H
+#define HATAKE_NETPLANE_PROXY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "netplane/ports.h"
+
+struct proxy;
+
+/* program: path of hatake-netd. socket_path: its control socket; the folder exists. hold: keep ports only, serve nobody. A running one is connected to. */
+int proxy_new(const char *program, const char *socket_path, bool hold, struct proxy **ret, struct err *e);
+/* Disconnect. hatake-netd goes on as long as it holds ports; when it does not, the socket's file is removed. */
+struct proxy *proxy_free(struct proxy *p);
+
+/* Hand over the sockets of `v` (fds >= 0), which serve the container at target (host byte order). Sockets are closed here when it returns, also on failure. */
+int proxy_add(struct proxy *p, const char *endpoint_id, uint32_t target, struct port_taken *v, size_t n, struct err *e);
+/* Close everything of the endpoint. Does not wait: proxy_settle() does. */
+void proxy_drop(struct proxy *p, const char *endpoint_id);
+/* Wait until earlier drops have been dealt with. Cheap when there were none. Fits ports_config.settle. */
+void proxy_settle(void *p);
+
+/* Does it hold ports of this endpoint (as of the last proxy_refresh)? */
+bool proxy_has(struct proxy *p, const char *endpoint_id);
+/* Ask what it holds. Nothing runs: nothing is held. */
+int proxy_refresh(struct proxy *p, struct err *e);
+/* Drop all endpoints except those for which keep() says true. */
+void proxy_sweep(struct proxy *p, bool (*keep)(const char *endpoint_prefix, void *arg), void *arg);
+
+#endif
