@@ -167,7 +167,9 @@ class Types:
         o.append('')
         o.append('enum { /* indices into api_schema.types */')
         tags = {}
-        for t in self.types:
+        # Of several types that differ only in their Go name, a body's is the one whose name clients see.
+        bodies = [op.body for op in m.ops if op.body and op.body.kind in ('list', 'map', 'set')]
+        for t in bodies + self.types:
             if t.kind in ('object', 'list', 'map', 'set'):
                 if t.kind == 'object' and (t.byref or t.go != t.struct.go):
                     continue
@@ -383,6 +385,9 @@ def validator(m, pool_types):
 /* `body` is NULL for a reply without one. operation_id as in spec/ ("ContainerList"). Streams: check each message by itself. */
 int api_validate_response(const char *operation_id, int status, const json_t *body, struct err *e);
 
+/* Index into api_schema.types of the operation's request body, CODEC_NONE (65535) when it takes none or is unknown. */
+unsigned api_body_type(const char *operation_id);
+
 #endif
 '''
     c = [HEAD, '#include "validate.h"\n\n#include <string.h>\n\n#include "types.h"\n',
@@ -397,6 +402,14 @@ int api_validate_response(const char *operation_id, int status, const json_t *bo
             c.append('    {%d, %d, %s},' % (i, status, t.index if t else 'CODEC_NONE'))
     c.append('};\n')
     err_t = m.type_of({'$ref': '#/definitions/ErrorResponse'}, '').index
+    c.append('static const uint16_t bodies[] = {%s};\n' % ', '.join(str(op.body.index) if op.body else 'CODEC_NONE' for op in m.ops))
+    c.append('''unsigned api_body_type(const char *operation_id) {
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+        if (strcmp(ids[i], operation_id) == 0)
+            return bodies[i];
+    return CODEC_NONE;
+}
+''')
     c.append('''int api_validate_response(const char *operation_id, int status, const json_t *body, struct err *e) {
     size_t op = 0;
 

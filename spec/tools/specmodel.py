@@ -182,22 +182,27 @@ class Model:
     def is_object(schema):
         return 'properties' in schema or 'allOf' in schema
 
-    def flat(self, schema, embed=''):
+    def flat(self, schema, embed='', go=None):
         """(name, schema, embed path, required) of all properties, allOf dissolved, in wire order; a later one of the same name moves."""
         out = {}
+        go = schema.get('x-go', go)
         for part in schema.get('allOf', []):
             if '$ref' in part:
                 target = self.schema_named(ref_name(part['$ref']))
-                sub = embed + ('.' if embed else '') + target.get('x-go', ref_name(part['$ref'])).split('.')[-1]
+                sub = target.get('x-go', ref_name(part['$ref']))
+                # The same Go struct under two names embeds nothing.
+                sub = embed if sub == go else embed + ('.' if embed else '') + sub.split('.')[-1]
                 new = self.flat(target, sub)
             else:
-                new = self.flat(part, embed)
+                new = self.flat(part, embed, go)
             for item in new:
                 out.pop(item[0], None)
                 out[item[0]] = item
         req = set(schema.get('required') or [])
         for name, sub in (schema.get('properties') or {}).items():
             e = embed
+            if sub.get('x-ignored'):
+                continue
             if sub.get('x-go-embed'):
                 e = e + ('.' if e else '') + sub['x-go-embed']
             out.pop(name, None)
