@@ -25,16 +25,19 @@ static int become_root(int dirfd, struct err *e) {
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
     _cleanup_close_ int tree = -EBADF;
 
+    /* The working directory moves into the new namespace's copy of the mounts; a descriptor would stay in the old one. */
+    if (fchdir(dirfd) < 0)
+        return err_errno(e, errno, "cage: entering the folder");
     if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
         return err_errno(e, errno, "cage: unshare");
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_errno(e, errno, "cage: making mounts private");
-    tree = (int)syscall(SYS_open_tree, dirfd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    tree = (int)syscall(SYS_open_tree, AT_FDCWD, ".", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (tree < 0)
         return err_errno(e, errno, "cage: open_tree");
     if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
         return err_errno(e, errno, "cage: mount_setattr");
-    if (syscall(SYS_move_mount, tree, "", dirfd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+    if (syscall(SYS_move_mount, tree, "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return err_errno(e, errno, "cage: move_mount");
     if (fchdir(tree) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
         return err_errno(e, errno, "cage: pivot_root");

@@ -9,8 +9,8 @@
  * Drivers: overlay2 (overlayfs over the folders, the default) and vfs (each layer a full copy of its parent; works everywhere).
  * On disk, in the places other programs look: <data root>/overlay2/<cache id>/diff, .../l/<short link>, .../<container mount id>/{diff,work,merged}.
  *
- * Life cycle: layers are counted by who uses them (child layers, images, containers, and callers of layers_get). The last layers_put() of a
- * layer whose `keep` was never confirmed removes it. Removal renames away at once and deletes in the background.
+ * Life cycle: layers are counted by who uses them (child layers, images, containers, and callers of layers_get). The last layer_unref()
+ * removes the layer: its row at once, its folder renamed away and deleted in the background.
  * Crash safety (R11, R18): folder synced before its row; intents for folders being made; leftovers removed by layers_new().
  *
  * Threads: any. Blocking work (unpack, removal) never holds the lock.
@@ -54,6 +54,10 @@ struct layer *layers_get(struct layers *l, const char *chain_id);
 struct layer *layer_ref(struct layer *layer);
 /* Give a reference back; the last one removes the layer from disk. NULL is fine. Returns NULL. */
 struct layer *layer_unref(struct layer *layer);
+/* The same; the chain IDs of the layers that went (this one first) are added to `removed`. */
+struct layer *layer_unref_listing(struct layer *layer, struct strv *removed);
+/* Remove layers that nobody took a reference on since layers_new(): called once, when all owners have taken theirs. */
+int layers_sweep(struct layers *l, struct err *e);
 const char *layer_chain_id(const struct layer *layer);
 const char *layer_diff_id(const struct layer *layer);
 struct layer *layer_parent(const struct layer *layer); /* borrowed; NULL for the lowest */

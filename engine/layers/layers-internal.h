@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+/* layers-internal.h - shared by the files of layers/ only. */
+#ifndef HATAKE_LAYERS_INTERNAL_H
+#define HATAKE_LAYERS_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/map.h"
+#include "db/db.h"
+#include "layers/layers.h"
+#include "layers/unpack.h"
+
+#define CHAIN_TEXT 72
+#define LINK_LEN 26
+
+struct layer {
+    struct layers *owner;
+    char chain_id[CHAIN_TEXT], diff_id[CHAIN_TEXT];
+    char cache_id[65];
+    char link[LINK_LEN + 1];
+    struct layer *parent; /* counted */
+    int64_t size, chain_size, archive_size;
+    int depth;
+    int refs;        /* under layers.lock */
+    char *init_link; /* short link of the shared init folder on top of this layer, made on first use; under layers.init_lock */
+};
+
+struct reaper;
+
+struct layers {
+    struct db *db;
+    char *data_root, *libexec_dir;
+    char *home; /* <data root>/<driver> */
+    bool overlay;
+    char *backing; /* name of the file system below, as /info shows it */
+    bool d_type, userxattr;
+    pthread_mutex_t lock;      /* chains, refs */
+    pthread_mutex_t init_lock; /* making of init folders */
+    struct map chains;         /* chain id → struct layer */
+    struct map containers;     /* container id → struct container_layer */
+    struct reaper *reaper;
+};
+
+struct container_layer {
+    char *container_id;
+    char mount_id[65], link[LINK_LEN + 1];
+    struct layer *top; /* counted; NULL for an empty image */
+};
+
+/* reaper.c: deletes folders in the background, one thread. */
+struct reaper *reaper_new(void);
+struct reaper *reaper_free(struct reaper *r); /* waits until all is gone */
+/* Delete the tree at path some time soon; in the foreground when memory ran out. */
+void reaper_add(struct reaper *r, const char *path);
+
+/* store.c */
+int store_load(struct layers *l, struct err *e);
+int store_clean_leftovers(struct layers *l, struct err *e);
+/* Rename <home>/<name> away and hand it to the reaper. */
+void store_discard(struct layers *l, const char *name);
+void random_link(char ret[LINK_LEN + 1]);
+struct layer *layer_find_diff(struct layers *l, const char *diff_id);
+
+/* driver: files of a finished layer */
+int driver_probe(struct layers *l, const char *wanted, struct err *e);
+/* Turn the staged folder `staged` (with diff and framing inside) into the layer's place. */
+int driver_install(struct layers *l, struct layer *layer, const char *staged, struct err *e);
+void driver_remove_layer(struct layers *l, const struct layer *layer);
+char *driver_path(const struct layers *l, const char *id, const char *part);
+int vfs_merge(const char *parent_diff, const char *staged_diff, const char *target, struct err *e);
+int vfs_copy_tree(const char *from, const char *to, struct err *e);
+
+const char *unpack_staging(const struct unpack *u);
+
+/* container.c */
+void container_layer_free(void *p);
+int containers_load(struct layers *l, struct err *e);
+
+#endif

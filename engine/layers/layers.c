@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The store of read-only layers: rows, chains in memory, counting, registration. */
+#include "layers/layers.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "db/journal.h"
+#include "layers/framing.h"
+#include "layers/layers-internal.h"
+
+static const char *const steps[] = {
+    "CREATE TABLE layer(chain_id TEXT PRIMARY KEY, diff_id TEXT NOT NULL, parent TEXT REFERENCES layer(chain_id), cache_id TEXT NOT NULL UNIQUE,"
+    " link TEXT NOT NULL, size INTEGER NOT NULL, archive_size INTEGER NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE container_layer(container_id TEXT PRIMARY KEY, mount_id TEXT NOT NULL UNIQUE, link TEXT NOT NULL, top TEXT REFERENCES "
+    "layer(chain_id),"
+    " created INTEGER NOT NULL) WITHOUT ROWID;",
+};
+
+void random_link(char ret[LINK_LEN + 1]) {
+    unsigned char r[LINK_LEN];
+
+    for (size_t got = 0; got < sizeof r;) {
+        ssize_t n = getrandom(r + got, sizeof r - got, 0);
+
+        got += n > 0 ? (size_t)n : 0;
+    }
+    for (int i = 0; i < LINK_LEN; i++)
+        ret[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[r[i] & 31];
+    ret[LINK_LEN] = 0;
+}
+
+void layer_chain_id_of(const char *parent_chain, const char *diff_id, char ret[CHAIN_TEXT]) {
+    unsigned char d[EVP_MAX_MD_SIZE];
+    char text[2 * CHAIN_TEXT + 2];
+    int n;
+
+    if (str_empty(parent_chain)) {
+        snprintf(ret, CHAIN_TEXT, "%s", diff_id);
+        return;
+    }
+    n = snprintf(text, sizeof text, "%s %s", parent_chain, diff_id);
+    EVP_Digest(text, (size_t)n, d, NULL, EVP_sha256(), NULL);
+    memcpy(ret, "sha256:", 7);
+    hex_encode(d, 32, ret + 7);
+}
+
+/* ---- loading ---------------------------------------------------------------------------------------------------------------- */
+
+static void layer_free(void *p) {
+    struct layer *layer = p;
+
+    free(layer->init_link);
+    free(layer);
+}
+
+static int load_row(const struct db_row *row, void *arg, struct err *e) {
+    struct layers *l = arg;
+    struct layer *layer = calloc(1, sizeof *layer);
+    const char *parent = db_row_text(row, 2);
+
+    if (!layer)
+        return err_oom(e);
+    layer->owner = l;
+    snprintf(layer->chain_id, sizeof layer->chain_id, "%s", db_row_text(row, 0));
+    snprintf(layer->diff_id, sizeof layer->diff_id, "%s", db_row_text(row, 1));
+    snprintf(layer->cache_id, sizeof layer->cache_id, "%s", db_row_text(row, 3));
+    snprintf(layer->link, sizeof layer->link, "%s", db_row_text(row, 4));
+    layer->chain_size = layer->size = db_row_int(row, 5);
+    layer->archive_size = db_row_int(row, 6);
+    layer->depth = 1;
+    if (parent) {
+        layer->parent = map_get(&l->chains, parent);
+        if (!layer->parent) {
+            layer_free(layer);
+            return err_set(e, ERR_INTERNAL, "layer %s stands before its parent", db_row_text(row, 0));
+        }
+        layer->parent->refs++;
+        layer->depth = layer->parent->depth + 1;
+        layer->chain_size += layer->parent->chain_size;
+    }
+    if (map_set(&l->chains, layer->chain_id, layer, NULL) < 0) {
+        layer_free(layer);
+        return err_oom(e);
+    }
+    return 0;
+}
+
+int store_load(struct layers *l, struct err *e) {
+    return db_query(
+        l->db,
+        "WITH RECURSIVE up(chain_id, depth) AS (SELECT chain_id, 1 FROM layer WHERE parent IS NULL UNION ALL"
+        " SELECT c.chain_id, up.depth + 1 FROM layer c JOIN up ON c.parent = up.chain_id)"
+        " SELECT l.chain_id, l.diff_id, l.parent, l.cache_id, l.link, l.size, l.archive_size FROM up JOIN layer l USING(chain_id) ORDER BY depth",
+        DB_NONE, load_row, l, e);
+}
+
+void store_discard(struct layers *l, const char *name) {
+    char id[ID_LEN + 1];
+    _cleanup_free_ char *from = str_printf("%s/%s", l->home, name), *to = NULL;
+
+    id_new(id);
+    to = str_printf("%s/gone-%.16s", l->home, id);
+    if (!from || !to)
+        return;
+    if (rename(from, to) == 0)
+        reaper_add(l->reaper, to);
+    else if (errno != ENOENT)
+        log_kv(LOG_LVL_WARN, "moving a folder away failed", "path", from, "error", strerror(errno), NULL);
+}
+
+static int leftover_unpack(const struct intent *it, void *arg, struct err *e) {
+    store_discard(arg, it->key);
+    return 1;
+}
+
+static int leftover_install(const struct intent *it, void *arg, struct err *e) {
+    struct layers *l = arg;
+    int64_t known = 0;
+
+    if (db_query_int(l->db, "SELECT count(*) FROM layer WHERE cache_id=?1", DB_ARGS(DB_TEXT(it->key)), &known, NULL) == 0 && known == 0) {
+        store_discard(l, it->key);
+        if (it->payload) {
+            _cleanup_free_ char *link = str_printf("%s/l/%s", l->home, it->payload);
+
+            if (link)
+                unlink(link);
+        }
+    }
+    return 1;
+}
+
+/* Intents of a life that ended early, and folders that were being removed. */
+int store_clean_leftovers(struct layers *l, struct err *e) {
+    _cleanup_closedir_ DIR *dir = NULL;
+    struct dirent *d;
+    int r;
+
+    r = intent_each(l->db, "layer.unpack", leftover_unpack, l, e);
+    if (r == 0)
+        r = intent_each(l->db, "layer.install", leftover_install, l, e);
+    if (r < 0)
+        return r;
+    dir = opendir(l->home);
+    if (!dir)
+        return err_errno(e, errno, "opendir %s", l->home);
+    while ((d = readdir(dir)))
+        if (str_has_prefix(d->d_name, "gone-")) {
+            _cleanup_free_ char *path = str_printf("%s/%s", l->home, d->d_name);
+
+            if (path)
+                reaper_add(l->reaper, path);
+        }
+    return 0;
+}
+
+int layers_new(struct db *db, const struct layers_config *config, struct layers **ret, struct err *e) {
+    struct layers *l = calloc(1, sizeof *l);
+    int r;
+
+    if (!l)
+        return err_oom(e);
+    l->db = db;
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_mutex_init(&l->init_lock, NULL);
+    l->data_root = str_dup(config->data_root);
+    l->libexec_dir = str_dup(config->libexec_dir);
+    l->reaper = reaper_new();
+    r = l->data_root && l->libexec_dir && l->reaper ? 0 : err_oom(e);
+    if (r == 0)
+        r = db_migrate(db, "layers", steps, ELEMENTSOF(steps), e);
+    if (r == 0)
+        r = driver_probe(l, config->driver, e);
+    if (r == 0)
+        r = store_load(l, e);
+    if (r == 0)
+        r = containers_load(l, e);
+    if (r == 0)
+        r = store_clean_leftovers(l, e);
+    if (r < 0) {
+        layers_free(l);
+        return r;
+    }
+    *ret = l;
+    return 0;
+}
+
+struct layers *layers_free(struct layers *l) {
+    if (!l)
+        return NULL;
+    reaper_free(l->reaper);
+    map_done_with(&l->containers, container_layer_free);
+    map_done_with(&l->chains, layer_free);
+    pthread_mutex_destroy(&l->lock);
+    pthread_mutex_destroy(&l->init_lock);
+    free(l->data_root);
+    free(l->libexec_dir);
+    free(l->home);
+    free(l->backing);
+    free(l);
+    return NULL;
+}
+
+/* ---- counting ---------------------------------------------------------------------------------------------------------------- */
+
+struct layer *layers_get(struct layers *l, const char *chain_id) {
+    struct layer *layer;
+
+    pthread_mutex_lock(&l->lock);
+    layer = map_get(&l->chains, chain_id);
+    if (layer)
+        layer->refs++;
+    pthread_mutex_unlock(&l->lock);
+    return layer;
+}
+
+struct layer *layer_ref(struct layer *layer) {
+    pthread_mutex_lock(&layer->owner->lock);
+    layer->refs++;
+    pthread_mutex_unlock(&layer->owner->lock);
+    return layer;
+}
+
+struct layer *layer_unref_listing(struct layer *layer, struct strv *removed) {
+    while (layer) {
+        struct layers *l = layer->owner;
+        _cleanup_err_ struct err e = ERR_INIT;
+        struct layer *parent;
+        bool last;
+
+        pthread_mutex_lock(&l->lock);
+        last = --layer->refs == 0;
+        if (last) {
+            /* The row goes first: a folder without a row is only a leftover, a row without a folder would be a lie. */
+            if (db_exec(l->db, "DELETE FROM layer WHERE chain_id=?1", DB_ARGS(DB_TEXT(layer->chain_id)), &e) < 0)
+                log_kv(LOG_LVL_WARN, "removing a layer's row failed", "layer", layer->chain_id, "error", err_msg(&e), NULL);
+            map_remove(&l->chains, layer->chain_id);
+        }
+        pthread_mutex_unlock(&l->lock);
+        if (!last)
+            return NULL;
+        if (removed)
+            ignore_result(strv_add(removed, layer->chain_id) < 0);
+        driver_remove_layer(l, layer);
+        parent = layer->parent;
+        layer_free(layer);
+        layer = parent;
+    }
+    return NULL;
+}
+
+struct layer *layer_unref(struct layer *layer) {
+    return layer_unref_listing(layer, NULL);
+}
+
+int layers_sweep(struct layers *l, struct err *e) {
+    for (;;) {
+        struct layer *orphan = NULL;
+
+        pthread_mutex_lock(&l->lock);
+        for (struct map_entry *i = NULL; !orphan && (i = map_next(&l->chains, i));)
+            if (((struct layer *)i->value)->refs == 0)
+                orphan = i->value;
+        if (orphan)
+            orphan->refs = 1;
+        pthread_mutex_unlock(&l->lock);
+        if (!orphan)
+            return 0;
+        layer_unref(orphan);
+    }
+}
+
+struct layer *layer_find_diff(struct layers *l, const char *diff_id) {
+    struct layer *found = NULL;
+
+    pthread_mutex_lock(&l->lock);
+    for (struct map_entry *i = NULL; !found && (i = map_next(&l->chains, i));)
+        if (streq(((struct layer *)i->value)->diff_id, diff_id))
+            found = i->value;
+    if (found)
+        found->refs++;
+    pthread_mutex_unlock(&l->lock);
+    return found;
+}
+
+const char *layer_chain_id(const struct layer *layer) {
+    return layer->chain_id;
+}
+const char *layer_diff_id(const struct layer *layer) {
+    return layer->diff_id;
+}
+struct layer *layer_parent(const struct layer *layer) {
+    return layer->parent;
+}
+int64_t layer_size(const struct layer *layer) {
+    return layer->size;
+}
+int64_t layer_chain_size(const struct layer *layer) {
+    return layer->chain_size;
+}
+int layer_depth(const struct layer *layer) {
+    return layer->depth;
+}
+int64_t layer_archive_size(const struct layer *layer) {
+    return layer->archive_size;
+}
+
+int64_t layers_total_size(struct layers *l) {
+    int64_t sum = 0;
+
+    pthread_mutex_lock(&l->lock);
+    for (struct map_entry *i = NULL; (i = map_next(&l->chains, i));)
+        sum += ((struct layer *)i->value)->size;
+    pthread_mutex_unlock(&l->lock);
+    return sum;
+}
+
+/* ---- registration -------------------------------------------------------------------------------------------------------------- */
+
+static int insert_row(struct layers *l, const struct layer *layer, struct err *e) {
+    return db_exec(l->db, "INSERT INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+                   DB_ARGS(DB_TEXT(layer->chain_id), DB_TEXT(layer->diff_id), DB_TEXT(layer->parent ? layer->parent->chain_id : NULL),
+                           DB_TEXT(layer->cache_id), DB_TEXT(layer->link), DB_INT(layer->size), DB_INT(layer->archive_size), DB_INT(clock_wall_ns())),
+                   e);
+}
+
+static int sync_home(struct layers *l, struct err *e) {
+    _cleanup_close_ int fd = open(l->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 || syncfs(fd) < 0)
+        return err_errno(e, errno, "syncing %s", l->home);
+    return 0;
+}
+
+/* Folder in place and synced, then the row (R11). On failure the folder is gone again. */
+static int commit_layer(struct layers *l, struct layer *layer, const char *staged, struct err *e) {
+    int64_t intent = 0;
+    int r = intent_begin(l->db, "layer.install", layer->cache_id, layer->link, &intent, e);
+
+    if (r < 0)
+        return r;
+    r = driver_install(l, layer, staged, e);
+    if (r == 0)
+        r = sync_home(l, e);
+    if (r == 0)
+        r = db_begin(l->db, e);
+    if (r == 0) {
+        r = insert_row(l, layer, e);
+        if (r == 0)
+            r = intent_done(l->db, intent, e);
+        if (r < 0)
+            db_rollback(l->db);
+        else
+            r = db_commit(l->db, e);
+    }
+    if (r < 0) {
+        driver_remove_layer(l, layer);
+        ignore_result(intent_done(l->db, intent, NULL) < 0);
+    }
+    return r;
+}
+
+/* Put a finished layer among the chains, unless somebody was faster: then theirs is the layer. */
+static int publish(struct layers *l, struct layer *layer, const char *staged, struct layer **ret, struct err *e) {
+    struct layer *other;
+    int r;
+
+    other = layers_get(l, layer->chain_id);
+    if (other) {
+        layer_free(layer);
+        *ret = other;
+        return 0;
+    }
+    if (layer->depth > LIMIT_LAYERS) {
+        layer_free(layer);
+        return err_set(e, ERR_INTERNAL, "max depth exceeded");
+    }
+    if (layer->parent)
+        layer_ref(layer->parent);
+    r = commit_layer(l, layer, staged, e);
+    if (r == 0) {
+        pthread_mutex_lock(&l->lock);
+        layer->refs = 1;
+        r = map_set(&l->chains, layer->chain_id, layer, NULL) < 0 ? err_oom(e) : 0;
+        pthread_mutex_unlock(&l->lock);
+    }
+    if (r < 0) {
+        layer_unref(layer->parent);
+        layer_free(layer);
+        /* The same chain registered by two pulls at once: the row's key decides. */
+        if (r == -ERR_CONFLICT && (other = layers_get(l, layer->chain_id))) {
+            err_done(e);
+            *ret = other;
+            return 0;
+        }
+        return r;
+    }
+    *ret = layer;
+    return 0;
+}
+
+static struct layer *layer_new(struct layers *l, struct layer *parent, const char *diff_id, int64_t size, int64_t archive_size) {
+    struct layer *layer = calloc(1, sizeof *layer);
+
+    if (!layer)
+        return NULL;
+    layer->owner = l;
+    layer->parent = parent;
+    layer->depth = parent ? parent->depth + 1 : 1;
+    layer->size = size;
+    layer->chain_size = size + (parent ? parent->chain_size : 0);
+    layer->archive_size = archive_size;
+    snprintf(layer->diff_id, sizeof layer->diff_id, "%s", diff_id);
+    layer_chain_id_of(parent ? parent->chain_id : NULL, diff_id, layer->chain_id);
+    id_new(layer->cache_id);
+    random_link(layer->link);
+    return layer;
+}
+
+int layers_register(struct layers *l, struct layer *parent, struct unpack *u, int index, const char *diff_id, int64_t size, int64_t archive_size,
+                    struct layer **ret, struct err *e) {
+    _cleanup_free_ char *staged = str_printf("%s/%d", unpack_staging(u), index);
+    struct layer *layer = layer_new(l, parent, diff_id, size, archive_size);
+
+    if (!staged || !layer) {
+        free(layer);
+        return err_oom(e);
+    }
+    return publish(l, layer, staged, ret, e);
+}
+
+/* The same diff on another parent: a copy of the folder, since the archive's bytes were not unpacked again. */
+int layers_register_known(struct layers *l, struct layer *parent, const char *diff_id, struct layer **ret, struct err *e) {
+    struct layer *known = layer_find_diff(l, diff_id), *layer;
+    char id[ID_LEN + 1], name[32];
+    _cleanup_free_ char *from = NULL, *staged = NULL;
+    int64_t intent = 0;
+    int r;
+
+    if (!known)
+        return err_set(e, ERR_NOT_FOUND, "layer %s is not there", diff_id);
+    layer = layer_new(l, parent, diff_id, known->size, known->archive_size);
+    id_new(id);
+    snprintf(name, sizeof name, "tmp-%.16s", id);
+    from = driver_path(l, known->cache_id, NULL);
+    staged = driver_path(l, name, NULL);
+    r = layer && from && staged ? intent_begin(l->db, "layer.unpack", name, NULL, &intent, e) : err_oom(e);
+    if (r == 0)
+        r = vfs_copy_tree(from, staged, e);
+    if (r == 0)
+        r = publish(l, layer, staged, ret, e);
+    else
+        free(layer);
+    if (intent) {
+        store_discard(l, name);
+        ignore_result(intent_done(l->db, intent, NULL) < 0);
+    }
+    layer_unref(known);
+    return r;
+}
+
+/* ---- the archive again ---------------------------------------------------------------------------------------------------------- */
+
+struct checked_sink {
+    layer_sink_fn sink;
+    void *arg;
+    EVP_MD_CTX *sha;
+};
+
+static int hash_and_pass(void *arg, const void *p, size_t n, struct err *e) {
+    struct checked_sink *s = arg;
+
+    EVP_DigestUpdate(s->sha, p, n);
+    return s->sink(s->arg, p, n, e);
+}
+
+int layer_archive(struct layer *layer, layer_sink_fn sink, void *arg, struct err *e) {
+    _cleanup_free_ char *record = driver_path(layer->owner, layer->cache_id, "framing");
+    _cleanup_free_ char *diff = driver_path(layer->owner, layer->cache_id, "diff");
+    _cleanup_close_ int fd = -EBADF, dir = -EBADF;
+    struct checked_sink s = {sink, arg, EVP_MD_CTX_new()};
+    unsigned char d[EVP_MAX_MD_SIZE];
+    char digest[CHAIN_TEXT] = "sha256:";
+    int r;
+
+    if (!record || !diff || !s.sha || EVP_DigestInit_ex(s.sha, EVP_sha256(), NULL) != 1) {
+        EVP_MD_CTX_free(s.sha);
+        return err_oom(e);
+    }
+    fd = open(record, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    dir = open(diff, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    r = fd < 0 || dir < 0 ? err_errno(e, errno, "layer %s is damaged", layer->chain_id) : framing_replay(fd, dir, hash_and_pass, &s, NULL, e);
+    EVP_DigestFinal_ex(s.sha, d, NULL);
+    EVP_MD_CTX_free(s.sha);
+    hex_encode(d, 32, digest + 7);
+    if (r == 0 && !streq(digest, layer->diff_id))
+        r = err_set(e, ERR_INTERNAL, "layer %s is damaged: its contents have changed", layer->diff_id);
+    return r;
+}
