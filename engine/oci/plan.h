@@ -69,7 +69,7 @@ enum plan_op_type {
     PLAN_ROOT_PROPAGATION, /* i MS_* */
     PLAN_MASK,             /* s path */
     PLAN_READONLY,         /* s path */
-    PLAN_SYSCTL,           /* s key (as a path below /proc/sys), value */
+    PLAN_SYSCTL,           /* i 1 of a link, before it is up ; s key (as a path below /proc/sys), value */
     PLAN_HOSTNAME,         /* s */
     PLAN_DOMAINNAME,       /* s */
     PLAN_RLIMIT,           /* i resource, soft, hard */

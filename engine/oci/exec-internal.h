@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/* exec-internal.h - shared by the files of the executor; nobody else includes it. */
+#ifndef HATAKE_OCI_EXEC_INTERNAL_H
+#define HATAKE_OCI_EXEC_INTERNAL_H
+
+#include "oci/exec.h"
+
+/* The child's state. All its functions end the child by child_fail() when they cannot go on. */
+struct child {
+    const struct kern *k;
+    const struct plan *p;
+    const struct oci_spawn *spawn;
+    bool enter;      /* exec into an existing container: nothing is created */
+    int sync;        /* socket to the parent */
+    int root;        /* the new root's mount */
+    int null;        /* the machine's /dev/null, checked */
+    int devpts;      /* root of our devpts, or -EBADF */
+    int proc;        /* a procfs of our own, not attached anywhere (R3), or -EBADF */
+    int pty_slave;   /* or -EBADF */
+    int *bind_trees; /* by operation index; -EBADF where there is none */
+};
+
+/* Messages over the sync socket: one byte of type, then the body. */
+enum sync_type {
+    SYNC_FAULT = 'F',  /* child: int errnum, text */
+    SYNC_PTY = 'P',    /* child: descriptor of the terminal's master */
+    SYNC_GATE = 'G',   /* child: waiting at the gate */
+    SYNC_MAPPED = 'M', /* parent: id maps are written */
+    SYNC_LINKS = 'L',  /* parent: links are there */
+};
+
+struct sync_fault {
+    char type;
+    int errnum;
+    char text[OCI_FAULT_TEXT];
+};
+
+/* Lower-case text of an errno value, as Go prints it. */
+const char *oci_strerror(int errnum, char buf[64]);
+
+void child_fail(struct child *c, int errnum, const char *fmt, ...) __attribute__((noreturn, format(printf, 3, 4)));
+/* "<text>: <strerror>". errnum may be negative. */
+void child_fail_errno(struct child *c, int errnum, const char *fmt, ...) __attribute__((noreturn, format(printf, 3, 4)));
+
+/* exec-mount.c: PLAN_PHASE_MOUNT and PLAN_PHASE_ROOT */
+void child_mounts(struct child *c);
+/* exec-tty.c: make the terminal of PLAN_CONSOLE, send its master */
+void child_console(struct child *c, const struct plan_op *op);
+/* exec-net.c */
+void child_net(struct child *c);
+int parent_links(const struct kern *k, const struct plan *p, pid_t pid, struct oci_fault *f);
+/* exec-final.c: everything from host name to execve */
+void child_final(struct child *c) __attribute__((noreturn));
+/* Write one sysctl through our own procfs. */
+void child_sysctl(struct child *c, const char *key, const char *value);
+/* exec-cgroup.c */
+int parent_cgroups(const struct kern *k, const struct plan *p, int *ret_v2_fd, struct oci_fault *f);
+/* Join the v1 groups of a plan (calling thread only). */
+int child_join_cgroups(const struct kern *k, const struct plan *p, const char **ret_where);
+
+int fault_set(struct oci_fault *f, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

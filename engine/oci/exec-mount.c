@@ -1,0 +1,633 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The child's file system: everything by descriptor, every path inside the root resolved by openat2 (R1, R2, R4). */
+#include "oci/exec-internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "kern/cgroup.h"
+
+#define IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+
+/* ---- paths inside the root -------------------------------------------------------------------------------------------- */
+
+static int open_path(struct child *c, const char *path, int flags) {
+    return kern_open_in(c->k, c->root, *path ? path : "/", O_PATH | flags, 0, IN_ROOT);
+}
+
+/* Make the last component of a path whose parent is open. */
+static int make_node(struct child *c, int parent, const char *name, bool dir) {
+    int r = dir ? c->k->mkdirat(parent, name, 0755) : c->k->openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+    if (r >= 0 && !dir)
+        close_fd(r);
+    return r == -EEXIST ? 0 : r < 0 ? r : 0;
+}
+
+/*
+ * Open a path inside the root, creating what is missing (folders, and a folder or a file at the end). Components that are links to places that do
+ * not exist are replaced in the text by their contents and tried again.
+ */
+static int open_or_create(struct child *c, const char *path, bool dir) {
+    char work[4096], link[4096], next[4096];
+    size_t n = strlen(path);
+    int fd = open_path(c, path, 0);
+
+    if (fd != -ENOENT)
+        return fd;
+    if (n >= sizeof work)
+        return -ENAMETOOLONG;
+    memcpy(work, path, n + 1);
+    for (int links = 0; links < 40; links++) {
+        size_t at = 0;
+        bool again = false;
+
+        for (;;) {
+            _cleanup_close_ int parent = -EBADF;
+            size_t start;
+            char saved;
+            bool last;
+            ssize_t len;
+            int r;
+
+            while (work[at] == '/')
+                at++;
+            if (!work[at])
+                return open_path(c, work, 0);
+            start = at;
+            while (work[at] && work[at] != '/')
+                at++;
+            saved = work[at];
+            work[at] = 0;
+            last = !saved || work[at + 1 + strspn(work + at + 1, "/")] == 0;
+            fd = open_path(c, work, 0);
+            if (fd >= 0) {
+                close_fd(fd);
+                work[at] = saved;
+                continue;
+            }
+            if (fd != -ENOENT)
+                return fd;
+            /* The parent is there, this component is not: missing, or a link to nothing. */
+            memcpy(next, work, start);
+            next[start] = 0;
+            parent = open_path(c, next, O_DIRECTORY);
+            if (parent < 0)
+                return parent;
+            len = readlinkat(parent, work + start, link, sizeof link - 1);
+            if (len < 0) {
+                r = make_node(c, parent, work + start, dir || !last);
+                if (r < 0)
+                    return r;
+                work[at] = saved;
+                continue;
+            }
+            link[len] = 0;
+            work[at] = saved;
+            if (link[0] == '/')
+                r = snprintf(next, sizeof next, "%s%s", link, work + at);
+            else
+                r = snprintf(next, sizeof next, "%.*s%s%s", (int)start, work, link, work + at);
+            if (r >= (int)sizeof next)
+                return -ENAMETOOLONG;
+            memcpy(work, next, (size_t)r + 1);
+            again = true;
+            break;
+        }
+        if (!again)
+            break;
+    }
+    return -ELOOP;
+}
+
+/* ---- mounts ----------------------------------------------------------------------------------------------------------- */
+
+static int attach(struct child *c, int tree, int target) {
+    return c->k->move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+static int set_attr(struct child *c, int tree, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive) {
+    struct mount_attr a = {.attr_set = set, .attr_clr = clear, .propagation = propagation};
+
+    return c->k->mount_setattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &a, sizeof a);
+}
+
+/* A detached mount of a file system; `data` as for mount(2): key=value, flags, separated by commas. */
+static int new_mount(struct child *c, const char *fstype, const char *source, const char *data, unsigned attrs) {
+    _cleanup_close_ int fs = c->k->fsopen(fstype, FSOPEN_CLOEXEC);
+    char item[256];
+    int r;
+
+    if (fs < 0)
+        return fs;
+    if (source && *source)
+        ignore_result(c->k->fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0));
+    for (const char *p = data; *p;) {
+        size_t n = strcspn(p, ",");
+        char *eq;
+
+        if (n >= sizeof item)
+            return -EINVAL;
+        memcpy(item, p, n);
+        item[n] = 0;
+        p += n + (p[n] == ',');
+        if (!n)
+            continue;
+        eq = strchr(item, '=');
+        if (eq)
+            *eq = 0;
+        r = eq ? c->k->fsconfig(fs, FSCONFIG_SET_STRING, item, eq + 1, 0) : c->k->fsconfig(fs, FSCONFIG_SET_FLAG, item, NULL, 0);
+        if (r < 0)
+            return r;
+    }
+    r = c->k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+    if (r < 0)
+        return r;
+    return c->k->fsmount(fs, FSMOUNT_CLOEXEC, attrs);
+}
+
+static void __attribute__((noreturn)) mount_failed(struct child *c, int r, const char *source, const char *target, unsigned long flags) {
+    child_fail_errno(c, r, "error during container init: error mounting \"%s\" to rootfs at \"%s\": mount %s:%s (via /proc/self/fd/6), flags: 0x%lx",
+                     source, target, source, target, flags);
+}
+
+/* MOUNT_ATTR_* as MS_*, for the error text. */
+static unsigned long as_ms(uint64_t attrs) {
+    return (attrs & MOUNT_ATTR_RDONLY ? MS_RDONLY : 0) | (attrs & MOUNT_ATTR_NOSUID ? MS_NOSUID : 0) | (attrs & MOUNT_ATTR_NODEV ? MS_NODEV : 0) |
+           (attrs & MOUNT_ATTR_NOEXEC ? MS_NOEXEC : 0);
+}
+
+/* Everything of a folder into a fresh tmpfs (tmpcopyup): a plain tree copy by descriptor, links not followed. */
+static int copy_entry(struct child *c, int from, int to, const char *name, int depth);
+
+static int copy_tree(struct child *c, int from, int to, int depth) {
+    _cleanup_closedir_ DIR *d = NULL;
+    int fd = kern_open_in(c->k, from, ".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS), r = 0;
+
+    if (fd < 0)
+        return fd;
+    d = fdopendir(fd);
+    if (!d) {
+        close_fd(fd);
+        return -errno;
+    }
+    for (struct dirent *de; r >= 0 && (de = readdir(d));)
+        if (!streq(de->d_name, ".") && !streq(de->d_name, ".."))
+            r = copy_entry(c, from, to, de->d_name, depth);
+    return r;
+}
+
+static int copy_entry(struct child *c, int from, int to, const char *name, int depth) {
+    _cleanup_close_ int in = -EBADF, out = -EBADF;
+    char block[4096];
+    struct stat st;
+    ssize_t n;
+
+    if (depth > 64)
+        return -ELOOP;
+    if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    if (S_ISDIR(st.st_mode)) {
+        if (mkdirat(to, name, st.st_mode & 07777) < 0)
+            return -errno;
+        in = openat(from, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        out = openat(to, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (in < 0 || out < 0)
+            return -errno;
+        n = copy_tree(c, in, out, depth + 1);
+        if (n < 0)
+            return (int)n;
+    } else if (S_ISLNK(st.st_mode)) {
+        n = readlinkat(from, name, block, sizeof block - 1);
+        if (n < 0)
+            return -errno;
+        block[n] = 0;
+        if (symlinkat(block, to, name) < 0)
+            return -errno;
+    } else if (S_ISREG(st.st_mode)) {
+        in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, st.st_mode & 07777);
+        if (in < 0 || out < 0)
+            return -errno;
+        while ((n = read(in, block, sizeof block)) > 0)
+            if (write(out, block, (size_t)n) != n)
+                return -EIO;
+        if (n < 0)
+            return -errno;
+    } else if (mknodat(to, name, st.st_mode, st.st_rdev) < 0) {
+        return -errno;
+    }
+    ignore_result(fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW));
+    if (!S_ISLNK(st.st_mode))
+        ignore_result(fchmodat(to, name, st.st_mode & 07777, 0));
+    return 0;
+}
+
+static void do_mount(struct child *c, const struct plan_op *op) {
+    const char *type = plan_s(c->p, op, 0), *source = plan_s(c->p, op, 1), *target = plan_s(c->p, op, 2), *data = plan_s(c->p, op, 3);
+    _cleanup_close_ int at = -EBADF, tree = -EBADF;
+    char with_mode[512];
+    int r;
+
+    /* Links where the engine mounts its own file systems are an attack (CVE-2023-27561): /proc and /sys must be real folders. */
+    at = streq(type, "proc") || streq(type, "sysfs") ? kern_open_in(c->k, c->root, target + 1, O_PATH, 0, IN_ROOT | RESOLVE_NO_SYMLINKS)
+                                                     : open_path(c, target, 0);
+    if (at == -ELOOP && (streq(type, "proc") || streq(type, "sysfs")))
+        child_fail(c, EINVAL, "error during container init: filesystem \"%s\" must be mounted on ordinary directory", target);
+    if (at == -ENOENT)
+        at = open_or_create(c, target, true);
+    if (at < 0)
+        mount_failed(c, at, source, target, as_ms((uint64_t)op->i[0]));
+    if (streq(type, "tmpfs") && !strstr(data, "mode=")) {
+        struct stat st;
+
+        if (fstat(at, &st) == 0 &&
+            snprintf(with_mode, sizeof with_mode, "%s%smode=%o", data, *data ? "," : "", st.st_mode & 07777) < (int)sizeof with_mode)
+            data = with_mode;
+    }
+    tree = new_mount(c, type, source, data, (unsigned)op->i[0] & ~(op->i[1] & PLAN_MOUNT_COPYUP ? MOUNT_ATTR_RDONLY : 0u));
+    if (tree < 0 && op->i[1] & PLAN_MOUNT_OPTIONAL)
+        return;
+    if (tree < 0)
+        mount_failed(c, tree, source, target, as_ms((uint64_t)op->i[0]));
+    if (op->i[1] & PLAN_MOUNT_COPYUP) {
+        r = copy_tree(c, at, tree, 0);
+        if (r < 0)
+            child_fail_errno(c, r, "error during container init: error mounting \"%s\" to rootfs at \"%s\": tmpcopyup", source, target);
+        if (op->i[0] & MOUNT_ATTR_RDONLY)
+            ignore_result(set_attr(c, tree, MOUNT_ATTR_RDONLY, 0, 0, false));
+    }
+    if (op->i[2])
+        ignore_result(set_attr(c, tree, 0, 0, (uint64_t)op->i[2] & ~(uint64_t)MS_REC, false));
+    r = attach(c, tree, at);
+    if (r < 0)
+        mount_failed(c, r, source, target, as_ms((uint64_t)op->i[0]));
+    if (streq(type, "devpts") && c->devpts < 0)
+        c->devpts = TAKE_FD(tree);
+}
+
+/* First pass over binds, before anything of the namespace changes: sources are the caller's paths on the machine, with their propagation. */
+static void open_bind_sources(struct child *c) {
+    for (size_t i = 0; i < c->p->n_ops; i++) {
+        const struct plan_op *op = &c->p->ops[i];
+        const char *source = plan_s(c->p, op, 0);
+        int fd;
+
+        if (op->type != PLAN_BIND)
+            continue;
+        fd = c->k->open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (op->i[2] & PLAN_BIND_RECURSIVE ? AT_RECURSIVE : 0));
+        if (fd < 0 && !(fd == -ENOENT && op->i[2] & PLAN_BIND_OPTIONAL)) {
+            if (fd == -ENOENT)
+                child_fail_errno(c, fd, "error during container init: error mounting \"%s\" to rootfs at \"%s\": stat %s", source,
+                                 plan_s(c->p, op, 1), source);
+            mount_failed(c, fd, source, plan_s(c->p, op, 1), MS_BIND | (op->i[2] & PLAN_BIND_RECURSIVE ? MS_REC : 0));
+        }
+        c->bind_trees[i] = fd;
+    }
+}
+
+static void do_bind(struct child *c, size_t i) {
+    const struct plan_op *op = &c->p->ops[i];
+    const char *source = plan_s(c->p, op, 0), *target = plan_s(c->p, op, 1);
+    unsigned long ms = MS_BIND | (op->i[2] & PLAN_BIND_RECURSIVE ? MS_REC : 0);
+    _cleanup_close_ int tree = TAKE_FD(c->bind_trees[i]), at = -EBADF;
+    struct stat st;
+    int r;
+
+    if (tree < 0)
+        return;
+    if (fstat(tree, &st) < 0)
+        mount_failed(c, errno, source, target, ms);
+    at = open_or_create(c, target, S_ISDIR(st.st_mode));
+    if (at < 0)
+        mount_failed(c, at, source, target, ms);
+    if (op->i[0] || op->i[1]) {
+        r = set_attr(c, tree, (uint64_t)op->i[0], (uint64_t)op->i[1], 0, op->i[2] & PLAN_BIND_ATTR_RECURSIVE);
+        if (r < 0)
+            mount_failed(c, r, source, target, ms | as_ms((uint64_t)op->i[0]));
+    }
+    if (op->i[3]) {
+        r = set_attr(c, tree, 0, 0, (uint64_t)op->i[3] & ~(uint64_t)MS_REC, op->i[3] & MS_REC);
+        if (r < 0)
+            mount_failed(c, r, source, target, ms);
+    }
+    r = attach(c, tree, at);
+    if (r < 0)
+        mount_failed(c, r, source, target, ms);
+}
+
+/* v1: a tmpfs with the container's own group of each hierarchy; v2: its own group as the root (new cgroup namespace) or a bind of it. */
+static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
+    const char *target = plan_s(c->p, op, 0);
+    unsigned attrs = (unsigned)op->i[0];
+    _cleanup_close_ int at = open_or_create(c, target, true), tmp = -EBADF;
+    const struct plan_op *group;
+    int r;
+
+    if (at < 0)
+        mount_failed(c, at, "cgroup", target, as_ms(attrs));
+    for (size_t i = 0; i < c->p->n_ops; i++) {
+        _cleanup_close_ int tree = -EBADF;
+
+        group = &c->p->ops[i];
+        if (group->type != PLAN_CGROUP || plan_s(c->p, group, 1)[0] != '*')
+            continue;
+        tree = op->i[1] & 1 ? new_mount(c, "cgroup2", "cgroup", "", attrs) : -EPERM;
+        if (tree < 0) {
+            tree = c->k->open_tree(AT_FDCWD, plan_s(c->p, group, 0), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+            r = tree < 0 ? tree : set_attr(c, tree, attrs, 0, MS_PRIVATE, false);
+        }
+        r = tree < 0 ? tree : attach(c, tree, at);
+        if (r < 0)
+            mount_failed(c, r, "cgroup", target, as_ms(attrs));
+        return;
+    }
+    tmp = new_mount(c, "tmpfs", "tmpfs", "mode=755", attrs & ~(unsigned)MOUNT_ATTR_RDONLY);
+    r = tmp < 0 ? tmp : attach(c, tmp, at);
+    for (size_t i = 0; r >= 0 && i < c->p->n_ops; i++) {
+        _cleanup_close_ int tree = -EBADF, dir = -EBADF;
+        char name[96];
+        const char *controllers;
+
+        group = &c->p->ops[i];
+        controllers = plan_s(c->p, group, 1);
+        if (group->type != PLAN_CGROUP || group->i[0] != 1)
+            continue;
+        snprintf(name, sizeof name, "%s", str_has_prefix(controllers, "name=") ? controllers + 5 : controllers);
+        r = c->k->mkdirat(tmp, name, 0755);
+        dir = r < 0 ? r : c->k->openat(tmp, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+        tree = dir < 0 ? dir : c->k->open_tree(AT_FDCWD, plan_s(c->p, group, 0), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        r = tree < 0 ? tree : set_attr(c, tree, attrs, 0, MS_PRIVATE, false);
+        if (r >= 0)
+            r = attach(c, tree, dir);
+        for (const char *p = controllers, *comma; r >= 0 && strchr(controllers, ','); p = comma + 1) {
+            char one[64];
+
+            comma = strchrnul(p, ',');
+            snprintf(one, sizeof one, "%.*s", (int)(comma - p), p);
+            ignore_result(c->k->symlinkat(name, tmp, one));
+            if (!*comma)
+                break;
+        }
+    }
+    if (r >= 0 && attrs & MOUNT_ATTR_RDONLY)
+        r = set_attr(c, tmp, MOUNT_ATTR_RDONLY, 0, 0, false);
+    if (r < 0)
+        mount_failed(c, r, "cgroup", target, as_ms(attrs));
+}
+
+/* ---- devices, masks --------------------------------------------------------------------------------------------------- */
+
+/* Split into the parent (opened, created when missing) and the last name. */
+static int open_parent(struct child *c, const char *path, const char **ret_name) {
+    char dir[4096];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) : 0;
+
+    if (n >= sizeof dir)
+        return -ENAMETOOLONG;
+    memcpy(dir, path, n);
+    dir[n] = 0;
+    *ret_name = slash ? slash + 1 : path;
+    return open_or_create(c, dir, true);
+}
+
+static void do_device(struct child *c, const struct plan_op *op) {
+    const char *path = plan_s(c->p, op, 0), *name;
+    _cleanup_close_ int parent = open_parent(c, path, &name);
+    mode_t mode = (mode_t)op->i[0];
+    int r;
+
+    if (parent < 0)
+        child_fail_errno(c, parent, "error during container init: creating device nodes: %s", path);
+    r = c->k->mknodat(parent, name, mode, makedev((unsigned)op->i[1], (unsigned)op->i[2]));
+    if (r == -EEXIST)
+        return;
+    if (r == -EPERM) { /* user namespaces may not make device nodes: bind the machine's */
+        _cleanup_close_ int tree = c->k->open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), at = -EBADF;
+
+        r = tree < 0 ? tree : make_node(c, parent, name, false);
+        at = r < 0 ? r : c->k->openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+        r = at < 0 ? at : attach(c, tree, at);
+    } else if (r == 0) {
+        ignore_result(fchownat(parent, name, (uid_t)op->i[3], (gid_t)op->i[4], AT_SYMLINK_NOFOLLOW));
+    }
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: creating device nodes: mknod %s", path);
+}
+
+static void do_symlink(struct child *c, const struct plan_op *op) {
+    const char *path = plan_s(c->p, op, 1), *name;
+    _cleanup_close_ int parent = open_parent(c, path, &name);
+    int r;
+
+    if (parent < 0)
+        child_fail_errno(c, parent, "error during container init: setting up /dev symlinks: %s", path);
+    r = c->k->symlinkat(plan_s(c->p, op, 0), parent, name);
+    if (r < 0 && r != -EEXIST)
+        child_fail_errno(c, r, "error during container init: setting up /dev symlinks: symlink %s %s", plan_s(c->p, op, 0), path);
+}
+
+static void do_mask(struct child *c, const char *path) {
+    _cleanup_close_ int at = open_path(c, path, 0), tree = -EBADF;
+    struct stat st;
+    int r;
+
+    if (at == -ENOENT || at == -ENOTDIR)
+        return;
+    if (at < 0 || fstat(at, &st) < 0)
+        child_fail_errno(c, at < 0 ? at : errno, "error during container init: can't mask path \"%s\"", path);
+    if (S_ISDIR(st.st_mode))
+        tree = new_mount(c, "tmpfs", "tmpfs", "mode=755,size=0,nr_inodes=1", MOUNT_ATTR_RDONLY);
+    else
+        tree = c->k->open_tree(c->null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    r = tree < 0 ? tree : attach(c, tree, at);
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: can't mask path \"%s\"", path);
+}
+
+static void do_readonly(struct child *c, const char *path) {
+    _cleanup_close_ int at = open_path(c, path, 0), tree = -EBADF;
+    int r;
+
+    if (at == -ENOENT || at == -ENOTDIR)
+        return;
+    tree = at < 0 ? at : c->k->open_tree(at, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+    r = tree < 0 ? tree : set_attr(c, tree, MOUNT_ATTR_RDONLY, 0, 0, true);
+    if (r >= 0)
+        r = attach(c, tree, at);
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: can't make \"%s\" read-only", path);
+}
+
+static void bind_console(struct child *c) {
+    _cleanup_close_ int at = open_or_create(c, "/dev/console", false), tree = -EBADF;
+    int r;
+
+    tree = at < 0 ? at : c->k->open_tree(c->pty_slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    r = tree < 0 ? tree : attach(c, tree, at);
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: mounting /dev/console");
+}
+
+/* ---- the root --------------------------------------------------------------------------------------------------------- */
+
+static int overlay_mount(struct child *c, const struct plan_op *op) {
+    _cleanup_close_ int fs = c->k->fsopen("overlay", FSOPEN_CLOEXEC);
+    int r = fs;
+
+    if (fs < 0)
+        return fs;
+    ignore_result(c->k->fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0));
+    for (const char *s = NULL; (s = plan_list_next(c->p, op, 0, s));) {
+        r = c->k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", s, 0);
+        if (r < 0)
+            return r;
+    }
+    r = c->k->fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", plan_s(c->p, op, 1), 0);
+    if (r >= 0)
+        r = c->k->fsconfig(fs, FSCONFIG_SET_STRING, "workdir", plan_s(c->p, op, 2), 0);
+    ignore_result(c->k->fsconfig(fs, FSCONFIG_SET_STRING, "index", "off", 0));
+    if (r >= 0 && op->i[0] & PLAN_OVERLAY_VOLATILE)
+        r = c->k->fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0);
+    if (r >= 0 && op->i[0] & PLAN_OVERLAY_USERXATTR)
+        r = c->k->fsconfig(fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0);
+    if (r >= 0)
+        r = c->k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+    if (r < 0)
+        return r;
+    return c->k->fsmount(fs, FSMOUNT_CLOEXEC, 0);
+}
+
+/* Kernels before 6.5 know no "lowerdir+": one option string, limited to a page. The target is our own layer folder, not a path of the image. */
+static int overlay_mount_old(struct child *c, const struct plan_op *op) {
+    char data[4096];
+    size_t n = 0;
+    int r = snprintf(data, sizeof data, "upperdir=%s,workdir=%s%s,lowerdir=", plan_s(c->p, op, 1), plan_s(c->p, op, 2),
+                     op->i[0] & PLAN_OVERLAY_VOLATILE ? ",volatile" : "");
+
+    n = (size_t)r;
+    for (const char *s = NULL; n < sizeof data && (s = plan_list_next(c->p, op, 0, s));)
+        n += (size_t)snprintf(data + n, sizeof data - n, "%s%s", data[n - 1] == '=' ? "" : ":", s);
+    if (n >= sizeof data)
+        return -E2BIG;
+    r = c->k->mount("overlay", plan_s(c->p, op, 1), "overlay", 0, data);
+    if (r < 0)
+        return r;
+    return c->k->openat(AT_FDCWD, plan_s(c->p, op, 1), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+}
+
+static void mount_root(struct child *c) {
+    const struct plan_op *overlay = plan_find(c->p, PLAN_ROOT_OVERLAY), *bind = plan_find(c->p, PLAN_ROOT_BIND);
+    const char *where = overlay ? plan_s(c->p, overlay, 1) : bind ? plan_s(c->p, bind, 0) : "";
+    _cleanup_close_ int at = -EBADF;
+    int r;
+
+    at = c->k->openat(AT_FDCWD, where, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (at < 0)
+        child_fail_errno(c, at, "error during container init: error preparing rootfs: open %s", where);
+    if (overlay) {
+        c->root = overlay_mount(c, overlay);
+        if (c->root == -EINVAL || c->root == -ENOSYS) {
+            c->root = overlay_mount_old(c, overlay);
+            if (c->root >= 0)
+                return;
+        }
+        if (c->root < 0)
+            child_fail_errno(c, c->root, "error during container init: error preparing rootfs: mounting overlay at %s", where);
+    } else {
+        c->root = c->k->open_tree(AT_FDCWD, where, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+        if (c->root < 0)
+            child_fail_errno(c, c->root, "error during container init: error preparing rootfs: %s", where);
+        ignore_result(set_attr(c, c->root, 0, 0, MS_PRIVATE, true));
+    }
+    r = attach(c, c->root, at);
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: error preparing rootfs: mounting it at %s", where);
+}
+
+static void pivot(struct child *c) {
+    const struct plan_op *prop = plan_find(c->p, PLAN_ROOT_PROPAGATION);
+    int r = c->k->fchdir(c->root);
+
+    if (r >= 0)
+        r = c->k->pivot_root(".", ".");
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: pivot_root");
+    /* Where the old root was the working folder still is; nothing we undo there may reach the machine. */
+    r = c->k->mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
+    if (r >= 0)
+        r = c->k->umount2(".", MNT_DETACH);
+    if (r >= 0)
+        r = c->k->chdir("/");
+    if (r >= 0 && prop)
+        r = c->k->mount(NULL, "/", NULL, (unsigned long)prop->i[0], NULL);
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: leaving the old root");
+}
+
+void child_mounts(struct child *c) {
+    size_t size = (c->p->n_ops + 1) * sizeof(int);
+    const struct plan_op *console = plan_find(c->p, PLAN_CONSOLE), *prop = plan_find(c->p, PLAN_PROPAGATION);
+    int r;
+
+    if (!plan_find(c->p, PLAN_PIVOT))
+        child_fail(c, EINVAL, "error during container init: the plan has no root file system");
+    c->bind_trees = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (c->bind_trees == MAP_FAILED)
+        child_fail_errno(c, errno, "error during container init");
+    for (size_t i = 0; i < c->p->n_ops; i++)
+        c->bind_trees[i] = -EBADF;
+    open_bind_sources(c);
+    r = c->k->mount(NULL, "/", NULL, prop ? (unsigned long)prop->i[0] : MS_SLAVE | MS_REC, NULL);
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: error preparing rootfs: propagation of /");
+    mount_root(c);
+    for (size_t i = 0; i < c->p->n_ops; i++) {
+        const struct plan_op *op = &c->p->ops[i];
+
+        switch (op->type) {
+        case PLAN_MOUNT:
+            do_mount(c, op);
+            break;
+        case PLAN_BIND:
+            do_bind(c, i);
+            break;
+        case PLAN_CGROUP_MOUNT:
+            do_cgroup_mount(c, op);
+            break;
+        case PLAN_DEVICE:
+            do_device(c, op);
+            break;
+        case PLAN_SYMLINK:
+            do_symlink(c, op);
+            break;
+        default:
+            break;
+        }
+    }
+    if (console) {
+        child_console(c, console);
+        bind_console(c);
+    }
+    for (size_t i = 0; i < c->p->n_ops; i++) {
+        const struct plan_op *op = &c->p->ops[i];
+
+        if (op->type == PLAN_MASK)
+            do_mask(c, plan_s(c->p, op, 0));
+        else if (op->type == PLAN_READONLY)
+            do_readonly(c, plan_s(c->p, op, 0));
+    }
+    if (plan_find(c->p, PLAN_ROOT_READONLY)) {
+        r = set_attr(c, c->root, MOUNT_ATTR_RDONLY, 0, 0, false);
+        if (r < 0)
+            child_fail_errno(c, r, "error during container init: making the root file system read-only");
+    }
+    pivot(c);
+}

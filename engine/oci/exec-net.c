@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Links: the pair is made by the parent with one end born in the child's namespace; the child configures its end in one batch. */
+#include "oci/exec-internal.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "kern/netlink.h"
+
+static unsigned index_of(int sock, const char *name) {
+    struct ifreq q = {0};
+    size_t n = strlen(name);
+
+    if (n >= IFNAMSIZ)
+        return 0;
+    memcpy(q.ifr_name, name, n + 1);
+    return ioctl(sock, SIOCGIFINDEX, &q) < 0 ? 0 : (unsigned)q.ifr_ifindex;
+}
+
+int parent_links(const struct kern *k, const struct plan *p, pid_t pid, struct oci_fault *f) {
+    char mem[1024] __attribute__((aligned(8)));
+    _cleanup_close_ int sock = -EBADF;
+
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct plan_op *op = &p->ops[i];
+        const char *bridge = plan_s(p, op, 1);
+        struct nl_batch b;
+        unsigned master = 0;
+        int r;
+
+        if (op->type != PLAN_VETH)
+            continue;
+        if (sock < 0)
+            sock = nl_open();
+        if (sock < 0)
+            return fault_set(f, sock, "netlink socket");
+        if (*bridge && !(master = index_of(sock, bridge)))
+            return fault_set(f, ENODEV, "failed to add the host (%s) <=> sandbox (%s) pair interfaces: bridge %s", plan_s(p, op, 0), plan_s(p, op, 2),
+                             bridge);
+        nl_init(&b, mem, sizeof mem);
+        nl_link_veth(&b, plan_s(p, op, 0), master, (int)op->i[0], plan_s(p, op, 2), plan_sn(p, op, 3) == 6 ? (const uint8_t *)plan_s(p, op, 3) : NULL,
+                     pid);
+        r = nl_send(sock, &b, NULL);
+        if (r < 0)
+            return fault_set(f, r, "failed to add the host (%s) <=> sandbox (%s) pair interfaces", plan_s(p, op, 0), plan_s(p, op, 2));
+    }
+    return 0;
+}
+
+/* One request of the batch, or nothing when the operation is none. */
+static void add_request(struct child *c, struct nl_batch *b, int sock, const struct plan_op *op) {
+    const char *name = plan_s(c->p, op, 0);
+    unsigned index;
+
+    switch (op->type) {
+    case PLAN_LOOPBACK:
+        nl_link_up(b, NULL, 1);
+        return;
+    case PLAN_ADDR:
+    case PLAN_LINK_UP:
+    case PLAN_ROUTE:
+        index = index_of(sock, name);
+        if (!index)
+            child_fail_errno(c, ENODEV, "error during container init: interface %s", name);
+        if (op->type == PLAN_LINK_UP)
+            nl_link_up(b, NULL, index);
+        else if (op->type == PLAN_ADDR)
+            nl_addr(b, index, (int)op->i[0], plan_s(c->p, op, 1), (unsigned)op->i[1]);
+        else
+            nl_route(b, index, (int)op->i[0], plan_sn(c->p, op, 1) ? plan_s(c->p, op, 1) : NULL, (unsigned)op->i[1],
+                     plan_sn(c->p, op, 2) ? plan_s(c->p, op, 2) : NULL);
+        return;
+    default:
+        return;
+    }
+}
+
+void child_net(struct child *c) {
+    char mem[4096] __attribute__((aligned(8)));
+    _cleanup_close_ int sock = -EBADF;
+    struct nl_batch b;
+    int r;
+
+    for (size_t i = 0; i < c->p->n_ops; i++)
+        if (c->p->ops[i].type == PLAN_SYSCTL && c->p->ops[i].i[0])
+            child_sysctl(c, plan_s(c->p, &c->p->ops[i], 0), plan_s(c->p, &c->p->ops[i], 1));
+    nl_init(&b, mem, sizeof mem);
+    for (size_t i = 0; i < c->p->n_ops; i++) {
+        const struct plan_op *op = &c->p->ops[i];
+
+        if (plan_infos[op->type].phase != PLAN_PHASE_NET)
+            continue;
+        if (sock < 0)
+            sock = nl_open();
+        if (sock < 0)
+            child_fail_errno(c, sock, "error during container init: netlink socket");
+        add_request(c, &b, sock, op);
+        if (b.cap - b.len < 512) {
+            r = nl_send(sock, &b, NULL);
+            if (r < 0)
+                child_fail_errno(c, r, "error during container init: configuring the network");
+            nl_init(&b, mem, sizeof mem);
+        }
+    }
+    r = sock >= 0 ? nl_send(sock, &b, NULL) : 0;
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: configuring the network");
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * exec.h - carrying out a plan: making a container, and starting further processes in it. C library only, no threads, no allocation.
+ *
+ * How a container is made: the parent makes the cgroups and clones; the child joins the v1 cgroups itself (the `tasks` file: a thread that moves
+ * itself takes no global lock), mounts by descriptor (rules R1, R2), masks with the machine's own null device (R4), pivots; meanwhile the parent makes
+ * the network links whose inner ends are born in the child's namespace; the child then configures them in one batch, drops what it may not keep and
+ * executes. Errors come back over a socket that closes at execve, so "it runs" and "why not" are both known exactly.
+ *
+ * The caller must have one thread only. Descriptors are close-on-exec; what the caller leaves open without that flag stays open in the container:
+ * the child sets it on everything above 2 (R7).
+ */
+#ifndef HATAKE_OCI_EXEC_H
+#define HATAKE_OCI_EXEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "kern/kern.h"
+#include "oci/plan.h"
+
+#define OCI_FAULT_TEXT 2048
+
+/* Why it failed, in the words of the reference's runtime, without its outer prefixes ("exec: \"x\": executable file not found in $PATH"). */
+struct oci_fault {
+    int errnum; /* errno value or 0 */
+    char text[OCI_FAULT_TEXT];
+};
+
+struct oci_running {
+    pid_t pid; /* as the caller's pid namespace counts */
+    int pidfd;
+    int pty; /* master of the terminal, or -EBADF */
+};
+
+struct oci_spawn {
+    const struct kern *k;
+    const struct plan *plan;
+    int stdio[3]; /* for the process; -1: /dev/null. Not looked at when the plan has a console. Stay the caller's */
+    int gate_fd;  /* listening socket the child waits on before execve (create/start apart), or -1 */
+};
+
+/*
+ * Make the container of the plan. 0 with *ret filled, or a negative value with *f filled; cgroups made are then removed again.
+ * With a gate the call returns when the child waits there.
+ */
+int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fault *f);
+
+/*
+ * Start another process: `plan` holds the process operations (PLAN_USER, PLAN_CAPS, PLAN_EXEC, PLAN_CONSOLE, ...), `container` the plan the container
+ * was made from (its cgroups and namespaces), init_pidfd its first process.
+ * The first call moves the caller's children into the container's pid namespace for good (that is what lets one clone do).
+ */
+int oci_enter(const struct oci_spawn *s, const struct plan *container, pid_t init_pid, int init_pidfd, struct oci_running *ret, struct oci_fault *f);
+
+/* ---- cgroups of a plan ------------------------------------------------------------------------------------------------ */
+
+/* Remove the groups; -EBUSY when processes are left. Groups that are gone are fine. */
+int oci_cgroup_remove(const struct kern *k, const struct plan *p);
+/* Send a signal to every process of the container's groups but `except` (0: none); returns how many were there. */
+int oci_cgroup_signal(const struct kern *k, const struct plan *p, int sig, pid_t except);
+/* Freeze or thaw and wait until it is so (at most 10 s). 0 or -errno. */
+int oci_cgroup_freeze(const struct kern *k, const struct plan *p, bool freeze);
+/* How often the kernel killed in the container for memory so far; negative when unknown. */
+int64_t oci_cgroup_oom_kills(const struct kern *k, const struct plan *p);
+/* Folder of the group that has a controller ("memory"), or of the unified one; NULL when the plan has none. */
+const char *oci_cgroup_dir(const struct plan *p, const char *controller);
+
+#endif
