@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/test-server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "api-table.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/engine.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "base/test.h"
+#include "wire/call.h"
+#include "wire/loop.h"
+#include "wire/stream.h"
+
+struct test_server {
+    struct engine engine;
+    struct engine_config config;
+    struct server *server;
+    char dir[64], path[96];
+};
+
+/* ---- handlers --------------------------------------------------------------------------------------------------------------- */
+
+static int h_ping(struct call *c, struct err *e) {
+    struct buf b = BUF_INIT(64);
+
+    call_set_header(c, "Builder-Version", "2");
+    buf_adds(&b, "OK");
+    return call_reply_raw(c, 200, "text/plain; charset=utf-8", &b, e);
+}
+
+static int h_ping_head(struct call *c, struct err *e) {
+    return call_reply_empty(c, 200);
+}
+
+/* Says what it saw. */
+static int h_inspect(struct call *c, struct err *e) {
+    struct buf b = BUF_INIT(KIB(64));
+
+    if (streq(call_path(c, "id"), "missing"))
+        return err_set(e, ERR_NOT_FOUND, "No such container: %s", call_path(c, "id"));
+    buf_adds(&b, "{\"id\":");
+    buf_add_json_string(&b, call_path(c, "id"));
+    buf_addf(&b, ",\"version\":%d,\"query\":", call_api_version(c));
+    buf_add_json_string(&b, call_query(c));
+    buf_adds(&b, "}");
+    return call_reply(c, 200, &b, e);
+}
+
+/* A reply of as many bytes as the query says. */
+static int h_list(struct call *c, struct err *e) {
+    struct buf b = BUF_INIT(MIB(32));
+    uint64_t n = 2;
+
+    if (str_has_prefix(call_query(c), "size="))
+        parse_u64(call_query(c) + 5, &n);
+    buf_addc(&b, '"');
+    for (uint64_t i = 3; i < n; i++)
+        buf_addc(&b, 'x');
+    buf_addc(&b, '"');
+    return call_reply(c, 200, &b, e);
+}
+
+static int h_create(struct call *c, struct err *e) {
+    struct buf b = BUF_INIT(KIB(64));
+    json_t *json = NULL;
+    int r = call_json(c, &json, e);
+
+    if (r < 0)
+        return r;
+    buf_addf(&b, "{\"members\":%d}", json ? (int)json_object_size(json) : -1);
+    json_decref(json);
+    return call_reply(c, 201, &b, e);
+}
+
+/* Counts the body; with ?fail after 10 bytes; with ?slow pauses. */
+static int h_load(struct call *c, struct err *e) {
+    struct buf b = BUF_INIT(KIB(4));
+    char scratch[4096];
+    uint64_t total = 0, sum = 0;
+    ssize_t n;
+
+    while ((n = call_body_read(c, scratch, sizeof(scratch), e)) > 0) {
+        for (ssize_t i = 0; i < n; i++)
+            sum = sum * 31 + (unsigned char)scratch[i];
+        total += (uint64_t)n;
+        if (streq(call_query(c), "fail"))
+            return err_set(e, ERR_INVALID, "bad tar");
+        if (streq(call_query(c), "slow"))
+            usleep(20000);
+    }
+    if (n < 0)
+        return (int)n;
+    buf_addf(&b, "{\"bytes\":%llu,\"sum\":%llu}", (unsigned long long)total, (unsigned long long)sum);
+    return call_reply(c, 200, &b, e);
+}
+
+/* Progress while the body is still coming: echoes the number of bytes after each read. */
+static int h_build(struct call *c, struct err *e) {
+    char scratch[8192], line[64];
+    ssize_t n;
+    int r = call_stream_begin(c, 200, "application/json", e);
+
+    while (r >= 0 && (n = call_body_read(c, scratch, sizeof(scratch), NULL)) > 0)
+        r = call_stream_write(c, line, (size_t)snprintf(line, sizeof(line), "{\"got\":%d}\n", (int)n), e);
+    return r;
+}
+
+static int h_events(struct call *c, struct err *e) {
+    int r = call_stream_begin(c, 200, "application/json", e);
+
+    for (int i = 0; r >= 0 && i < 3; i++)
+        r = call_stream_write(c, "{\"n\":1}\n", 8, e);
+    return r;
+}
+
+/* Blocks until the client goes away. */
+static int h_wait(struct call *c, struct err *e) {
+    struct pollfd p = {.fd = call_on_gone(c, e), .events = POLLIN};
+
+    if (p.fd < 0)
+        return p.fd;
+    while (poll(&p, 1, 100) == 0)
+        if (call_gone(c))
+            break;
+    return err_set(e, ERR_CANCELLED, "gone");
+}
+
+/* Echoes raw bytes until the client half-closes. */
+static int h_attach(struct call *c, struct err *e) {
+    _cleanup_taken_ struct taken t = TAKEN_INIT;
+    char scratch[4096];
+    int r = call_take(c, &t, e);
+
+    if (r < 0)
+        return r;
+    if (taken_write_head(&t, TAKEN_HIJACK, "application/vnd.docker.raw-stream", NULL) < 0)
+        return 0;
+    fcntl(t.fd, F_SETFL, fcntl(t.fd, F_GETFL) & ~O_NONBLOCK);
+    if (t.n_early > 0)
+        ignore_result(write(t.fd, t.early, t.n_early) < 0);
+    for (;;) {
+        ssize_t n = read(t.fd, scratch, sizeof(scratch));
+
+        if (n <= 0)
+            break;
+        ignore_result(write(t.fd, scratch, (size_t)n) < 0);
+    }
+    ignore_result(write(t.fd, "[end]", 5) < 0);
+    return 0;
+}
+
+/* A stream on the loop: a few chunks, then the end, and the connection lives on. */
+struct on_loop {
+    struct loop *loop;
+    struct taken t;
+};
+
+static void loop_gone(struct stream *s, void *data) {
+    stream_free(s);
+}
+
+static void loop_begin(void *data) {
+    struct on_loop *o = data;
+    static const struct stream_handlers handlers = {.on_gone = loop_gone};
+    struct stream *s;
+
+    if (stream_new(o->loop, &o->t, STREAM_CHUNKED, 0, &handlers, NULL, &s, NULL) >= 0) {
+        stream_write(s, "one\n", 4, NULL);
+        stream_write(s, "two\n", 4, NULL);
+        stream_end(s);
+    }
+    taken_done(&o->t);
+    free(o);
+}
+
+static int h_logs(struct call *c, struct err *e) {
+    struct on_loop *o = calloc(1, sizeof(*o));
+    int r;
+
+    if (!o)
+        return err_oom(e);
+    o->loop = call_loop(c);
+    o->t = TAKEN_INIT;
+    r = call_take(c, &o->t, e);
+    if (r < 0) {
+        free(o);
+        return r;
+    }
+    if (taken_write_head(&o->t, TAKEN_CHUNKED, "application/vnd.docker.raw-stream", NULL) < 0 || loop_post(o->loop, loop_begin, o, NULL) < 0) {
+        taken_done(&o->t);
+        free(o);
+    }
+    return 0;
+}
+
+static int h_silent(struct call *c, struct err *e) {
+    return 0;
+}
+
+static int h_not_modified(struct call *c, struct err *e) {
+    return err_set(e, ERR_NOT_MODIFIED, "already there");
+}
+
+static int h_no_content(struct call *c, struct err *e) {
+    return call_reply_empty(c, 204);
+}
+
+static int h_sleep(struct call *c, struct err *e) {
+    usleep(300000);
+    return call_reply_empty(c, 204);
+}
+
+static const char *const no_query[] = {NULL};
+#define OP(i, m, p, s, k, b, h)                                                                                                                      \
+    {                                                                                                                                                \
+        .id = i, .method = m, .path = p, .section = s, .until = 255, .stream = k, .body = b, .body_required = b, .handler = h, .query = no_query,    \
+        .slashes = true                                                                                                                              \
+    }
+static const struct api_operation table[] = {
+    OP("SystemPing", "GET", "/_ping", "system", API_STREAM_NONE, false, h_ping),
+    OP("SystemPingHead", "HEAD", "/_ping", "system", API_STREAM_NONE, false, h_ping_head),
+    OP("ContainerList", "GET", "/containers/json", "container", API_STREAM_NONE, false, h_list),
+    OP("ContainerCreate", "POST", "/containers/create", "container", API_STREAM_NONE, true, h_create),
+    OP("ContainerInspect", "GET", "/containers/{id}/json", "container", API_STREAM_NONE, false, h_inspect),
+    OP("ContainerTop", "GET", "/containers/{id}/top", "container", API_STREAM_NONE, false, NULL),
+    OP("ContainerLogs", "GET", "/containers/{id}/logs", "container", API_STREAM_CHUNKED, false, h_logs),
+    OP("ContainerWait", "POST", "/containers/{id}/wait", "container", API_STREAM_CHUNKED, false, h_wait),
+    OP("ContainerAttach", "POST", "/containers/{id}/attach", "container", API_STREAM_HIJACK, false, h_attach),
+    OP("ContainerStart", "POST", "/containers/{id}/start", "container", API_STREAM_NONE, false, h_not_modified),
+    OP("ContainerStop", "POST", "/containers/{id}/stop", "container", API_STREAM_NONE, false, h_sleep),
+    OP("ContainerKill", "POST", "/containers/{id}/kill", "container", API_STREAM_NONE, false, h_silent),
+    OP("ContainerDelete", "DELETE", "/containers/{id}", "container", API_STREAM_NONE, false, h_no_content),
+    OP("ImageLoad", "POST", "/images/load", "image", API_STREAM_TAR_IN, false, h_load),
+    OP("ImageBuild", "POST", "/build", "image", API_STREAM_TAR_IN, false, h_build),
+    OP("ImageInspect", "GET", "/images/{name}/json", "image", API_STREAM_NONE, false, h_inspect),
+    OP("SystemEvents", "GET", "/events", "system", API_STREAM_CHUNKED, false, h_events),
+    OP("TaskInspect", "GET", "/tasks/{id}", "task", API_STREAM_NONE, false, h_inspect),
+};
+
+/* ---- the server --------------------------------------------------------------------------------------------------------------- */
+
+struct test_server *test_server_start(void) {
+    struct test_server *t = calloc(1, sizeof(*t));
+    _cleanup_err_ struct err e = ERR_INIT;
+    int r = -1;
+
+    if (!t)
+        return NULL;
+    snprintf(t->dir, sizeof(t->dir), "/tmp/hatake-test-XXXXXX");
+    t->engine.config = &t->config;
+    t->engine.version = "26.1.5";
+    if (mkdtemp(t->dir)) {
+        snprintf(t->path, sizeof(t->path), "%s/api.sock", t->dir);
+        r = loop_new("loop", &t->engine.loop, &e);
+    }
+    if (r >= 0)
+        r = loop_start(t->engine.loop, &e);
+    if (r >= 0)
+        r = server_new_with(&t->engine, table, ELEMENTSOF(table), &t->server, &e);
+    if (r >= 0)
+        r = server_listen_unix(t->server, t->path, (gid_t)-1, 0660, &e);
+    if (r < 0)
+        test_fail(__FILE__, __LINE__, "no server: %s", err_msg(&e));
+    return t;
+}
+
+void test_server_stop(struct test_server *t) {
+    bool ended = server_stop(t->server, 3 * NSEC_PER_SEC);
+
+    CHECK(ended);
+    if (ended)
+        server_free(t->server);
+    loop_free(t->engine.loop);
+    CHECK_INT(access(t->path, F_OK), -1);
+    rmdir(t->dir);
+    free(t);
+}
+
+const char *test_server_path(const struct test_server *t) {
+    return t->path;
+}
+struct server *test_server_server(const struct test_server *t) {
+    return t->server;
+}
+
+int test_connect(const struct test_server *t) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    memcpy(a.sun_path, t->path, strlen(t->path) + 1);
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+        test_fail(__FILE__, __LINE__, "no connection: %s", strerror(errno));
+    return fd;
+}
+
+void test_send(int fd, const void *p, size_t n) {
+    const char *at = p;
+
+    while (n > 0) {
+        ssize_t k = send(fd, at, n, MSG_NOSIGNAL);
+
+        if (k <= 0)
+            return;
+        at += k;
+        n -= (size_t)k;
+    }
+}
+
+const char *test_read(int fd, const char *until, int timeout_ms, int *ret_eof) {
+    static char out[1 << 20];
+    size_t n = 0;
+
+    if (ret_eof)
+        *ret_eof = 0;
+    out[0] = '\0';
+    while (n < sizeof(out) - 1 && !(until && strstr(out, until))) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        ssize_t k;
+
+        if (poll(&p, 1, timeout_ms) <= 0)
+            break;
+        k = recv(fd, out + n, sizeof(out) - 1 - n, 0);
+        if (k <= 0) {
+            if (ret_eof)
+                *ret_eof = 1;
+            break;
+        }
+        n += (size_t)k;
+        out[n] = '\0';
+    }
+    return out;
+}
+
+const char *test_exchange(const struct test_server *t, const char *request) {
+    int fd = test_connect(t);
+    const char *r;
+
+    test_send(fd, request, strlen(request));
+    r = test_read(fd, NULL, 200, NULL);
+    close(fd);
+    return r;
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * http-internal.h - what the files http*.c and call*.c share: one request and its states.
+ *
+ * A call has two owners: the library's side (released in on_completed) and the handler's side (released when the worker has finished).
+ *
+ *   NEW ──head──► COLLECT ──body end──► WORKING ──reply──► READY ──► REPLIED
+ *          │                              │ ▲    └─take──► UPGRADING ──► UPGRADED
+ *          ├────► STREAM ──body end───────┘ │
+ *          │         └─reply in mid-body─► DRAIN ──body end──► REPLIED
+ *          ├────► END ──(no body)───────────┘
+ *          └────► DRAIN
+ *   any ──► ABORT (the library is told to close) ; `completed`: the library has let go of the request
+ *
+ * WORKING and UPGRADING: the connection is suspended, so nobody but us touches its descriptor. lock guards everything below it in the struct.
+ */
+#ifndef HATAKE_WIRE_HTTP_INTERNAL_H
+#define HATAKE_WIRE_HTTP_INTERNAL_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/id.h"
+#include "wire/http.h"
+#include "wire/loop.h"
+#include "wire/worker.h"
+
+#define HTTP_DRAIN_MAX (256u << 10)  /* body that is read and forgotten so that the connection can be kept; what Go's server does */
+#define HTTP_RING_BYTES (128u << 10) /* body bytes kept for a handler that reads slower than the client sends */
+#define HTTP_CHUNK_ABOVE 2048        /* longer replies are chunked, as the reference's are */
+#define HTTP_HEADERS_MAX 64          /* headers of a reply */
+
+struct http_listener {
+    struct http_server *server;
+    struct http_listener *next;
+    struct MHD_Daemon *mhd;
+    enum http_listener_kind kind;
+    int fd;
+    pthread_rwlock_t lock; /* guards stopped against http_feed() */
+    bool stopped;
+};
+
+struct http_conn {
+    struct http_listener *listener;
+    int fd;
+    bool has_peer;
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+    /* Below: server->lock. In the idle list while no request is being served, in the order in which they became idle. */
+    bool idle;
+    int64_t idle_since;
+    struct http_conn *prev, *next;
+};
+
+struct http_server {
+    struct engine *engine;
+    struct loop *loop;
+    struct http_hooks hooks;
+    struct http_options opts;
+    struct pool *pool;
+    struct http_listener *listeners;
+    struct loop_timer *reaper;
+    atomic_bool stopping;
+    pthread_mutex_t lock;
+    pthread_cond_t quiet;                     /* a call has ended */
+    struct http_conn *idle_first, *idle_last; /* longest idle first */
+    size_t n_conns;
+    struct call *calls; /* requests whose handler runs */
+};
+
+enum call_state {
+    CALL_NEW,
+    CALL_COLLECT,
+    CALL_STREAM,
+    CALL_END,
+    CALL_DRAIN,
+    CALL_WORKING,
+    CALL_READY,
+    CALL_REPLIED,
+    CALL_UPGRADING,
+    CALL_UPGRADED,
+    CALL_ABORT,
+};
+
+struct http_header {
+    char *name, *value;
+};
+
+struct call {
+    struct pool_job job;
+    atomic_int refs;
+    struct http_server *server;
+    struct http_conn *conn; /* valid while !completed */
+    struct http_listener *listener;
+    struct MHD_Connection *mhd; /* the same */
+    struct call *prev, *next;   /* server->calls, under server->lock */
+    int64_t started;
+    char trace[TRACE_ID_LEN + 1];
+
+    /* The head; constant once routed. */
+    char *target, *path, *query, *method;
+    bool path_nul, http10, head_only, has_body, wants_close, is_inline;
+    bool refuse_now;        /* answer before the body, then close */
+    struct http_header *in; /* in[0].name points to one block that holds all texts */
+    size_t n_in;
+    int64_t length; /* Content-Length; -1 chunked */
+    struct http_route route;
+    bool has_peer;
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+
+    /* Used by the handler's thread only. */
+    struct http_header out[HTTP_HEADERS_MAX];
+    size_t n_out;
+    int out_fd; /* stream or half-taken connection */
+    bool stream_begun, stream_ended, stream_chunked, out_detached, taken;
+    int gone_fd, gone_watched;
+    struct loop_watch *gone_watch;
+
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    enum call_state state;
+    bool completed, aborted; /* aborted: the client went away */
+    struct buf body;         /* COLLECT */
+    char *ring;              /* STREAM: HTTP_RING_BYTES */
+    size_t ring_at, ring_n;
+    bool mhd_waits;  /* suspended until there is room in the ring */
+    bool body_ended; /* all of it has been received */
+    bool body_too_large;
+    int64_t received;
+    size_t drained;
+    /* The reply. */
+    int status;
+    struct buf reply;
+    bool reply_set, reply_none; /* reply_none: no body at all */
+    /* Taking. */
+    int dummy;
+    void *early;
+    size_t n_early;
+};
+
+/* call.c */
+struct call *call_new(struct http_server *s, const char *target);
+void call_ref(struct call *c);
+void call_unref(struct call *c);
+void call_stop_watching(struct call *c);
+
+/* http-head.c: copy and check the head. Returns 0, or the status to refuse with and *ret_text (static) as its plain body. */
+int http_head_read(struct call *c, const char *method, const char *version, const char **ret_text);
+
+/* http-reply.c */
+struct MHD_Response *http_response(struct call *c);
+struct MHD_Response *http_text_response(struct call *c, const char *text);
+/* Head of a reply as text: status line, headers of the call, Date. extra: further lines, each with CRLF. */
+void http_head_text(struct call *c, int status, const char *extra, struct buf *out);
+const char *http_reason(int status);
+/* All of it, or a negative ERR_; waits at most timeout_ms for room at any time (-1: for ever). */
+int http_send_all(int fd, const void *p, size_t n, int timeout_ms, struct err *e);
+/* Write the reply of `c` on a duplicate of the connection's descriptor, and let the loop read and drop what the client still sends. c->lock is held. */
+void http_raw_reply(struct call *c);
+/* Read and drop from fd until its end, 64 MiB or 5 s, then close it. Takes fd over. */
+void http_linger(struct loop *l, int fd);
+
+/* http-take.c: take the connection off the library. The request must have been read to its end. Returns the descriptor or a negative ERR_. */
+int http_detach(struct call *c, struct err *e);
+void http_on_upgrade(void *cls, struct MHD_Connection *connection, void *req_cls, const char *extra_in, size_t extra_in_size, MHD_socket sock,
+                     struct MHD_UpgradeResponseHandle *urh);
+/* Serve further requests on a connection that was taken. Takes fd over. */
+void http_give_back(struct http_listener *l, int fd);
+/* End of a stream at the end of its handler. */
+void http_stream_finish(struct call *c);
+
+/* http.c: the handler has returned. */
+void http_finish(struct call *c);
+
+#endif

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "wire/http-internal.h"
+
+#define LINGER_BYTES MIB(64)
+#define LINGER_NS (5 * NSEC_PER_SEC)
+
+const char *http_reason(int status) {
+    switch (status) {
+    case 413:
+        return "Request Entity Too Large"; /* the older name, as the reference's library has it */
+    case 499:
+        return "Client Closed Request";
+    default:
+        return MHD_get_reason_phrase_for((unsigned)status);
+    }
+}
+
+/* ---- replies by the library ------------------------------------------------------------------------------------------------ */
+
+struct body_at {
+    char *data;
+    size_t n;
+};
+
+static ssize_t read_body(void *cls, uint64_t pos, char *out, size_t max) {
+    struct body_at *b = cls;
+    size_t n;
+
+    if (pos >= b->n)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    n = MIN(max, b->n - (size_t)pos);
+    memcpy(out, b->data + pos, n);
+    return (ssize_t)n;
+}
+
+static void free_body(void *cls) {
+    struct body_at *b = cls;
+
+    free(b->data);
+    free(b);
+}
+
+/* Of unknown length for the library, so that it sends chunks. */
+static struct MHD_Response *chunked_response(struct call *c) {
+    struct body_at *b = malloc(sizeof(*b));
+    struct MHD_Response *r;
+
+    if (!b)
+        return NULL;
+    *b = (struct body_at){.n = c->reply.len, .data = buf_take(&c->reply)};
+    r = b->data ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16u << 10, read_body, b, free_body) : NULL;
+    if (!r)
+        free_body(b);
+    return r;
+}
+
+struct MHD_Response *http_response(struct call *c) {
+    struct MHD_Response *r;
+    size_t n = c->reply.len;
+
+    if (n > HTTP_CHUNK_ABOVE && !c->head_only) {
+        r = chunked_response(c);
+    } else {
+        char *p = n > 0 ? buf_take(&c->reply) : NULL;
+
+        r = MHD_create_response_from_buffer(p ? n : 0, p, p ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+        if (!r)
+            free(p);
+    }
+    if (!r)
+        return NULL;
+    for (size_t i = 0; i < c->n_out; i++)
+        MHD_add_response_header(r, c->out[i].name, c->out[i].value);
+    return r;
+}
+
+struct MHD_Response *http_text_response(struct call *c, const char *text) {
+    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+
+    if (!r)
+        return NULL;
+    if (*text)
+        MHD_add_response_header(r, "Content-Type", "text/plain; charset=utf-8");
+    MHD_add_response_header(r, "Connection", "close");
+    return r;
+}
+
+/* ---- replies by ourselves ---------------------------------------------------------------------------------------------------- */
+
+void http_head_text(struct call *c, int status, const char *extra, struct buf *out) {
+    time_t now = time(NULL);
+    struct tm tm;
+    char date[40];
+
+    buf_addf(out, "HTTP/1.%c %d %s\r\n", c->http10 ? '0' : '1', status, http_reason(status));
+    for (size_t i = 0; i < c->n_out; i++)
+        buf_addf(out, "%s: %s\r\n", c->out[i].name, c->out[i].value);
+    gmtime_r(&now, &tm);
+    strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    buf_addf(out, "Date: %s\r\n%s\r\n", date, extra);
+}
+
+int http_send_all(int fd, const void *p, size_t n, int timeout_ms, struct err *e) {
+    const char *at = p;
+
+    while (n > 0) {
+        ssize_t k = send(fd, at, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        struct pollfd w = {.fd = fd, .events = POLLOUT};
+        int r;
+
+        if (k >= 0) {
+            at += k;
+            n -= (size_t)k;
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN)
+            return err_set(e, ERR_CANCELLED, "the client has closed the connection");
+        r = poll(&w, 1, timeout_ms);
+        if (r == 0)
+            return err_set(e, ERR_CANCELLED, "the client does not read");
+        if (r > 0 && (w.revents & (POLLERR | POLLHUP | POLLNVAL)))
+            return err_set(e, ERR_CANCELLED, "the client has closed the connection");
+    }
+    return 0;
+}
+
+void http_raw_reply(struct call *c) {
+    _cleanup_buf_ struct buf head = BUF_INIT(KIB(64));
+    char length[64];
+    int fd;
+
+    if (c->completed)
+        return;
+    fd = fcntl(c->conn->fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return;
+    snprintf(length, sizeof(length), "Content-Length: %zu\r\nConnection: close\r\n", c->reply.len);
+    http_head_text(c, c->status, length, &head);
+    /* Nothing was sent on this connection yet in this exchange: an error fits into the socket's buffer. */
+    if (buf_ok(&head) && http_send_all(fd, head.data, head.len, 0, NULL) == 0)
+        http_send_all(fd, buf_str(&c->reply), c->reply.len, 0, NULL);
+    shutdown(fd, SHUT_WR);
+    http_linger(c->server->loop, fd);
+}
+
+/* ---- linger -------------------------------------------------------------------------------------------------------------------- */
+
+struct late {
+    struct loop *loop;
+    int fd;
+    size_t dropped;
+    struct loop_watch *watch;
+    struct loop_timer *timer;
+};
+
+static void linger_end(struct late *g) {
+    loop_unwatch(g->watch);
+    loop_timer_free(g->timer);
+    shutdown(g->fd, SHUT_RDWR); /* the library may hold the same socket: it shall see the end too */
+    close(g->fd);
+    free(g);
+}
+
+static void linger_read(struct loop_watch *w, int fd, uint32_t events, void *data) {
+    static char scratch[64u << 10]; /* only the loop's thread writes here, and nobody reads it */
+    struct late *g = data;
+    ssize_t n = recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n > 0)
+        g->dropped += (size_t)n;
+    if (n <= 0 || g->dropped > LINGER_BYTES)
+        linger_end(g);
+}
+
+static void linger_timeout(struct loop_timer *t, void *data) {
+    linger_end(data);
+}
+
+static void linger_start(void *data) {
+    struct late *g = data;
+
+    if (loop_timer(g->loop, LINGER_NS, 0, linger_timeout, g, &g->timer, NULL) < 0 ||
+        loop_watch(g->loop, g->fd, EPOLLIN, linger_read, g, &g->watch, NULL) < 0)
+        linger_end(g);
+}
+
+void http_linger(struct loop *l, int fd) {
+    struct late *g = calloc(1, sizeof(*g));
+
+    if (g) {
+        *g = (struct late){.loop = l, .fd = fd};
+        if (loop_post(l, linger_start, g, NULL) >= 0)
+            return;
+        free(g);
+    }
+    shutdown(fd, SHUT_RDWR);
+    close(fd);
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "wire/http-internal.h"
+
+#define HEAD_TIMEOUT_MS 10000
+
+/*
+ * The library only gives a connection away after sending its own "101 Switching Protocols", and to HTTP/1.1 clients. So, while the connection is
+ * suspended and out of the library's epoll set, a dummy socket is put in the place of the real one (dup3 over its number): the
+ * library writes its 101 there, and hands us the bytes it had read ahead. The real descriptor stays with us.
+ */
+static int swap_socket(struct call *c, struct err *e) {
+    _cleanup_close_ int real = -EBADF;
+    int pair[2];
+
+    real = fcntl(c->conn->fd, F_DUPFD_CLOEXEC, 3);
+    if (real < 0)
+        return err_errno(e, errno, "taking a connection over");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+        return err_errno(e, errno, "taking a connection over");
+    if (dup3(pair[0], c->conn->fd, O_CLOEXEC) < 0) {
+        int r = err_errno(e, errno, "taking a connection over");
+
+        close(pair[0]);
+        close(pair[1]);
+        return r;
+    }
+    close(pair[0]);
+    c->dummy = pair[1];
+    return TAKE_FD(real);
+}
+
+int http_detach(struct call *c, struct err *e) {
+    int fd;
+
+    pthread_mutex_lock(&c->lock);
+    if (c->completed || c->state != CALL_WORKING) {
+        bool gone = c->completed;
+
+        pthread_mutex_unlock(&c->lock);
+        return gone ? err_set(e, ERR_CANCELLED, "the client is gone") : err_set(e, ERR_INTERNAL, "a connection was taken at the wrong time");
+    }
+    fd = swap_socket(c, e);
+    if (fd < 0) {
+        pthread_mutex_unlock(&c->lock);
+        return fd;
+    }
+    /* HTTP/1.0 knows no upgrade: let the library close its side. What it had read ahead is lost, which such clients do not send. */
+    c->state = c->http10 ? CALL_ABORT : CALL_UPGRADING;
+    MHD_resume_connection(c->mhd);
+    while (!c->completed && c->state != CALL_UPGRADED)
+        pthread_cond_wait(&c->cond, &c->lock);
+    c->out_detached = true;
+    pthread_mutex_unlock(&c->lock);
+    return fd;
+}
+
+void http_on_upgrade(void *cls, struct MHD_Connection *connection, void *req_cls, const char *extra_in, size_t extra_in_size, MHD_socket sock,
+                     struct MHD_UpgradeResponseHandle *urh) {
+    struct call *c = cls;
+
+    pthread_mutex_lock(&c->lock);
+    if (extra_in_size > 0) {
+        c->early = malloc(extra_in_size);
+        if (c->early) {
+            memcpy(c->early, extra_in, extra_in_size);
+            c->n_early = extra_in_size;
+        }
+    }
+    c->state = CALL_UPGRADED;
+    pthread_cond_broadcast(&c->cond);
+    pthread_mutex_unlock(&c->lock);
+    MHD_upgrade_action(urh, MHD_UPGRADE_ACTION_CLOSE);
+}
+
+void http_give_back(struct http_listener *l, int fd) {
+    struct sockaddr_storage addr = {.ss_family = AF_UNIX};
+    socklen_t n = sizeof(addr);
+    bool given = false;
+
+    pthread_rwlock_rdlock(&l->lock);
+    if (!l->stopped && getpeername(fd, (struct sockaddr *)&addr, &n) == 0) {
+        /* An unnamed unix peer has an address of two bytes; the library wants the whole struct. */
+        if (addr.ss_family == AF_UNIX)
+            n = sizeof(addr);
+        /* Takes the descriptor over, also when it fails. */
+        given = true;
+        MHD_add_connection(l->mhd, fd, (struct sockaddr *)&addr, n);
+    }
+    pthread_rwlock_unlock(&l->lock);
+    if (!given)
+        close(fd);
+}
+
+/* ---- taken connections -------------------------------------------------------------------------------------------------------- */
+
+/* Wait until the request has been read to its end, dropping what the handler did not read. */
+static int read_to_end(struct call *c, size_t max) {
+    bool ended;
+
+    if (!c->has_body || c->route.collect)
+        return 0;
+    call_body_drain(c, max);
+    pthread_mutex_lock(&c->lock);
+    /* body_ended is set together with the suspension that taking needs. */
+    ended = c->body_ended && c->state == CALL_WORKING;
+    pthread_mutex_unlock(&c->lock);
+    return ended ? 0 : -EFBIG;
+}
+
+static char *reply_lines(struct call *c) {
+    struct buf b = BUF_INIT(KIB(64));
+
+    for (size_t i = 0; i < c->n_out; i++)
+        if (strcasecmp(c->out[i].name, "Content-Type") != 0)
+            buf_addf(&b, "%s: %s\r\n", c->out[i].name, c->out[i].value);
+    buf_adds(&b, "");
+    return b.data ? buf_take(&b) : strdup("");
+}
+
+int call_take(struct call *c, struct taken *ret, struct err *e) {
+    const char *upgrade = call_header(c, "Upgrade");
+    _cleanup_taken_ struct taken t = TAKEN_INIT;
+
+    if (call_answered(c))
+        return err_set(e, ERR_INTERNAL, "a connection was taken after the reply");
+    if (read_to_end(c, HTTP_DRAIN_MAX) < 0)
+        return err_set(e, ERR_INVALID, "the request body is too long");
+    t.head = reply_lines(c);
+    t.upgrade = upgrade ? strdup(upgrade) : NULL;
+    if (!t.head || (upgrade && !t.upgrade))
+        return err_oom(e);
+    call_stop_watching(c);
+    t.fd = http_detach(c, e);
+    if (t.fd < 0)
+        return t.fd;
+    t.early = TAKE_PTR(c->early);
+    t.n_early = c->n_early;
+    c->n_early = 0;
+    t.http10 = c->http10;
+    t.origin = c->wants_close || c->http10 ? NULL : c->listener;
+    c->taken = true;
+    *ret = t;
+    t = TAKEN_INIT;
+    return 0;
+}
+
+int taken_write_head(struct taken *t, enum taken_head kind, const char *content_type, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(KIB(64));
+    time_t now = time(NULL);
+    struct tm tm;
+    char date[40];
+    int r;
+
+    switch (kind) {
+    case TAKEN_HIJACK:
+        buf_adds(&b, t->upgrade ? "HTTP/1.1 101 UPGRADED\r\n" : "HTTP/1.1 200 OK\r\n");
+        if (content_type)
+            buf_addf(&b, "Content-Type: %s\r\n", content_type);
+        if (t->upgrade)
+            buf_adds(&b, "Connection: Upgrade\r\nUpgrade: tcp\r\n");
+        buf_adds(&b, t->head);
+        break;
+    case TAKEN_H2C:
+        buf_adds(&b, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n");
+        break;
+    case TAKEN_CHUNKED:
+        buf_addf(&b, "HTTP/1.%c 200 OK\r\n%s", t->http10 ? '0' : '1', t->head);
+        if (content_type)
+            buf_addf(&b, "Content-Type: %s\r\n", content_type);
+        gmtime_r(&now, &tm);
+        strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        buf_addf(&b, "Date: %s\r\n%s", date, t->origin ? "" : "Connection: close\r\n");
+        if (!t->http10)
+            buf_adds(&b, "Transfer-Encoding: chunked\r\n");
+        break;
+    }
+    buf_adds(&b, "\r\n");
+    r = buf_check(&b, e);
+    return r < 0 ? r : http_send_all(t->fd, b.data, b.len, HEAD_TIMEOUT_MS, e);
+}
+
+void taken_write_error(struct taken *t, int status, const char *message) {
+    _cleanup_buf_ struct buf body = BUF_INIT(MIB(1)), b = BUF_INIT(MIB(2));
+
+    buf_adds(&body, "{\"message\":");
+    buf_add_json_string(&body, message);
+    buf_adds(&body, "}\n");
+    buf_addf(&b, "HTTP/1.%c %d %s\r\n%sContent-Type: application/json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", t->http10 ? '0' : '1',
+             status, http_reason(status), t->head ? t->head : "", body.len);
+    buf_add(&b, body.data, body.len);
+    if (buf_ok(&b))
+        http_send_all(t->fd, b.data, b.len, HEAD_TIMEOUT_MS, NULL);
+}
+
+void taken_done(struct taken *t) {
+    close_fd(t->fd);
+    free(t->early);
+    free(t->upgrade);
+    free(t->head);
+    *t = TAKEN_INIT;
+}
+
+/* ---- streams of a handler ------------------------------------------------------------------------------------------------------- */
+
+int call_stream_begin(struct call *c, int status, const char *content_type, struct err *e) {
+    _cleanup_buf_ struct buf head = BUF_INIT(KIB(64));
+    bool working;
+    int r;
+
+    if (call_answered(c) || c->is_inline)
+        return err_set(e, ERR_INTERNAL, "a second reply to one request");
+    if (content_type)
+        call_set_header(c, "Content-Type", content_type);
+    pthread_mutex_lock(&c->lock);
+    working = c->state == CALL_WORKING;
+    if (!working && !c->completed && c->state == CALL_STREAM)
+        c->out_fd = fcntl(c->conn->fd, F_DUPFD_CLOEXEC, 3);
+    pthread_mutex_unlock(&c->lock);
+    if (working)
+        c->out_fd = http_detach(c, e);
+    if (c->out_fd < 0)
+        return working ? c->out_fd : err_set(e, ERR_CANCELLED, "the client is gone");
+    c->status = status;
+    c->stream_begun = true;
+    c->stream_chunked = !c->http10 && !c->head_only;
+    http_head_text(c, status,
+                   c->http10 || c->wants_close ? (c->stream_chunked ? "Connection: close\r\nTransfer-Encoding: chunked\r\n" : "Connection: close\r\n")
+                                               : "Transfer-Encoding: chunked\r\n",
+                   &head);
+    r = buf_check(&head, e);
+    return r < 0 ? r : http_send_all(c->out_fd, head.data, head.len, -1, e);
+}
+
+int call_stream_write(struct call *c, const void *p, size_t n, struct err *e) {
+    char size[24];
+    int k, r = 0;
+
+    if (!c->stream_begun || c->stream_ended)
+        return err_set(e, ERR_INTERNAL, "writing to a stream that is not open");
+    if (c->server->stopping)
+        return err_set(e, ERR_CANCELLED, "the engine is shutting down");
+    if (n == 0 || c->head_only)
+        return 0;
+    if (!c->stream_chunked)
+        return http_send_all(c->out_fd, p, n, -1, e);
+    k = snprintf(size, sizeof(size), "%zx\r\n", n);
+    /* Small pieces in one send: a progress line is one packet and one wake-up of the client. */
+    if (n <= 4096) {
+        char one[4096 + 32];
+
+        memcpy(one, size, (size_t)k);
+        memcpy(one + k, p, n);
+        memcpy(one + k + n, "\r\n", 2);
+        return http_send_all(c->out_fd, one, (size_t)k + n + 2, -1, e);
+    }
+    r = http_send_all(c->out_fd, size, (size_t)k, -1, e);
+    if (r >= 0)
+        r = http_send_all(c->out_fd, p, n, -1, e);
+    return r < 0 ? r : http_send_all(c->out_fd, "\r\n", 2, -1, e);
+}
+
+int call_stream_end(struct call *c, struct err *e) {
+    if (!c->stream_begun || c->stream_ended)
+        return 0;
+    c->stream_ended = true;
+    return c->stream_chunked ? http_send_all(c->out_fd, "0\r\n\r\n", 5, -1, e) : 0;
+}
+
+bool call_stream_begun(struct call *c) {
+    return c->stream_begun;
+}
+
+void http_stream_finish(struct call *c) {
+    bool whole = call_stream_end(c, NULL) >= 0 && !c->wants_close && !c->http10;
+
+    call_stop_watching(c);
+    if (!c->out_detached) {
+        int fd = -EBADF;
+
+        /* The stream began in mid-body: the library still reads. Let it come to its end, then take the connection. */
+        if (whole && read_to_end(c, HTTP_DRAIN_MAX) == 0)
+            fd = http_detach(c, NULL);
+        if (fd >= 0) {
+            close_fd(c->out_fd);
+            c->out_fd = fd;
+        } else {
+            pthread_mutex_lock(&c->lock);
+            if (!c->completed) {
+                bool suspended = c->mhd_waits || c->state == CALL_WORKING;
+
+                c->state = CALL_ABORT;
+                if (suspended)
+                    MHD_resume_connection(c->mhd);
+            }
+            pthread_mutex_unlock(&c->lock);
+            shutdown(c->out_fd, SHUT_WR);
+            http_linger(c->server->loop, TAKE_FD(c->out_fd));
+            return;
+        }
+    }
+    if (whole && c->n_early == 0)
+        http_give_back(c->listener, TAKE_FD(c->out_fd));
+    else
+        c->out_fd = close_fd(c->out_fd);
+}
