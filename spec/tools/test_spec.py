@@ -47,6 +47,12 @@ class Names(unittest.TestCase):
             self.assertEqual(len(names), len(set(names)), s.name)
 
 
+    def test_field_names_need_no_escaping(self):
+        for s in MODEL.structs.values():
+            for f in s.fields:
+                self.assertRegex(f.name, r'^[ -!#-\[\]-~]+$')
+
+
 class Description(unittest.TestCase):
     def test_counts(self):
         self.assertEqual(len(MODEL.ops), 107)
