@@ -143,6 +143,32 @@ static void log_request(struct call *c, const struct api_operation *op, const st
            "error", e->kind != ERR_NONE ? err_msg(e) : NULL, NULL);
 }
 
+/* Operations of which the reference looks at single parameters only, without parsing the query as a whole. */
+static bool lax_query(const struct api_operation *op) {
+    static const char *const lax[] = {"ContainerInspect", "ImageBuild",   "VolumeUpdate", "NodeUpdate", "ServiceUpdate",
+                                      "ServiceInspect",   "SecretUpdate", "ConfigUpdate", "SwarmUpdate"};
+
+    for (size_t i = 0; i < ELEMENTSOF(lax); i++)
+        if (streq(op->id, lax[i]))
+            return true;
+    return !op->query || !op->query[0];
+}
+
+static void answer_error(struct call *c, const struct api_operation *op, int status, const char *msg) {
+    _cleanup_taken_ struct taken t = TAKEN_INIT;
+
+    if (status == 304) {
+        call_reply_empty(c, 304);
+        return;
+    }
+    /* The reference hijacks first and looks for the container then: attach clients get this form of failure. */
+    if (streq(op->id, "ContainerAttach") && op->handler && call_take(c, &t, NULL) >= 0) {
+        taken_write_failure(&t, status, msg);
+        return;
+    }
+    call_reply_error(c, status, msg);
+}
+
 static void run(struct call *c, void *data) {
     struct server *s = data;
     const struct api_operation *op = call_op(c);
@@ -150,16 +176,19 @@ static void run(struct call *c, void *data) {
     int r;
 
     s->requests++;
-    r = op->handler ? op->handler(c, &e) : err_set(&e, ERR_NOT_IMPLEMENTED, "%s is not implemented by this engine yet", op->id);
+    if (!op->handler)
+        r = err_set(&e, ERR_NOT_IMPLEMENTED, "%s is not implemented by this engine yet", op->id);
+    else if (!lax_query(op) && uri_check_query(call_query(c), &e) < 0)
+        r = -ERR_INVALID;
+    else
+        r = op->handler(c, &e);
     if (r < 0) {
         int status = router_status(e.kind != ERR_NONE ? e.kind : (enum err_kind) - r);
 
         if (call_stream_begun(c))
             call_stream_end(c, NULL);
-        else if (status == 304)
-            call_reply_empty(c, 304);
         else
-            call_reply_error(c, status, err_msg(&e));
+            answer_error(c, op, status, err_msg(&e));
     } else if (!call_answered(c)) {
         call_reply_error(c, 500, "the handler gave no answer");
     }

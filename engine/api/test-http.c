@@ -49,6 +49,11 @@ TEST(http_routes) {
     HAS(test_exchange(t, GET("/v1.30/containers/a%2Fb/json?all=%31")), "{\"id\":\"a/b\",\"version\":130,\"query\":\"all=%31\"}");
     HAS(test_exchange(t, GET("/containers/a%zz/json")), "400 Bad Request");
     HAS(test_exchange(t, GET("/containers/missing/json")), "{\"message\":\"No such container: missing\"}\n");
+    HAS(test_exchange(t, GET("/images/json?a=%zz")), "{\"message\":\"invalid URL escape \\\"%zz\\\"\"}\n");
+    HAS(test_exchange(t, GET("/images/json?a=%z")), "invalid URL escape \\\"%z\\\"\"}\n");
+    HAS(test_exchange(t, GET("/images/json?a=%z&b=1;c")), "invalid semicolon separator in query");
+    HAS(test_exchange(t, "POST /containers/missing/attach HTTP/1.1\r\nHost: d\r\n\r\n"),
+        "HTTP/1.1 404 Not Found\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\nNo such container: missing\r\n");
     HAS(test_exchange(t, "OPTIONS /anything HTTP/1.1\r\nHost: d\r\n\r\n"), "HTTP/1.1 200 OK\r\n");
     HAS(test_exchange(t, "POST /containers/x/start HTTP/1.1\r\nHost: d\r\n\r\n"), "HTTP/1.1 304 Not Modified\r\n");
     HAS(test_exchange(t, "POST /containers/x/kill HTTP/1.1\r\nHost: d\r\n\r\n"), "HTTP/1.1 500 Internal");

@@ -139,8 +139,11 @@ static int h_wait(struct call *c, struct err *e) {
 static int h_attach(struct call *c, struct err *e) {
     _cleanup_taken_ struct taken t = TAKEN_INIT;
     char scratch[4096];
-    int r = call_take(c, &t, e);
+    int r;
 
+    if (streq(call_path(c, "id"), "missing"))
+        return err_set(e, ERR_NOT_FOUND, "No such container: missing");
+    r = call_take(c, &t, e);
     if (r < 0)
         return r;
     if (taken_write_head(&t, TAKEN_HIJACK, "application/vnd.docker.raw-stream", NULL) < 0)
@@ -220,7 +223,7 @@ static int h_sleep(struct call *c, struct err *e) {
     return call_reply_empty(c, 204);
 }
 
-static const char *const no_query[] = {NULL};
+static const char *const no_query[] = {NULL}, *const a_query[] = {"size", NULL};
 #define OP(i, m, p, s, k, b, h)                                                                                                                      \
     {                                                                                                                                                \
         .id = i, .method = m, .path = p, .section = s, .until = 255, .stream = k, .body = b, .body_required = b, .handler = h, .query = no_query,    \
@@ -230,6 +233,7 @@ static const struct api_operation table[] = {
     OP("SystemPing", "GET", "/_ping", "system", API_STREAM_NONE, false, h_ping),
     OP("SystemPingHead", "HEAD", "/_ping", "system", API_STREAM_NONE, false, h_ping_head),
     OP("ContainerList", "GET", "/containers/json", "container", API_STREAM_NONE, false, h_list),
+    {.id = "ImageList", .method = "GET", .path = "/images/json", .section = "image", .until = 255, .handler = h_list, .query = a_query},
     OP("ContainerCreate", "POST", "/containers/create", "container", API_STREAM_NONE, true, h_create),
     OP("ContainerInspect", "GET", "/containers/{id}/json", "container", API_STREAM_NONE, false, h_inspect),
     OP("ContainerTop", "GET", "/containers/{id}/top", "container", API_STREAM_NONE, false, NULL),

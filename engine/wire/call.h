@@ -140,15 +140,19 @@ struct taken {
 int call_take(struct call *c, struct taken *ret, struct err *e);
 
 enum taken_head {
-    TAKEN_HIJACK,  /* "101 UPGRADED" with Connection: Upgrade and Upgrade: tcp when the client asked for an upgrade, else "200 OK" and a raw stream */
+    TAKEN_HIJACK, /* exec start: "101 UPGRADED" with Connection: Upgrade and Upgrade: tcp when the client asked for an upgrade, else "200 OK" and a raw
+                      stream; then the headers of an ordinary reply without Date */
+    TAKEN_ATTACH,  /* attach: the same without those headers */
     TAKEN_H2C,     /* "101 Switching Protocols", Upgrade: h2c */
     TAKEN_CHUNKED, /* "200 OK", Transfer-Encoding: chunked (HTTP/1.0: Connection: close) and the headers of an ordinary reply */
 };
 /*
  * Write the head of the reply to the taken connection (all of it, waiting up to 10 s for room). content_type may be NULL. ERR_CANCELLED when the
- * client is gone. Source: architecture section 5; the head the reference sends (101 UPGRADED / 200 OK, Content-Type, no other headers).
+ * client is gone. Source: architecture section 5; heads as recorded from the reference.
  */
 int taken_write_head(struct taken *t, enum taken_head kind, const char *content_type, struct err *e);
+/* Write a failure the way the reference does on a hijacked connection (attach): status line, Content-Type of raw streams, the text. To be closed then. */
+void taken_write_failure(struct taken *t, int status, const char *message);
 /* Write a whole error reply ({"message": ...}) with that status, for failures after call_take() and before the head. The connection is to be closed then. */
 void taken_write_error(struct taken *t, int status, const char *message);
 /* Close the descriptor, release the rest, make it TAKEN_INIT. */

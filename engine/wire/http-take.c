@@ -164,12 +164,14 @@ int taken_write_head(struct taken *t, enum taken_head kind, const char *content_
 
     switch (kind) {
     case TAKEN_HIJACK:
+    case TAKEN_ATTACH:
         buf_adds(&b, t->upgrade ? "HTTP/1.1 101 UPGRADED\r\n" : "HTTP/1.1 200 OK\r\n");
         if (content_type)
             buf_addf(&b, "Content-Type: %s\r\n", content_type);
         if (t->upgrade)
             buf_adds(&b, "Connection: Upgrade\r\nUpgrade: tcp\r\n");
-        buf_adds(&b, t->head);
+        if (kind == TAKEN_HIJACK)
+            buf_adds(&b, t->head);
         break;
     case TAKEN_H2C:
         buf_adds(&b, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n");
@@ -201,6 +203,15 @@ void taken_write_error(struct taken *t, int status, const char *message) {
     buf_add(&b, body.data, body.len);
     if (buf_ok(&b))
         http_send_all(t->fd, b.data, b.len, HEAD_TIMEOUT_MS, NULL);
+}
+
+void taken_write_failure(struct taken *t, int status, const char *message) {
+    _cleanup_buf_ struct buf b = BUF_INIT(MIB(1));
+
+    buf_addf(&b, "HTTP/1.1 %d %s\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n%s\r\n", status, http_reason(status), message);
+    if (buf_ok(&b))
+        http_send_all(t->fd, b.data, b.len, HEAD_TIMEOUT_MS, NULL);
+    shutdown(t->fd, SHUT_WR);
 }
 
 void taken_done(struct taken *t) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 
@@ -126,4 +127,43 @@ char *uri_encode_path(const char *path) {
     }
     *o = '\0';
     return out;
+}
+
+/* First bad escape in s, or NULL. */
+static const char *bad_escape(const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (s[i] == '%' && (i + 2 >= n || hex_value(s[i + 1]) < 0 || hex_value(s[i + 2]) < 0))
+            return s + i;
+    return NULL;
+}
+
+int uri_check_query(const char *query, struct err *e) {
+    char escape[4] = "";
+    bool semicolon = false;
+
+    while (*query) {
+        size_t n = strcspn(query, "&"), key = strcspn(query, "=&");
+        const char *bad = bad_escape(query, key), *end = query + key;
+
+        if (!bad && key < n) {
+            end = query + n;
+            bad = bad_escape(query + key + 1, n - key - 1);
+        }
+        /* A semicolon is reported even after another fault: the parser overwrites what it had found. */
+        if (memchr(query, ';', n)) {
+            semicolon = true;
+        } else if (bad && !*escape) {
+            memcpy(escape, bad, MIN((size_t)3, (size_t)(end - bad)));
+        }
+        query += n + (query[n] == '&');
+    }
+    if (semicolon)
+        return err_set(e, ERR_INVALID, "invalid semicolon separator in query");
+    if (*escape) {
+        _cleanup_buf_ struct buf quoted = BUF_INIT(64);
+
+        buf_add_json_string(&quoted, escape);
+        return err_set(e, ERR_INVALID, "invalid URL escape %s", buf_str(&quoted));
+    }
+    return 0;
 }

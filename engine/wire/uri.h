@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/err.h"
+
 /*
  * Split a raw request target ("/v1.45/containers/a%2Fb/json?all=1", or absolute form "http://host/path") into a decoded path and a raw query.
  * Both results are fresh memory. Returns 0; -EINVAL for a target that is no path, holds a bad %-escape or control bytes (the reference answers
@@ -22,5 +24,11 @@ char *uri_decode(const char *s, size_t n, bool plus, size_t *ret_n);
 char *uri_clean_path(const char *path);
 /* Encode a decoded path for a Location header. Fresh memory, or NULL. */
 char *uri_encode_path(const char *path);
+
+/*
+ * Is every pair of the raw query well formed? ERR_INVALID with the reference's text: invalid URL escape "%zz", invalid semicolon separator in query (of
+ * several faults the one its form parser reports).
+ */
+int uri_check_query(const char *query, struct err *e);
 
 #endif
