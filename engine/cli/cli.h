@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * cli.h - the command-line program `hatake`: what its commands share.
+ *
+ * Each command is one function `int cmd_x(struct cli *c, int argc, char **argv, struct err *e)`; argv[0] is the command's own name.
+ * It returns the program's exit code (0 and up), or a negative value with e set: main() then prints the message and exits with the command's
+ * code for failures (125 for run and exec as docker does, else 1). Commands write results to standard output and everything else to standard error.
+ *
+ * The program links base/ and jansson only: it must be useful on a machine that has nothing else of the engine, against any engine of the API.
+ * Threads: one.
+ */
+#ifndef HATAKE_CLI_CLI_H
+#define HATAKE_CLI_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/strv.h"
+#include "cli/http.h"
+
+#define CLI_API "/v1.45"
+/* A reply that is read whole (inspect, lists) may be this big. */
+#define CLI_REPLY_MAX ((size_t)256 << 20)
+#define EXIT_FAILED_TO_RUN 125 /* the engine or this program failed, not the container */
+#define EXIT_CANNOT_EXEC 126
+#define EXIT_NOT_FOUND 127
+
+struct cli {
+    const char *host; /* unix://PATH or tcp://ADDRESS:PORT */
+    bool quiet;       /* no progress */
+};
+
+struct command {
+    const char *name;
+    const char *alias; /* second name, or NULL */
+    const char *synopsis;
+    const char *summary;
+    int failure; /* exit code when the function returns a negative value */
+    int (*run)(struct cli *c, int argc, char **argv, struct err *e);
+};
+
+extern const struct command command_table[];
+extern const size_t command_count;
+
+/* ---- one command each; see `hatake help` ---- */
+int cmd_run(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_exec(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_logs(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_ps(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_images(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_inspect(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_pull(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_load(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_rmi(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_start(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_stop(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_kill(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_rm(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_wait(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_version(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_info(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_compat(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_help(struct cli *c, int argc, char **argv, struct err *e);
+
+/* ---- calls ---- */
+/*
+ * One request whose reply is read whole. `path` starts after the version ("/containers/json"); body NULL sends none. *ret_reply (may be NULL) gets
+ * the parsed reply, to be json_decref'd, or NULL when it was empty. Returns the HTTP status, or a negative error: the engine's own message for
+ * statuses from 400, with the kind that belongs to the status.
+ */
+int api_call(const struct cli *c, const char *method, const char *path, const json_t *body, json_t **ret_reply, struct err *e);
+/*
+ * Send a request and read only the reply's head: for streams. The connection is the caller's, to be http_free'd. A status from 400 becomes an
+ * error as above. `upgrade` asks for a connection that is given over to a stream (attach, exec).
+ */
+int api_open(const struct cli *c, const char *method, const char *path, const json_t *body, bool upgrade, struct http **ret, struct err *e);
+/* Append "?key=value" or "&key=value" with the value percent-encoded; NULL values are left out. */
+void api_query(struct buf *path, const char *key, const char *value);
+/* Append text as one path segment, percent-encoded. */
+void api_segment(struct buf *path, const char *text);
+/*
+ * Read a stream of JSON objects, one a line, and call each(object, data) for them; stops at the end or when each returns a negative value, which is
+ * then returned. Lines above 1 MiB are an error.
+ */
+int api_each(struct http *h, int (*each)(json_t *object, void *data, struct err *e), void *data, struct err *e);
+
+/* Pull an image with its progress on standard error (bars on a terminal, plain lines otherwise, nothing when c->quiet). */
+int image_pull(const struct cli *c, const char *reference, const char *platform, struct err *e);
+
+/* ---- small tools on JSON ---- */
+/* Text member, or "" (never NULL). */
+const char *json_text(const json_t *object, const char *key);
+int64_t json_number(const json_t *object, const char *key);
+bool json_flag(const json_t *object, const char *key);
+
+/* Print text made for this purpose to standard output; an error names it. */
+int out_write(const struct buf *b, struct err *e);
+/* Memory ran out while a JSON document was being built, or it is fine: 0. */
+int json_made(const json_t *j, struct err *e);
+
+#endif
