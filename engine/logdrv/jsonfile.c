@@ -221,10 +221,8 @@ static int none_open(struct log_writer *w, struct err *e) {
     w->fd = -EBADF;
     return 0;
 }
-static void none_write(struct log_writer *w, enum log_stream stream, const char *p, size_t n, int64_t time_ns) {
-}
-static void none_flush(struct log_writer *w) {
-}
+static void none_write(struct log_writer *w, enum log_stream stream, const char *p, size_t n, int64_t time_ns) {}
+static void none_flush(struct log_writer *w) {}
 
 const struct log_driver log_driver_none = {.name = "none", .open = none_open, .write = none_write, .flush = none_flush, .close = none_flush};
 

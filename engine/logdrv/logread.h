@@ -23,11 +23,11 @@
 struct logread;
 
 struct logread_options {
-    int64_t tail;      /* last records; negative: all */
-    int64_t since_ns;  /* wall clock; 0: no bound */
-    int64_t until_ns;  /* wall clock; 0: no bound */
-    bool follow;       /* the end of the file is not the end of the log */
-    bool want_attrs;   /* fill attrs */
+    int64_t tail;     /* last records; negative: all */
+    int64_t since_ns; /* wall clock; 0: no bound */
+    int64_t until_ns; /* wall clock; 0: no bound */
+    bool follow;      /* the end of the file is not the end of the log */
+    bool want_attrs;  /* fill attrs */
 };
 
 struct logread_record {
