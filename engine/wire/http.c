@@ -280,7 +280,7 @@ static enum MHD_Result on_head(struct call *c, struct http_listener *l, const ch
 }
 
 static enum MHD_Result on_piece(struct call *c, const char *p, size_t *n) {
-    size_t room, k, end;
+    size_t k, end;
 
     switch (c->state) {
     case CALL_COLLECT:
@@ -292,13 +292,7 @@ static enum MHD_Result on_piece(struct call *c, const char *p, size_t *n) {
         *n = 0;
         return MHD_YES;
     case CALL_STREAM:
-        room = HTTP_RING_BYTES - c->ring_n;
-        if (room == 0) {
-            MHD_suspend_connection(c->mhd);
-            c->mhd_waits = true;
-            return MHD_YES;
-        }
-        k = MIN(room, *n);
+        k = MIN(HTTP_RING_BYTES - c->ring_n, *n);
         end = (c->ring_at + c->ring_n) % HTTP_RING_BYTES;
         memcpy(c->ring + end, p, MIN(k, HTTP_RING_BYTES - end));
         if (k > HTTP_RING_BYTES - end)
@@ -306,6 +300,11 @@ static enum MHD_Result on_piece(struct call *c, const char *p, size_t *n) {
         c->ring_n += k;
         c->received += (int64_t)k;
         *n -= k;
+        /* Bytes left over are only offered again after a suspension: without one the library would wait for the socket and hang. */
+        if (*n > 0) {
+            MHD_suspend_connection(c->mhd);
+            c->mhd_waits = true;
+        }
         pthread_cond_broadcast(&c->cond);
         return MHD_YES;
     case CALL_DRAIN:
