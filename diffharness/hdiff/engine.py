@@ -47,6 +47,7 @@ class Engine:
     holder: str = ""                # a process in the engine's mount and network namespaces
     neighbour: str = ""             # name of the network namespace next door
     variables: dict = field(default_factory=dict)      # %{name} in scenarios
+    private: bool = False           # nobody else uses this engine: left-overs may be removed
     tap_host: str = ""              # where the CLI is sent, when a tap listens in front
 
     def version(self):
@@ -67,6 +68,12 @@ class Engine:
             return ["/bin/sh", "-c", command]
         return ["nsenter", "-m", "-n", "-C", "-t", str(self.holder), "--", "/bin/sh", "-c", command]
 
+    def on_network(self, command):
+        """The words that run a shell command of the machine in the engine's network namespace alone."""
+        if not self.holder:
+            return ["/bin/sh", "-c", command]
+        return ["nsenter", "-n", "-t", str(self.holder), "--", "/bin/sh", "-c", command]
+
     def next_door(self, command):
         """The words that run a shell command in another network namespace that reaches this engine's."""
         if not self.neighbour:
@@ -74,18 +81,18 @@ class Engine:
         return ["nsenter", f"--net=/run/netns/{self.neighbour}", "--", "/bin/sh", "-c", command]
 
     def census(self):
-        """What the engine holds, as comparable sets of names; an operation that it lacks counts as nothing held."""
+        """{kind: {name: description}} of what the engine holds; an operation that it lacks counts as nothing held."""
         found = {}
         for kind, target, pick in (
-                ("containers", "/v1.45/containers/json?all=1", lambda d: [c["Id"] for c in d or []]),
-                ("volumes", "/v1.45/volumes", lambda d: [v["Name"] for v in (d or {}).get("Volumes") or []]),
-                ("networks", "/v1.45/networks", lambda d: [n["Id"] for n in d or []]),
-                ("images", "/v1.45/images/json", lambda d: [t for i in d or [] for t in (i.get("RepoTags") or []) + [i["Id"]]]),
+                ("containers", "/v1.45/containers/json?all=1", lambda d: {c["Id"]: f"{c['Names']} {c['Command']} {c['Status']}" for c in d or []}),
+                ("volumes", "/v1.45/volumes", lambda d: {v["Name"]: "" for v in (d or {}).get("Volumes") or []}),
+                ("networks", "/v1.45/networks", lambda d: {n["Id"]: n["Name"] for n in d or []}),
+                ("images", "/v1.45/images/json", lambda d: {t: "" for i in d or [] for t in (i.get("RepoTags") or []) + [i["Id"]]}),
         ):
             try:
-                found[kind] = set(pick(self.get_json(target)))
+                found[kind] = pick(self.get_json(target))
             except (EngineError, wire.WireError, ValueError, KeyError, TypeError):
-                found[kind] = set()
+                found[kind] = {}
         return found
 
     def remove(self, kind, name):
@@ -105,12 +112,13 @@ def _make(role, prefix, env):
     share = env.get("SHARE_INSIDE", "/srv/lab")
     variables = {
         "address": env.get(f"{prefix}_ADDRESS", ""), "cgroup": env.get(f"{prefix}_CGROUP", ""),
-        "root": "/var/lib/docker", "share": share, "images": env.get("IMAGES", ""),
+        "root": "/var/lib/docker", "tools": os.path.join(TOP, "diffharness", "tools"), "share": share, "images": env.get("IMAGES", ""),
         "registry": env.get("REGISTRY", "registry.lab.test:5000"), "registry_basic": env.get("REGISTRY_BASIC", ""),
         "registry_token": env.get("REGISTRY_TOKEN", ""), "registry_user": env.get("REGISTRY_USER", ""),
         "registry_password": env.get("REGISTRY_PASSWORD", ""), "registry_plain": env.get("REGISTRY_PLAIN", ""),
     }
-    return Engine(role, host, env.get(f"{prefix}_HOLDER_PID", ""), env.get("NEIGHBOUR_NETNS", ""), variables)
+    return Engine(role, host, env.get(f"{prefix}_HOLDER_PID", ""), env.get("NEIGHBOUR_NETNS", ""), variables,
+                  os.environ.get("HATAKE_LAB", "") not in ("", "hatake-lab") or bool(os.environ.get(f"{prefix}_HOST")))
 
 
 def find_engines(env):

@@ -44,7 +44,7 @@ class Execution:
         self.seen = []
         self._environment = self._make_environment(cli_path)
         self._places = [(engine.tap_host or engine.host, "<endpoint>"), (self.folder, "<work>"),
-                        (self.variables.get("cgroup", ""), "<cgroup>"), (self.variables.get("address", ""), "<engine>")]
+                        (self.variables.get("tools", ""), "<tools>"), (self.variables.get("cgroup", ""), "<cgroup>"), (self.variables.get("address", ""), "<engine>")]
 
     def _make_environment(self, cli_path):
         binaries = os.path.join(self.folder, ".bin")
@@ -143,11 +143,14 @@ class Execution:
         return result
 
     def _do_cli(self, step):
-        return self._piped(["/bin/sh", "-c", self.expand(step.command)], step)
+        # In the background there is no shell in between, so that `interrupt` reaches the command itself.
+        command = ("exec " if step.background else "") + self.expand(step.command)
+        return self._piped(["/bin/sh", "-c", command], step)
 
     def _do_shell(self, step):
         command = self.expand(step.command)
-        return self._piped(self.engine.next_door(command) if step.where == "other" else self.engine.inside(command), step)
+        place = {"engine": self.engine.inside, "net": self.engine.on_network, "other": self.engine.next_door}[step.where]
+        return self._piped(place(command), step)
 
     def _do_tty(self, step):
         self.streams[step.name] = Terminal(["/bin/sh", "-c", "exec " + self.expand(step.command)], self._environment, self.folder,

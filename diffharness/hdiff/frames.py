@@ -29,8 +29,8 @@ def join(frames):
     joined = {}
     for stream, payload in frames:
         name = STREAM_NAMES[stream]
-        joined[name] = joined.get(name, b"") + payload
-    return joined
+        joined.setdefault(name, []).append(payload)
+    return {name: b"".join(payloads) for name, payloads in joined.items()}
 
 
 def encode(stream, payload):

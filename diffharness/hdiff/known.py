@@ -57,7 +57,7 @@ def _name_manifest(folder, digest, name, names):
 
 def lab_digests(env):
     names = {}
-    for path in sorted(glob.glob(os.path.join(env.get("IMAGES", ""), "*.tar"))):
+    for path in sorted(glob.glob(os.path.join(env.get("IMAGES", ""), "*", "docker.tar"))):
         for digest, name in from_archive(path).items():
             names.setdefault(digest, name)
     state = os.path.dirname(os.path.dirname(env.get("REGISTRY_CA", "")))
@@ -65,3 +65,13 @@ def lab_digests(env):
         for digest, name in from_registry_store(os.path.join(state, "registry", store)).items():
             names.setdefault(digest, name)
     return names
+
+
+def archive_of(env, name):
+    """(path of the lab's archive called name, its tag), or None when the lab has not made it."""
+    path = os.path.join(env.get("IMAGES", ""), name, "docker.tar")
+    try:
+        with tarfile.open(path) as archive:
+            return path, json.load(archive.extractfile("manifest.json"))[0]["RepoTags"][0]
+    except (OSError, KeyError, ValueError, IndexError, tarfile.TarError):
+        return None

@@ -11,7 +11,7 @@ import time
 
 from . import golden, known, ops, report, runner, scenario
 from .engine import TOP, EngineError, find_clis, find_engines, lab_environment, reference_package
-from .wire import WireError
+from .wire import WireError, fetch
 
 SCENARIOS = os.path.join(TOP, "diffharness", "scenarios")
 
@@ -49,7 +49,7 @@ class Session:
         self.known = known.lab_digests(self.env)
         self.folder = tempfile.mkdtemp(prefix="hatake-diff-taps-")
         self.taps = [runner.TappedEngine(e, self.folder) for e in (self.reference, self.ours) if e is not None]
-        self.responses = []
+        self.responses, self.prepared = [], set()
 
     def _require(self):
         if self.reference is None and self.ours is None:
@@ -66,6 +66,29 @@ class Session:
         for tapped in self.taps:
             tapped.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def prepare(self, chosen):
+        """Loads the lab's images that a scenario needs and an engine lacks; says what is missing."""
+        for engine in (self.reference, self.ours):
+            if engine is None:
+                continue
+            for name in ["busybox"] + chosen.needs:
+                if (engine.role, name) in self.prepared:
+                    continue
+                found = known.archive_of(self.env, name)
+                if found is None:
+                    return f"the lab has no image {name} (ci/images build)"
+                path, tag = found
+                if fetch(engine.host, "GET", f"/images/{tag}/json").status != 200:
+                    with open(path, "rb") as file:
+                        fetch(engine.host, "POST", "/images/load?quiet=1", [("Content-Type", "application/x-tar")], file.read(), 300)
+                self.prepared.add((engine.role, name))
+            for name in chosen.without:
+                found = known.archive_of(self.env, name)
+                self.prepared.discard((engine.role, name))
+                if found is not None:
+                    fetch(engine.host, "DELETE", f"/images/{found[1]}?force=1", timeout=60)
+        return ""
 
     def cli_versions(self, chosen):
         """The CLI versions to run one scenario with; requests alone need none."""
@@ -85,6 +108,9 @@ class Session:
         if cli == "":
             result = runner.ScenarioReport(chosen.full_name, chosen.title, "", skipped="no docker CLI of the wanted version")
             return result
+        missing = self.prepare(chosen)
+        if missing:
+            return runner.ScenarioReport(chosen.full_name, chosen.title, cli, skipped=missing)
         result = getattr(self, f"_{self.options.mode}")(chosen, cli, path)
         result.seconds = time.monotonic() - began
         if self.options.strict_allow and result.warnings:
@@ -112,6 +138,7 @@ class Session:
         second = self._sides([self.reference], chosen, path)[0]
         result = self.judge.report(chosen, cli, first, second)
         result.problems = [(who, text) for who, text in result.problems if not text.startswith("schema:")]
+        result.warnings = []
         return result
 
     def _golden(self, chosen, cli, path):

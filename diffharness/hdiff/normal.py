@@ -164,6 +164,50 @@ class Names(Rule):
         return self._name.sub(r"\1<name>", value)
 
 
+class Pull(Rule):
+    """Lines of `docker pull` that come or stay away with timing: waiting, verifying, downloaded. The one rule that drops lines."""
+
+    name = "pull"
+    _line = re.compile(r"^\S+: (?:Waiting|Verifying Checksum|Download complete|Retrying in .*)\r?\n", re.M)
+
+    def text(self, value, memory):
+        return self._line.sub("", value)
+
+
+class Temporary(Rule):
+    """Random numbers in names of temporary files."""
+
+    name = "temporary"
+    _number = re.compile(r"\b(docker-import-|tmp)\d{6,}")
+
+    def text(self, value, memory):
+        return self._number.sub(r"\1<number>", value)
+
+
+class Banner(Rule):
+    """The version in the greeting of an interactive shell of the test image."""
+
+    name = "banner"
+    _banner = re.compile(r"BusyBox v\S+ \([^)]*\)+")
+
+    def text(self, value, memory):
+        return self._banner.sub("BusyBox <version>", value)
+
+
+class Machine(Rule):
+    """Facts of the machine and of one running daemon in /info, /version and the like, by key; types and presence stay comparable."""
+
+    name = "machine"
+    _keys = {"ID", "Name", "NCPU", "MemTotal", "KernelVersion", "OperatingSystem", "OSVersion", "OSType", "NFd", "NGoroutines",
+             "NEventsListener", "Containers", "ContainersRunning", "ContainersPaused", "ContainersStopped", "Images", "BuildTime",
+             "GitCommit", "GoVersion", "Version", "ServerVersion"}
+
+    def member(self, key, value):
+        if key in self._keys and (isinstance(value, str) and value or isinstance(value, int) and not isinstance(value, bool)):
+            return f"<machine:{'text' if isinstance(value, str) else 'number'}>"
+        return value
+
+
 class Spaces(Rule):
     """Column padding, whose width depends on values that are normalised themselves."""
 
@@ -176,7 +220,7 @@ class Spaces(Rule):
 
 
 RULES = {rule.name: rule for rule in
-         (Digests(), Times(), Ids(), Durations(), Ports(), Macs(), Pids(), Bytes(), EngineName(), Addresses(), Names(), Spaces())}
+         (Digests(), Times(), Ids(), Durations(), Ports(), Macs(), Pids(), Bytes(), EngineName(), Addresses(), Names(), Temporary(), Pull(), Banner(), Machine(), Spaces())}
 
 
 class Memory:
@@ -236,6 +280,8 @@ class Normaliser:
             return {self.text(k): self.json(value[k], k) for k in sorted(value)}
         if isinstance(value, list):
             return [self.json(item, key) for item in value]
+        if "machine" in self.use:
+            value = RULES["machine"].member(key, value)
         if isinstance(value, str):
             return self.text(value)
         for rule in self._active():

@@ -43,6 +43,10 @@ def _indent(text, prefix):
     return "\n".join(prefix + line for line in lines)
 
 
+def _seconds(step):
+    return "  [" + ", ".join(f"{who} {value:.2f} s" for who, value in step.seconds.items()) + "]"
+
+
 def scenario_text(report, verbose=False):
     head = "skip" if report.skipped else "ok  " if report.passed else "FAIL"
     cli = "" if report.cli == "none" else f" [docker {report.cli}]"
@@ -51,7 +55,7 @@ def scenario_text(report, verbose=False):
         if step.passed and not verbose:
             continue
         if verbose or not step.passed:
-            lines.append(f"  {'ok  ' if step.passed else 'FAIL'} line {step.line}: {step.text}")
+            lines.append(f"  {'ok  ' if step.passed else 'FAIL'} line {step.line}: {step.text}{_seconds(step) if verbose else ''}")
         for who, sentence in step.failed:
             lines.append(_indent(f"{who}: {sentence}", "    "))
         for difference in step.differences:

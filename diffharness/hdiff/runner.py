@@ -65,8 +65,8 @@ class Side:
             for part in ("setup", "steps", "cleanup"):
                 for step in getattr(self.scenario, part):
                     self.outcomes.append((part, execution.run(step)))
-                    if part == "setup" and self.outcomes[-1][1].failed:
-                        self.error = f"setup failed: {step.text}: {self.outcomes[-1][1].failed[0]}"
+                    self.error = _setup_error(self.outcomes[-1][1]) if part == "setup" else ""
+                    if self.error:
                         break
                 if self.error:
                     self._clean_up(execution)
@@ -81,22 +81,35 @@ class Side:
             execution.run(step)
 
     def _find_left_overs(self, before):
-        """Everything a scenario made must be gone; what is not is named, and removed so that the next one is not hurt."""
+        """Everything a scenario made must be gone; what is not is named. On an engine of
+        our own it is removed, so that the next scenario is not hurt; on a shared one it may be another's."""
         left, limit = {}, time.monotonic() + 5.0
         while time.monotonic() < limit:
             after = self.engine.census()
-            left = {kind: sorted(after[kind] - before[kind]) for kind in after}
-            gone = {kind: sorted(before[kind] - after[kind]) for kind in after}
+            left = {kind: sorted(set(after[kind]) - set(before[kind])) for kind in after}
+            gone = {kind: sorted(set(before[kind]) - set(after[kind])) for kind in after}
             if not any(left.values()) and not any(gone.values()):
                 return
             time.sleep(0.1)
         for kind, names in left.items():
             for name in names:
-                self.left.append(f"left behind: {kind[:-1]} {name}")
-                self.engine.remove(kind, name)
+                self.left.append(f"left behind: {kind[:-1]} {name} {after[kind][name]}".rstrip())
+                if self.engine.private:
+                    self.engine.remove(kind, name)
         for kind, names in gone.items():
             for name in names:
                 self.left.append(f"removed what it did not make: {kind[:-1]} {name}")
+
+
+def _setup_error(outcome):
+    """A setup step has to succeed, unless its checks say what else it may do."""
+    wanted, result = {check.subject for check in outcome.step.checks}, outcome.result
+    problem = outcome.failed[0] if outcome.failed else ""
+    if not problem and "exit" not in wanted and result.get("exit", 0) != 0:
+        problem = f"exit {result['exit']}: {result.get('stderr', '')}"
+    if not problem and "status" not in wanted and result.get("status", 200) >= 400:
+        problem = f"status {result['status']}: {result.get('body')}"
+    return f"setup failed: {outcome.step.text}: {problem}" if problem else ""
 
 
 def run_side(engine, scenario, cli_path, known):
@@ -149,7 +162,7 @@ class Judge:
                 item.reference = expected[number - len(scenario.setup)]["result"]
             if part == "steps" and ours is not None and (reference is not None or expected is not None):
                 self._compare(comparer, step, item)
-            if part == "steps" or item.failed and part == "setup":
+            if part == "steps" or (item.failed and part == "setup"):
                 report.steps.append(item)
         self._problems(report, scenario, reference, ours)
         return report

@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass, field
 
 SECTIONS = ("setup", "steps", "cleanup")
-HEADERS = ("title", "rows", "use", "cli", "needs", "tags")
+HEADERS = ("title", "rows", "use", "cli", "needs", "without", "tags")
 STREAM_VERBS = ("send", "halfclose", "close", "drop", "resize", "await", "join", "interrupt")
 BODY_KINDS = ("auto", "json", "ndjson", "text", "frames", "binary", "progress", "tar")
 
@@ -56,7 +56,7 @@ class Step:
     background: bool = False
     argument: str = ""              # send text, await pattern, size, value
     poll: bool = False              # `until`
-    where: str = "engine"           # shell: engine or other
+    where: str = "engine"           # shell: engine, net (its network alone) or other (next door)
     columns: int = 80
     lines: int = 24
     body: list = field(default_factory=list)
@@ -82,7 +82,8 @@ class Scenario:
     rows: list = field(default_factory=list)
     use: list = field(default_factory=list)
     cli: str = "both"
-    needs: list = field(default_factory=list)
+    needs: list = field(default_factory=list)       # images of the lab that are there before
+    without: list = field(default_factory=list)     # images of the lab that are not there before
     tags: list = field(default_factory=list)
     setup: list = field(default_factory=list)
     steps: list = field(default_factory=list)
@@ -94,7 +95,7 @@ class Scenario:
 
     @property
     def uses_cli(self):
-        return any(s.kind in ("cli", "tty") and "docker" in s.command for s in self.steps)
+        return any(s.kind in ("cli", "tty") and "docker" in s.command for s in self.setup + self.steps + self.cleanup)
 
     def all_rows(self):
         rows = set(self.rows)
@@ -192,8 +193,8 @@ def parse_step(text, line, where):
         _parse_request(step, rest, where)
     elif head == "!":
         step.kind, step.command = "shell", rest
-    elif head == "!other":
-        step.kind, step.where, step.command = "shell", "other", rest
+    elif head in ("!net", "!other"):
+        step.kind, step.where, step.command = "shell", head[1:], rest
     elif head == "set":
         step.kind = "set"
         step.name, _, step.argument = rest.partition(" ")
