@@ -20,7 +20,11 @@
 #include "base/strv.h"
 #include "cli/http.h"
 
-#define CLI_API "/v1.45"
+#define CLI_API_VERSION "1.45"
+#define CLI_API "/v" CLI_API_VERSION
+/* Where to look for an engine when nobody says: the first that is there. */
+#define CLI_OWN_SOCKET "/run/hatake/hatake.sock"
+#define CLI_USUAL_SOCKET "/var/run/docker.sock"
 /* A reply that is read whole (inspect, lists) may be this big. */
 #define CLI_REPLY_MAX ((size_t)256 << 20)
 #define EXIT_FAILED_TO_RUN 125 /* the engine or this program failed, not the container */
@@ -43,6 +47,10 @@ struct command {
 
 extern const struct command command_table[];
 extern const size_t command_count;
+/* By name or alias; NULL when there is none. */
+const struct command *command_find(const char *name);
+/* The program's help. */
+void command_usage(FILE *to);
 
 /* ---- one command each; see `hatake help` ---- */
 int cmd_run(struct cli *c, int argc, char **argv, struct err *e);

@@ -285,7 +285,7 @@ int cmd_version(struct cli *c, int argc, char **argv, struct err *e) {
     if (r < 0 || done)
         return r;
     if (!json) {
-        buf_addf(&out, "hatake (this program)  %s, API %s\n", HATAKE_VERSION, CLI_API + 2);
+        buf_addf(&out, "hatake (this program)  %s, API %s\n", HATAKE_VERSION, CLI_API_VERSION);
         r = out_write(&out, e);
         if (r < 0)
             return r;

@@ -126,14 +126,11 @@ void opts_help(const struct opt *table, size_t n, struct buf *out) {
 int opts_command(const struct opt *table, size_t n, int argc, char **argv, bool first_word_ends, int min, int max, struct strv *words, bool *ret_done,
                  struct err *e) {
     _cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
-    const struct command *me = NULL;
+    const struct command *me = command_find(argv[0]);
     bool help;
     int r;
 
     *ret_done = false;
-    for (size_t i = 0; i < command_count; i++)
-        if (streq(command_table[i].name, argv[0]) || streq_ptr(command_table[i].alias, argv[0]))
-            me = &command_table[i];
     r = opts_parse(table, n, argc, argv, first_word_ends, words, &help, e);
     if (r < 0)
         return err_wrap(e, "%s", argv[0]);
