@@ -142,13 +142,15 @@ struct container {
     /* with the token */
     struct endpoint **endpoints;
     size_t n_endpoints;
-    struct volume **volumes; /* held from create to remove, in the order of the volume mounts of `fixed` */
-    size_t n_volumes;
-    bool want_remove; /* remove as soon as the token is free (auto-remove) */
-    bool in_backoff;  /* a restart timer runs */
-    int64_t backoff;  /* delay before the next automatic restart, ns */
-    uint64_t timer;   /* of the restart */
-    bool fresh;       /* never started: the writable layer is as created */
+    struct volume **volumes;          /* held from create to remove, in the order of the volume mounts of `fixed` */
+    size_t n_volumes, n_volumes_used; /* used: mounted by this run */
+    struct ctr_net *pending_net;      /* network settings that the next transition publishes; NULL: as they are */
+    bool want_remove;                 /* remove as soon as the token is free (auto-remove) */
+    bool no_auto_remove;              /* a restart or a removal by hand is under way */
+    bool stop_event;                  /* tell of the stop when the end comes */
+    int64_t backoff;                  /* delay before the next automatic restart, ns */
+    uint64_t timer;                   /* of the restart */
+    bool fresh;                       /* never started: the writable layer is as created */
 };
 
 struct containers {
@@ -168,6 +170,8 @@ struct containers {
 struct ctr_view *container_view(struct container *c);
 /* A private copy of the current view, to be changed and committed (or released). Needs the token. NULL: out of memory. */
 struct ctr_view *container_edit(struct container *c);
+/* Remember that somebody asked it to stop (or to start); part of the next row that is written. Needs the token. */
+void container_set_stopped_by_user(struct container *c, bool by_user);
 /* Write the row, then publish the edited view; eats the edit in both cases. Needs the token. */
 int container_commit(struct container *c, struct ctr_view *edit, struct err *e);
 /* Publish without writing the row: for facts that hold whether the disk is full or not. */
@@ -198,6 +202,9 @@ static inline bool ctr_state_alive(enum ctr_state s) {
 void container_event(struct container *c, const char *action, ...) __attribute__((sentinel));
 /* "<data root>/containers/<id>[/file]" */
 char *container_path(const struct container *c, const char *file);
+
+/* "10m", "1g", "512" (bytes, k, m, g, t; powers of 1024). 0 or -EINVAL. */
+int ctr_size_parse(const char *text, uint64_t *ret);
 
 /* ---- container-store.c ------------------------------------------------------------------------------------------------ */
 int container_store_setup(struct db *db, struct err *e);

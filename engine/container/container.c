@@ -131,7 +131,7 @@ struct ctr_view *container_edit(struct container *c) {
         return NULL;
     atomic_init(&v->refs, 1);
     v->fixed = ctr_fixed_ref(o->fixed);
-    v->net = ctr_net_ref(o->net);
+    v->net = ctr_net_ref(c->pending_net ? c->pending_net : o->net);
     v->name = strdup(o->name);
     v->error = strdup(o->error);
     v->state = o->state;
@@ -147,6 +147,39 @@ struct ctr_view *container_edit(struct container *c) {
     if (!v->name || !v->error)
         return ctr_view_unref(v);
     return v;
+}
+
+void container_set_stopped_by_user(struct container *c, bool by_user) {
+    struct ctr_view *v;
+
+    if (c->view->stopped_by_user == by_user || !(v = container_edit(c)))
+        return;
+    v->stopped_by_user = by_user;
+    container_publish(c, v);
+}
+
+int ctr_size_parse(const char *text, uint64_t *ret) {
+    static const char units[] = "kmgt";
+    _cleanup_free_ char *digits = NULL;
+    size_t n = strspn(text, "0123456789");
+    const char *u = text + n;
+    uint64_t v, factor = 1;
+
+    if (*u && *u != 'b' && *u != 'B') {
+        const char *k = strchr(units, *u | 0x20);
+
+        if (!k)
+            return -EINVAL;
+        factor = UINT64_C(1) << (10 * (k - units + 1));
+        u++;
+    }
+    if (*u == 'b' || *u == 'B')
+        u++;
+    digits = strndup(text, n);
+    if (*u || !digits || parse_u64(digits, &v) < 0 || v > UINT64_MAX / 2 / factor)
+        return -EINVAL;
+    *ret = v * factor;
+    return 0;
 }
 
 void container_publish(struct container *c, struct ctr_view *edit) {

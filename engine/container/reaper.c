@@ -13,9 +13,11 @@ struct job {
 struct ctr_reaper {
     pthread_mutex_t lock;
     pthread_cond_t work, idle;
-    pthread_t thread;
+    pthread_t threads[REAPER_THREADS];
+    size_t n_threads;
     struct job jobs[REAPER_MAX];
-    size_t first, n; /* the job under way is counted until it is done */
+    size_t first, n;
+    size_t running;
     bool stop;
 };
 
@@ -31,12 +33,14 @@ static void *reaper_main(void *arg) {
         if (r->n == 0)
             break;
         j = r->jobs[r->first];
+        r->first = (r->first + 1) % REAPER_MAX;
+        r->n--;
+        r->running++;
         pthread_mutex_unlock(&r->lock);
         j.fn(j.arg);
         pthread_mutex_lock(&r->lock);
-        r->first = (r->first + 1) % REAPER_MAX;
-        r->n--;
-        if (r->n == 0)
+        r->running--;
+        if (r->n == 0 && r->running == 0)
             pthread_cond_broadcast(&r->idle);
     }
     pthread_mutex_unlock(&r->lock);
@@ -55,11 +59,13 @@ int reaper_new(struct ctr_reaper **ret, struct err *e) {
     pthread_cond_init(&r->idle, NULL);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 256 << 10);
-    k = pthread_create(&r->thread, &attr, reaper_main, r);
+    do
+        k = pthread_create(&r->threads[r->n_threads], &attr, reaper_main, r);
+    while (k == 0 && ++r->n_threads < REAPER_THREADS);
     pthread_attr_destroy(&attr);
-    if (k != 0) {
+    if (r->n_threads == 0) {
         free(r);
-        return err_errno(e, k, "cannot start the tidying thread");
+        return err_errno(e, k, "cannot start the tidying threads");
     }
     *ret = r;
     return 0;
@@ -70,9 +76,10 @@ struct ctr_reaper *reaper_free(struct ctr_reaper *r) {
         return NULL;
     pthread_mutex_lock(&r->lock);
     r->stop = true;
-    pthread_cond_signal(&r->work);
+    pthread_cond_broadcast(&r->work);
     pthread_mutex_unlock(&r->lock);
-    pthread_join(r->thread, NULL);
+    for (size_t i = 0; i < r->n_threads; i++)
+        pthread_join(r->threads[i], NULL);
     pthread_cond_destroy(&r->idle);
     pthread_cond_destroy(&r->work);
     pthread_mutex_destroy(&r->lock);
@@ -97,14 +104,14 @@ size_t reaper_pending(struct ctr_reaper *r) {
     size_t n;
 
     pthread_mutex_lock(&r->lock);
-    n = r->n;
+    n = r->n + r->running;
     pthread_mutex_unlock(&r->lock);
     return n;
 }
 
 void reaper_drain(struct ctr_reaper *r) {
     pthread_mutex_lock(&r->lock);
-    while (r->n > 0)
+    while (r->n > 0 || r->running > 0)
         pthread_cond_wait(&r->idle, &r->lock);
     pthread_mutex_unlock(&r->lock);
 }

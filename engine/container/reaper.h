@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * reaper.h - answer first, tidy later: a bounded queue of work that nobody waits for, done by one thread in order.
+ * reaper.h - answer first, tidy later: a bounded queue of work that nobody waits for, done by a few threads.
  *
  * The queue holds at most REAPER_MAX jobs; when it is full the caller does the job itself, so nothing is ever dropped. What a job would undo
  * is in the journal or in the records, so a crash before it ran loses nothing. reaper_drain() waits until all work put in before it is done.
@@ -13,13 +13,14 @@
 #include "base/err.h"
 
 #define REAPER_MAX 1024
+#define REAPER_THREADS 4
 
 struct ctr_reaper;
 
 int reaper_new(struct ctr_reaper **ret, struct err *e);
 /* Drains, then ends the thread. NULL is fine; returns NULL. */
 struct ctr_reaper *reaper_free(struct ctr_reaper *r);
-/* Run fn(arg) soon, on the reaper's thread; at once, on this one, when the queue is full. */
+/* Run fn(arg) soon, on one of the reaper's threads; at once, on this one, when the queue is full. Jobs may block. */
 void reaper_put(struct ctr_reaper *r, void (*fn)(void *arg), void *arg);
 size_t reaper_pending(struct ctr_reaper *r);
 void reaper_drain(struct ctr_reaper *r);

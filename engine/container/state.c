@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/str.h"
 #include "container/container-internal.h"
 
@@ -101,6 +100,7 @@ void ctr_held_done(struct ctr_held *h) {
     if (h->st)                                                                                                                                       \
         ctr_let_go(&h->st);
     CTR_STATES(DROP)
+    DROP(gone)
 #undef DROP
 }
 
@@ -166,13 +166,12 @@ static int change_nothing(struct ctr_view *v, const struct ctr_facts *f) {
 #define change_remove change_nothing
 
 /*
- * One step. The end of a process is a fact: when its row cannot be written (full disk) the view still changes, and start-up will learn the exit from the
- * monitor's record again.
+ * One step. The end of a process is a fact: the view changes at once, whoever waits is told, and only then the row is written by the caller
+ * (container_store_update). What a crash in between loses, the next engine learns from the monitor's record.
  */
 static int step(struct container *c, enum ctr_state from, enum ctr_state to, int (*change)(struct ctr_view *, const struct ctr_facts *), bool fact,
                 const struct ctr_facts *f, struct err *e) {
     struct ctr_view *v;
-    int r;
 
     assert(c && c->view->state == from && ctr_may_go(from, to));
     v = container_edit(c);
@@ -184,15 +183,10 @@ static int step(struct container *c, enum ctr_state from, enum ctr_state to, int
         return err_oom(e);
     }
     if (fact) {
-        _cleanup_err_ struct err local = ERR_INIT;
-
-        if (container_store_update(c->cs->engine->db, v, &local) < 0)
-            log_kv(LOG_LVL_ERROR, "the end of a container could not be stored", "container", c->id, "error", err_msg(&local), NULL);
         container_publish(c, v);
         return 0;
     }
-    r = container_commit(c, v, e);
-    return r;
+    return container_commit(c, v, e);
 }
 
 static int forget(struct container *c, struct err *e) {
@@ -201,7 +195,7 @@ static int forget(struct container *c, struct err *e) {
 }
 
 static bool is_fact(enum ctr_state to) {
-    return to == ctr_exited || to == ctr_restarting || to == ctr_dead;
+    return to == ctr_exited || to == ctr_restarting || to == ctr_removing || to == ctr_dead;
 }
 
 #define VERB(verb, from, to)                                                                                                                         \

@@ -62,7 +62,10 @@ struct ctr_facts {
     const char *error;  /* die, give_up, bury: text for State.Error; NULL: none */
 };
 
-/* The verbs: int ctr_<verb>_<from>(eaten, ret_next, facts, e). Durable when they return 0 (one write-ahead log append). */
+/*
+ * The verbs: int ctr_<verb>_<from>(eaten, ret_next, facts, e). start, pause, resume and forget are durable when they return 0 (one write-ahead log
+ * append). The others tell facts (the process has ended) or begin a removal: they change the view, and the caller writes the row afterwards.
+ */
 #define CTR_PROTO(verb, from, to)                                                                                                                    \
     MUST_USE int ctr_##verb##_##from(struct is_##from **eaten, struct is_##to **ret_next, const struct ctr_facts *facts, struct err *e);
 CTR_ROWS(CTR_PROTO)
@@ -85,6 +88,7 @@ struct ctr_held {
     enum ctr_state state;
     struct container *c; /* for looking things up; valid while the lease lasts */
     CTR_STATES(CTR_SLOT)
+    CTR_SLOT(gone)
 };
 #undef CTR_SLOT
 #define CTR_HELD_INIT ((struct ctr_held){.state = ctr_gone})

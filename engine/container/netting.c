@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/netting.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "container/validate.h"
+
+DEFINE_CLEANUP(struct network *, network_unref)
+
+void net_plug_done(struct net_plug *p) {
+    for (size_t i = 0; i < p->n_links; i++)
+        strv_done(&p->links[i].sysctls);
+    free(p->links);
+    network_unref(p->first);
+    *p = (struct net_plug){0};
+}
+
+void net_unplug(struct container *c) {
+    for (size_t i = 0; i < c->n_endpoints; i++)
+        networks_leave(c->cs->engine->networks, c->endpoints[i]);
+    free(c->endpoints);
+    c->endpoints = NULL;
+    c->n_endpoints = 0;
+}
+
+/* ---- joining ------------------------------------------------------------------------------------------------------------------- */
+static int join_one(struct container *c, const char *net_name, const struct api_endpoint_settings *want, const struct port_requests *ports,
+                    struct net_plug *p, struct err *e) {
+    struct networks *ns = c->cs->engine->networks;
+    const struct ctr_fixed *f = c->view->fixed;
+    _cleanup_(network_unrefp) struct network *net = NULL;
+    struct strv aliases = {want ? want->aliases.v : NULL, want ? want->aliases.n : 0}; /* borrowed */
+    struct endpoint_request req = {
+        .container_id = c->id, .container_name = c->view->name, .hostname = f->config.hostname, .aliases = &aliases, .index = (unsigned)p->n_links};
+    struct endpoint *ep;
+    int r = networks_find(ns, net_name, &net, e);
+
+    if (r < 0)
+        return r;
+    if (want && want->ipam_config && !str_empty(want->ipam_config->ipv4_address))
+        req.ipv4 = want->ipam_config->ipv4_address;
+    if (want && !str_empty(want->mac_address))
+        req.mac = want->mac_address;
+    if (network_kind(net) == NETWORK_BRIDGE && c->n_endpoints == 0) {
+        req.ports = ports->v;
+        req.n_ports = ports->n;
+    }
+    r = networks_join(ns, net, &req, &ep, e);
+    if (r < 0)
+        return r;
+    c->endpoints[c->n_endpoints++] = ep;
+    if (!p->first)
+        p->first = network_ref(net);
+    p->host = p->host || network_kind(net) == NETWORK_HOST;
+    if (endpoint_link(ep, &p->links[p->n_links]))
+        p->n_links++;
+    return 0;
+}
+
+int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
+    const struct ctr_fixed *f = c->view->fixed;
+    const struct api_endpoint_settings_map *nets = &c->view->net->s.networks;
+    struct net_plug p = {0};
+    struct port_requests ports = {0};
+    int r;
+
+    id_new(p.sandbox_id);
+    if (ctr_mode_container(f->host.network_mode) || (f->config.has_network_disabled && f->config.network_disabled)) {
+        *ret = p;
+        return 0;
+    }
+    r = port_requests_read(&ports, &f->host.port_bindings, &f->config.exposed_ports, f->host.has_publish_all_ports && f->host.publish_all_ports, e);
+    p.links = calloc(nets->n + 1, sizeof(*p.links));
+    free(c->endpoints);
+    c->endpoints = calloc(nets->n + 1, sizeof(struct endpoint *));
+    c->n_endpoints = 0;
+    if (r >= 0 && (!p.links || !c->endpoints))
+        r = err_oom(e);
+    /* The network of the mode comes first: it is eth0 and carries the published ports. */
+    for (int pass = 0; r >= 0 && pass < 2; pass++)
+        for (size_t i = 0; r >= 0 && i < nets->n; i++) {
+            bool main_net = streq(nets->v[i].key, f->host.network_mode);
+
+            if (main_net == (pass == 0))
+                r = join_one(c, nets->v[i].key, nets->v[i].value, &ports, &p, e);
+        }
+    port_requests_done(&ports);
+    if (r < 0) {
+        net_unplug(c);
+        net_plug_done(&p);
+        return r;
+    }
+    *ret = p;
+    return 0;
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------------------------- */
+static int write_one(struct container *c, const char *name, const char *data, size_t n, struct err *e) {
+    _cleanup_free_ char *path = container_path(c, name);
+
+    return path ? fs_replace_file_volatile(path, data, n, 0644, e) : err_oom(e);
+}
+
+int net_write_files(struct container *c, const struct net_plug *p, struct err *e) {
+    const struct ctr_fixed *f = c->view->fixed;
+    const struct api_host_config *h = &f->host;
+    struct networks *ns = c->cs->engine->networks;
+    struct strv extra = {h->extra_hosts.v, h->extra_hosts.n}, dns = {h->dns.v, h->dns.n}, search = {h->dns_search.v, h->dns_search.n},
+                options = {h->dns_options.v, h->dns_options.n}; /* borrowed */
+    struct hosts_request hosts = {f->config.hostname, f->config.domainname, &extra, p->host, c->endpoints, c->n_endpoints};
+    struct resolv_request resolv = {&dns, &search, &options, p->host ? NULL : p->first};
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+    int r;
+
+    buf_addf(&b, "%s%s%s\n", f->config.hostname ? f->config.hostname : "", str_empty(f->config.domainname) ? "" : ".",
+             f->config.domainname ? f->config.domainname : "");
+    r = write_one(c, "hostname", buf_str(&b), b.len, e);
+    if (r < 0)
+        return r;
+    buf_reset(&b);
+    r = networks_build_hosts(ns, &hosts, &b, e);
+    if (r >= 0)
+        r = write_one(c, "hosts", buf_str(&b), b.len, e);
+    if (r < 0)
+        return r;
+    buf_reset(&b);
+    r = networks_build_resolv(ns, &resolv, &b, e);
+    return r < 0 ? r : write_one(c, "resolv.conf", buf_str(&b), b.len, e);
+}
+
+/* ---- inspect --------------------------------------------------------------------------------------------------------------------- */
+static const struct endpoint *endpoint_on(struct container *c, const char *name) {
+    for (size_t i = 0; i < c->n_endpoints; i++)
+        if (streq(network_name(endpoint_network(c->endpoints[i])), name) || streq(network_id(endpoint_network(c->endpoints[i])), name))
+            return c->endpoints[i];
+    return NULL;
+}
+
+static int copy_wanted(const struct api_endpoint_settings *from, struct api_endpoint_settings *to, struct err *e) {
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < from->aliases.n; i++)
+        r = api_string_list_add(&to->aliases, from->aliases.v[i], e);
+    if (r >= 0 && from->ipam_config && !to->ipam_config) {
+        to->ipam_config = api_endpoint_ipam_config_new();
+        if (!to->ipam_config || str_set(&to->ipam_config->ipv4_address, from->ipam_config->ipv4_address) < 0 ||
+            str_set(&to->ipam_config->ipv6_address, from->ipam_config->ipv6_address) < 0)
+            r = err_oom(e);
+    }
+    return r;
+}
+
+static const char *wanted_mac(const struct ctr_fixed *f, const char *net) {
+    for (size_t i = 0; i < f->networking.endpoints_config.n; i++)
+        if (streq(f->networking.endpoints_config.v[i].key, net) && f->networking.endpoints_config.v[i].value)
+            return f->networking.endpoints_config.v[i].value->mac_address;
+    return streq(f->host.network_mode, net) ? f->config.mac_address : NULL;
+}
+
+static int describe_one(struct container *c, const char *name, const struct api_endpoint_settings *old, struct ctr_net *n, struct err *e) {
+    const struct endpoint *ep = endpoint_on(c, name);
+    struct api_endpoint_settings *s = api_endpoint_settings_new();
+    struct api_endpoint_settings_map_entry *slot = &n->s.networks.v[n->s.networks.n];
+    int r = 0;
+
+    slot->key = strdup(name);
+    slot->value = s;
+    n->s.networks.n++;
+    if (!s || !slot->key)
+        return err_oom(e);
+    if (ep) {
+        r = endpoint_settings(ep, s, e);
+        if (r >= 0)
+            r = endpoint_ports(ep, &n->s.ports, e);
+        if (r >= 0 && s->aliases.n == 0 && !s->ipam_config)
+            r = copy_wanted(old, s, e);
+    } else {
+        if (str_set(&s->network_id, old->network_id) < 0 || str_set(&s->mac_address, wanted_mac(c->view->fixed, name)) < 0)
+            return err_oom(e);
+        r = copy_wanted(old, s, e);
+    }
+    if (r < 0 || !ep || !network_is_default_bridge(endpoint_network(ep)))
+        return r;
+    /* The default bridge also shows at the top level, as it did before networks had names. */
+    if (str_set(&n->s.endpoint_id, s->endpoint_id) < 0 || str_set(&n->s.gateway, s->gateway) < 0 || str_set(&n->s.ip_address, s->ip_address) < 0 ||
+        str_set(&n->s.mac_address, s->mac_address) < 0)
+        return err_oom(e);
+    n->s.ip_prefix_len = s->ip_prefix_len;
+    n->s.has_ip_prefix_len = s->has_ip_prefix_len;
+    return 0;
+}
+
+static int save_endpoints(struct container *c, struct ctr_net *n, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+
+    if (c->n_endpoints == 0)
+        return 0;
+    buf_addc(&b, '[');
+    for (size_t i = 0; i < c->n_endpoints; i++) {
+        int r;
+
+        if (i)
+            buf_addc(&b, ',');
+        r = endpoint_save(c->endpoints[i], &b, e);
+        if (r < 0)
+            return r;
+    }
+    buf_addc(&b, ']');
+    n->saved = buf_take(&b);
+    return n->saved ? 0 : err_oom(e);
+}
+
+int net_describe(struct container *c, const struct net_plug *p, struct ctr_net **ret, struct err *e) {
+    const struct ctr_net *old = c->view->net;
+    _cleanup_(ctr_net_unrefp) struct ctr_net *n = ctr_net_new();
+    const char *exec_root = c->cs->engine->config->exec_root;
+    int r = 0;
+
+    if (!n)
+        return err_oom(e);
+    n->s.ports.set = n->s.networks.set = true;
+    n->s.networks.v = calloc(old->s.networks.n + 1, sizeof(*n->s.networks.v));
+    if (!n->s.networks.v)
+        return err_oom(e);
+    if (p && p->sandbox_id[0]) {
+        n->s.sandbox_id = strdup(p->sandbox_id);
+        n->s.sandbox_key = p->host ? str_printf("%s/netns/default", exec_root) : str_printf("%s/netns/%.12s", exec_root, p->sandbox_id);
+        if (!n->s.sandbox_id || !n->s.sandbox_key)
+            return err_oom(e);
+    } else if (str_set(&n->s.sandbox_id, old->s.sandbox_id) < 0 || str_set(&n->s.sandbox_key, old->s.sandbox_key) < 0) {
+        return err_oom(e);
+    }
+    for (size_t i = 0; r >= 0 && i < old->s.networks.n; i++)
+        r = describe_one(c, old->s.networks.v[i].key, old->s.networks.v[i].value, n, e);
+    if (r >= 0)
+        r = save_endpoints(c, n, e);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(n);
+    return 0;
+}
+
+/* ---- adoption ------------------------------------------------------------------------------------------------------------------------ */
+void net_adopt(struct container *c) {
+    json_t *list = NULL, *one;
+    size_t i;
+
+    if (!c->view->net->saved || codec_parse(c->view->net->saved, strlen(c->view->net->saved), &list, NULL, NULL) < 0)
+        return;
+    free(c->endpoints);
+    c->endpoints = calloc(json_array_size(list) + 1, sizeof(struct endpoint *));
+    c->n_endpoints = 0;
+    json_array_foreach(list, i, one) {
+        _cleanup_err_ struct err e = ERR_INIT;
+        char *text = c->endpoints ? json_dumps(one, JSON_COMPACT) : NULL;
+
+        if (text && networks_adopt(c->cs->engine->networks, text, &c->endpoints[c->n_endpoints], &e) >= 0)
+            c->n_endpoints++;
+        else
+            log_kv(LOG_LVL_WARN, "a container's place on a network could not be taken up again", "container", c->id, "error", err_msg(&e), NULL);
+        free(text);
+    }
+    json_decref(list);
+}

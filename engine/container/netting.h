@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * netting.h - a container's places on networks: joining when it starts, the files that speak of them, and how inspect shows them.
+ * All functions need the container's token.
+ */
+#ifndef HATAKE_CONTAINER_NETTING_H
+#define HATAKE_CONTAINER_NETTING_H
+
+#include "container/container-internal.h"
+#include "monitor/launch.h"
+#include "network/network.h"
+
+struct net_plug {
+    struct launch_link *links; /* for the launch request */
+    size_t n_links;
+    struct network *first; /* decides resolv.conf; NULL: none */
+    char sandbox_id[65];
+    bool host;
+};
+void net_plug_done(struct net_plug *p);
+
+/* Join all networks of the container (its endpoints are kept in it). On failure all are left again. */
+int net_plug(struct container *c, struct net_plug *ret, struct err *e);
+/* Leave all networks: addresses and ports are free when it returns. */
+void net_unplug(struct container *c);
+/* Write hosts, hostname and resolv.conf of the container. */
+int net_write_files(struct container *c, const struct net_plug *p, struct err *e);
+/*
+ * Network settings as they are now: with endpoints when it is plugged, names and network ids alone otherwise. `p` NULL: keep the sandbox of the
+ * present view.
+ */
+int net_describe(struct container *c, const struct net_plug *p, struct ctr_net **ret, struct err *e);
+/* Take the endpoints up again from the record (adoption). Those that cannot be are left out and logged. */
+void net_adopt(struct container *c);
+
+#endif

@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "container/life.h"
+#include "container/mounts.h"
+#include "container/netting.h"
+#include "container/root.h"
+#include "container/spec.h"
+#include "layers/layers.h"
+#include "monitor/launch.h"
+#include "volume/volume.h"
+
+#define EXIT_NOT_STARTED 128
+
+/* Everything one start gathers before the launch; released in every case. */
+struct launching {
+    struct container *c;
+    const struct ctr_fixed *f;
+    struct layers_rootfs rootfs;
+    struct ctr_user user;
+    struct net_plug plug;
+    char *hostname_path, *hosts_path, *resolv_path;
+    char *netns_path, *pidns_path, *ipcns_path;
+    const char **volume_paths;
+    struct strv subpaths;
+    json_t *spec;
+    char *exec_dir;
+    struct launch_attach *attach;
+    struct ctr_client *clients;
+    size_t n_attach;
+};
+
+static void launching_done(struct launching *l) {
+    layers_rootfs_done(&l->rootfs);
+    ctr_user_done(&l->user);
+    free(l->hostname_path);
+    free(l->hosts_path);
+    free(l->resolv_path);
+    free(l->netns_path);
+    free(l->pidns_path);
+    free(l->ipcns_path);
+    free(l->volume_paths);
+    strv_done(&l->subpaths);
+    json_decref(l->spec);
+    free(l->exec_dir);
+    free(l->attach);
+    while (l->clients) {
+        struct ctr_client *next = l->clients->next;
+
+        ctr_client_free(l->clients);
+        l->clients = next;
+    }
+}
+
+/* ---- user -------------------------------------------------------------------------------------------------------------------------- */
+struct cached_user {
+    uint32_t uid, gid;
+    size_t n_groups;
+    size_t n_home;
+    char data[]; /* groups, then home with its NUL */
+};
+
+static char *cache_key(const struct ctr_fixed *f) {
+    _cleanup_buf_ struct buf b = BUF_INIT(4096);
+
+    buf_addf(&b, "%s|%s", f->image_id, f->config.user ? f->config.user : "");
+    for (size_t i = 0; i < f->host.group_add.n; i++)
+        buf_addf(&b, "|%s", f->host.group_add.v[i]);
+    return buf_take(&b);
+}
+
+static bool cache_get(struct containers *cs, const char *key, struct ctr_user *ret) {
+    const struct cached_user *u;
+    bool ok = false;
+
+    pthread_mutex_lock(&cs->users_lock);
+    u = map_get(&cs->users, key);
+    if (u) {
+        ret->uid = u->uid;
+        ret->gid = u->gid;
+        ret->n_groups = u->n_groups;
+        ret->groups = malloc(u->n_groups * sizeof(uint32_t) + 1);
+        ret->home = strdup(u->data + u->n_groups * sizeof(uint32_t));
+        ok = ret->groups && ret->home;
+        if (ok)
+            memcpy(ret->groups, u->data, u->n_groups * sizeof(uint32_t));
+        else
+            ctr_user_done(ret);
+    }
+    pthread_mutex_unlock(&cs->users_lock);
+    return ok;
+}
+
+static void cache_put(struct containers *cs, const char *key, const struct ctr_user *user) {
+    size_t groups = user->n_groups * sizeof(uint32_t), home = strlen(user->home) + 1;
+    struct cached_user *u = malloc(sizeof(*u) + groups + home);
+    void *old = NULL;
+
+    if (!u)
+        return;
+    *u = (struct cached_user){user->uid, user->gid, user->n_groups, home};
+    memcpy(u->data, user->groups, groups);
+    memcpy(u->data + groups, user->home, home);
+    pthread_mutex_lock(&cs->users_lock);
+    if (cs->users.n > 1024) {
+        map_done_with(&cs->users, free);
+        cs->users = MAP_INIT;
+    }
+    if (map_set(&cs->users, key, u, &old) < 0)
+        free(u);
+    free(old);
+    pthread_mutex_unlock(&cs->users_lock);
+}
+
+/* The files of an image never change, so containers that never ran share what was found in them. */
+static int find_user(struct launching *l, struct err *e) {
+    struct containers *cs = l->c->cs;
+    _cleanup_free_ char *key = l->c->fresh && !str_empty(l->f->image_id) ? cache_key(l->f) : NULL;
+    _cleanup_close_ int root = -EBADF;
+    int r;
+
+    if (key && cache_get(cs, key, &l->user))
+        return 0;
+    r = ctr_root_open(&l->rootfs, &root, e);
+    if (r < 0)
+        return r;
+    r = ctr_user_of_root(root, l->f->config.user, &l->f->host.group_add, &l->user, e);
+    if (r >= 0 && key)
+        cache_put(cs, key, &l->user);
+    return r;
+}
+
+/* ---- namespaces of other containers ---------------------------------------------------------------------------------------------- */
+static int join_ns(struct launching *l, const char *mode, const char *ns, const char *what, char **ret, struct err *e) {
+    const char *ref = ctr_mode_container(mode);
+    _cleanup_container_ struct container *other = NULL;
+    _cleanup_view_ struct ctr_view *v = NULL;
+    int r;
+
+    if (!ref)
+        return 0;
+    r = containers_find(l->c->cs, ref, &other, e);
+    if (r < 0)
+        return r;
+    v = container_view(other);
+    if (v->state != ctr_running && v->state != ctr_paused) {
+        if (streq(ns, "net"))
+            return err_set(e, ERR_CONFLICT, "cannot join network of a non running container: %s", other->id);
+        return err_set(e, streq(ns, "pid") ? ERR_INTERNAL : ERR_CONFLICT, "failed to join %s namespace: container %s is not running", what,
+                       other->id);
+    }
+    *ret = str_printf("/proc/%lld/ns/%s", (long long)v->pid, ns);
+    if (!*ret)
+        return err_oom(e);
+    if (streq(ns, "net")) {
+        l->hosts_path = container_path(other, "hosts");
+        l->resolv_path = container_path(other, "resolv.conf");
+        l->hostname_path = container_path(other, "hostname");
+        if (!l->hosts_path || !l->resolv_path || !l->hostname_path)
+            return err_oom(e);
+    }
+    return 0;
+}
+
+static int join_all(struct launching *l, struct err *e) {
+    const struct api_host_config *h = &l->f->host;
+    int r = join_ns(l, h->network_mode, "net", "network", &l->netns_path, e);
+
+    if (r >= 0)
+        r = join_ns(l, h->pid_mode, "pid", "PID", &l->pidns_path, e);
+    return r < 0 ? r : join_ns(l, h->ipc_mode, "ipc", "IPC", &l->ipcns_path, e);
+}
+
+/* ---- volumes and binds ------------------------------------------------------------------------------------------------------------ */
+static int make_bind_source(const struct ctr_mount *m, struct err *e) {
+    struct stat st;
+
+    if (stat(m->source, &st) == 0)
+        return 0;
+    if (!m->make_source)
+        return err_set(e, ERR_INVALID, "invalid mount config for type \"bind\": bind source path does not exist: %s", m->source);
+    return fs_mkdir_p(m->source, 0755, e);
+}
+
+static int plug_mounts(struct launching *l, struct err *e) {
+    struct container *c = l->c;
+    size_t k = 0;
+
+    l->volume_paths = calloc(c->n_volumes + 1, sizeof(char *));
+    if (!l->volume_paths)
+        return err_oom(e);
+    for (size_t i = 0; i < l->f->mounts.n; i++) {
+        const struct ctr_mount *m = &l->f->mounts.v[i];
+        int r = 0;
+
+        if (m->kind == CTR_MOUNT_BIND) {
+            r = make_bind_source(m, e);
+        } else if (m->kind == CTR_MOUNT_VOLUME && k < c->n_volumes) {
+            r = volumes_mount(c->cs->engine->volumes, c->volumes[k], c->id, e);
+            if (r >= 0)
+                c->n_volumes_used = k + 1;
+            l->volume_paths[k] = volume_path(c->volumes[k]);
+            if (r >= 0 && m->subpath) {
+                if (strv_addf(&l->subpaths, "%s/%s", volume_path(c->volumes[k]), m->subpath) < 0)
+                    return err_oom(e);
+                l->volume_paths[k] = l->subpaths.v[l->subpaths.n - 1];
+            }
+            k++;
+        }
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- the request ---------------------------------------------------------------------------------------------------------------------- */
+static int read_log_options(const struct ctr_fixed *f, struct launch_log *log, struct err *e) {
+    const struct api_log_config *lc = f->host.log_config;
+
+    log->driver = str_empty(f->log_path) ? LAUNCH_LOG_NONE : LAUNCH_LOG_JSON_FILE;
+    log->path = f->log_path;
+    log->max_file = 1;
+    for (size_t i = 0; log->driver != LAUNCH_LOG_NONE && i < lc->config.n; i++) {
+        const char *k = lc->config.v[i].key, *v = lc->config.v[i].value ? lc->config.v[i].value : "";
+
+        if (streq(k, "max-size")) {
+            if (ctr_size_parse(v, &log->max_size) < 0)
+                return err_set(e, ERR_INTERNAL, "failed to create task for container: failed to initialize logging driver: invalid size: '%s'", v);
+        } else if (streq(k, "max-file")) {
+            int64_t n;
+
+            if (parse_int_range(v, 1, 1000, &n) < 0)
+                return err_set(e, ERR_INTERNAL,
+                               "failed to create task for container: failed to initialize logging driver: max-file cannot be less than 1");
+            log->max_file = (int)n;
+        } else if (streq(k, "compress")) {
+            ignore_result(parse_bool(v, &log->compress));
+        }
+    }
+    return 0;
+}
+
+static int make_exec_dir(struct launching *l, struct err *e) {
+    l->exec_dir = str_printf("%s/hatake/%s", l->c->cs->engine->config->exec_root, l->c->id);
+    if (!l->exec_dir)
+        return err_oom(e);
+    if (mkdir(l->exec_dir, 0700) == 0 || errno == EEXIST)
+        return 0;
+    return fs_mkdir_p(l->exec_dir, 0700, e);
+}
+
+static int take_clients(struct launching *l, struct err *e) {
+    struct container *c = l->c;
+    size_t n = 0;
+
+    pthread_mutex_lock(&c->lock);
+    l->clients = c->clients;
+    c->clients = NULL;
+    pthread_mutex_unlock(&c->lock);
+    for (struct ctr_client *k = l->clients; k; k = k->next)
+        n++;
+    l->attach = calloc(n + 1, sizeof(*l->attach));
+    if (!l->attach)
+        return err_oom(e);
+    for (struct ctr_client *k = l->clients; k; k = k->next) {
+        l->attach[l->n_attach++] = (struct launch_attach){.fd = k->fd,
+                                                          .early = k->early,
+                                                          .n_early = k->n_early,
+                                                          .want_stdin = k->in,
+                                                          .want_stdout = k->out,
+                                                          .want_stderr = k->err,
+                                                          .framed = k->framed,
+                                                          .detach_keys = k->detach_keys};
+        k->fd = -EBADF; /* the launcher's from here on */
+    }
+    return 0;
+}
+
+static bool host_mounts(const struct launching *l) {
+    for (size_t i = 0; i < l->f->mounts.n; i++)
+        if (l->f->mounts.v[i].kind == CTR_MOUNT_BIND)
+            return true;
+    return ctr_mode_is(l->f->host.ipc_mode, "host");
+}
+
+static const char *foreign_runtime(const struct engine_config *cfg, const char *name) {
+    for (size_t i = 0; i < cfg->n_runtimes; i++)
+        if (streq(cfg->runtimes[i].name, name) && !str_empty(cfg->runtimes[i].path))
+            return cfg->runtimes[i].path;
+    return NULL;
+}
+
+static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret, int *ret_code, struct err *e) {
+    struct engine *engine = l->c->cs->engine;
+    const struct ctr_fixed *f = l->f;
+    _cleanup_free_ char *init = NULL, *bundle = NULL;
+    struct launch_request req = LAUNCH_REQUEST_INIT;
+    bool want_init = f->host.has_init ? f->host.init : engine->config->init;
+    int r;
+
+    req.id = l->c->id;
+    req.spec = l->spec;
+    req.exec_dir = l->exec_dir;
+    if (streq(l->rootfs.driver, "vfs")) {
+        req.rootfs_path = l->rootfs.merged;
+    } else {
+        req.lowers = &l->rootfs.lowers;
+        req.upper = l->rootfs.upper;
+        req.work = l->rootfs.work;
+        req.overlay_volatile = f->host.has_auto_remove && f->host.auto_remove;
+    }
+    req.links = l->plug.links;
+    req.n_links = l->plug.n_links;
+    req.open_stdin = f->config.has_open_stdin && f->config.open_stdin;
+    req.stdin_once = f->config.has_stdin_once && f->config.stdin_once;
+    req.host_mounts = host_mounts(l);
+    req.runtime_path = foreign_runtime(engine->config, f->host.runtime);
+    r = read_log_options(f, &req.log, e);
+    if (r < 0)
+        return r;
+    if (want_init) {
+        init = engine->config->init_path ? strdup(engine->config->init_path) : str_printf("%s/hatake-init", engine->libexec_dir);
+        if (!init)
+            return err_oom(e);
+        req.init_path = init;
+    }
+    if (req.runtime_path) {
+        bundle = str_printf("%s/bundle", l->exec_dir);
+        if (!bundle)
+            return err_oom(e);
+        r = fs_mkdir_p(bundle, 0700, e);
+        if (r < 0)
+            return r;
+        req.bundle_dir = bundle;
+    }
+    r = take_clients(l, e);
+    if (r < 0)
+        return r;
+    req.attach = l->attach;
+    req.n_attach = l->n_attach;
+    return launcher_start(engine->launcher, &req, &container_monitor_events, run, ret, ret_code, e);
+}
+
+static int prepare(struct launching *l, struct err *e) {
+    struct containers *cs = l->c->cs;
+    struct ctr_spec_input in = {.config = cs->engine->config, .fixed = l->f, .user = &l->user};
+    int r = layers_container_get(cs->engine->layers, l->c->id, &l->rootfs, e);
+
+    if (r >= 0)
+        r = join_all(l, e);
+    if (r >= 0)
+        r = net_plug(l->c, &l->plug, e);
+    if (r >= 0 && !l->netns_path) {
+        r = net_write_files(l->c, &l->plug, e);
+        l->hostname_path = container_path(l->c, "hostname");
+        l->hosts_path = container_path(l->c, "hosts");
+        l->resolv_path = container_path(l->c, "resolv.conf");
+        if (r >= 0 && (!l->hostname_path || !l->hosts_path || !l->resolv_path))
+            r = err_oom(e);
+    }
+    if (r >= 0)
+        r = plug_mounts(l, e);
+    if (r >= 0)
+        r = find_user(l, e);
+    if (r >= 0)
+        r = make_exec_dir(l, e);
+    if (r < 0)
+        return r;
+    in.hostname_path = l->hostname_path;
+    in.hosts_path = l->hosts_path;
+    in.resolv_path = l->resolv_path;
+    in.netns_path = l->netns_path;
+    in.pidns_path = l->pidns_path;
+    in.ipcns_path = l->ipcns_path;
+    in.volume_paths = l->volume_paths;
+    return ctr_spec_build(&in, &l->spec, e);
+}
+
+/* ---- the transition --------------------------------------------------------------------------------------------------------------------- */
+static int to_running(struct ctr_held *h, const struct ctr_facts *facts, struct err *e) {
+    struct is_running *next = NULL;
+    int r;
+
+    if (h->created)
+        r = ctr_start(&h->created, &next, facts, e);
+    else if (h->exited)
+        r = ctr_start(&h->exited, &next, facts, e);
+    else
+        r = ctr_start(&h->restarting, &next, facts, e);
+    if (r < 0)
+        return r;
+    h->running = next;
+    h->state = ctr_running;
+    return 0;
+}
+
+/* A start that did not come to be leaves its reason in the record. */
+static void note_failure(struct container *c, int code, const char *text) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct ctr_view *v = container_edit(c);
+    struct ctr_net *net = NULL;
+
+    if (!v || str_set(&v->error, text) < 0) {
+        ctr_view_unref(v);
+        return;
+    }
+    v->exit_code = code;
+    if (net_describe(c, NULL, &net, NULL) >= 0) {
+        ctr_net_unref(v->net);
+        v->net = net;
+    }
+    if (container_commit(c, v, &e) < 0)
+        log_kv(LOG_LVL_WARN, "a failed start could not be recorded", "container", c->id, "error", err_msg(&e), NULL);
+}
+
+static void drop_clients(struct container *c) {
+    struct ctr_client *k;
+
+    pthread_mutex_lock(&c->lock);
+    k = c->clients;
+    c->clients = NULL;
+    pthread_mutex_unlock(&c->lock);
+    while (k) {
+        struct ctr_client *next = k->next;
+
+        ctr_client_free(k);
+        k = next;
+    }
+}
+
+static int commit_running(struct ctr_held *h, struct launching *l, struct monitor *m, struct err *e) {
+    struct container *c = h->c;
+    struct ctr_facts facts = {.at = monitor_started_at(m), .pid = monitor_container_pid(m), .pid_ticks = monitor_start_ticks(m)};
+    struct ctr_net *net = NULL;
+    int r = net_describe(c, &l->plug, &net, e);
+
+    if (r < 0)
+        return r;
+    /* The settings ride along with the state: one row change. */
+    pthread_mutex_lock(&c->lock);
+    c->pending_net = net;
+    c->monitor = m;
+    pthread_mutex_unlock(&c->lock);
+    r = to_running(h, &facts, e);
+    pthread_mutex_lock(&c->lock);
+    c->pending_net = ctr_net_unref(c->pending_net);
+    if (r < 0)
+        c->monitor = NULL;
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+int container_start_held(struct ctr_held *h, struct err *e) {
+    struct container *c = h->c;
+    _cleanup_err_ struct err local = ERR_INIT;
+    _cleanup_(launching_done) struct launching l = {.c = c, .f = c->view->fixed};
+    struct monitor *m = NULL;
+    struct ctr_run *run = NULL;
+    int code = EXIT_NOT_STARTED, r = prepare(&l, &local);
+
+    if (r >= 0) {
+        run = ctr_run_new(c, ++c->run);
+        r = run ? launch(&l, run, &m, &code, &local) : err_oom(&local);
+        if (r < 0)
+            ctr_run_free(run);
+    }
+    if (r >= 0) {
+        r = commit_running(h, &l, m, &local);
+        if (r < 0) {
+            /* It runs, and we cannot say so: it must not run. */
+            ignore_result(monitor_signal(m, SIGKILL, true, NULL));
+            monitor_unref(m);
+        }
+    }
+    net_plug_done(&l.plug);
+    if (r < 0) {
+        container_unplug(c);
+        drop_clients(c);
+        note_failure(c, code, err_msg(&local));
+        return err_move(e, &local);
+    }
+    c->fresh = false;
+    container_event(c, "start", NULL);
+    return 0;
+}
+
+int container_start(struct container *c, struct err *e) {
+    LEASE_ANY struct ctr_held h = CTR_HELD_INIT;
+    int r = ctr_hold(c, &h, e);
+
+    if (r < 0)
+        return r;
+    switch (h.state) {
+    case ctr_running:
+        return err_set(e, ERR_NOT_MODIFIED, "container already started");
+    case ctr_paused:
+        return err_set(e, ERR_CONFLICT, "cannot start a paused container, try unpause instead");
+    case ctr_removing:
+    case ctr_dead:
+        return err_set(e, ERR_CONFLICT, "container is marked for removal and cannot be started");
+    default:
+        break;
+    }
+    container_set_stopped_by_user(c, false);
+    c->backoff = 0;
+    r = container_start_held(&h, e);
+    if (r < 0) {
+        const struct ctr_fixed *f = c->view->fixed;
+
+        container_wake(c, CTR_WAIT_NOT_RUNNING, c->view->exit_code, NULL);
+        if (f->host.has_auto_remove && f->host.auto_remove && h.state == ctr_created) {
+            pthread_mutex_lock(&c->lock);
+            c->want_remove = true;
+            pthread_mutex_unlock(&c->lock);
+        }
+    }
+    return r;
+}
