@@ -29,6 +29,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/strv.h"
+#include "netplane/ports.h"
 
 struct engine;
 struct networks;
@@ -37,7 +38,7 @@ struct endpoint;
 struct api_endpoint_settings;
 struct api_port_binding_list_map;
 struct api_string_set;
-struct api_host_config;
+struct launch_link;
 
 enum network_kind { NETWORK_BRIDGE, NETWORK_HOST, NETWORK_NONE };
 
@@ -68,15 +69,7 @@ bool network_is_default_bridge(const struct network *net);
 
 /* ---- ports ------------------------------------------------------------------------------------------------------------------------- */
 
-enum port_proto { PORT_TCP = 6, PORT_UDP = 17, PORT_SCTP = 132 };
-
-/* One port to publish. host_first == 0: the engine picks one from the local port range. */
-struct port_request {
-    enum port_proto proto;
-    uint16_t container_port;
-    uint16_t host_first, host_last; /* inclusive; equal for an explicit port */
-    char host_ip[46];               /* "" : every address, IPv4 and IPv6 */
-};
+/* enum port_proto and struct port_request are in netplane/ports.h. */
 struct port_requests {
     struct port_request *v;
     size_t n;
@@ -122,22 +115,13 @@ int networks_adopt(struct networks *n, const char *saved, struct endpoint **ret,
 /* All running containers have been adopted: remove published ports and reservations that nobody claimed. Called once at start, also when there were none. */
 void networks_adopted(struct networks *n);
 /* The container has another name now. */
-void endpoint_rename(struct endpoint *ep, const char *container_name);
+void endpoint_rename(struct networks *n, struct endpoint *ep, const char *container_name);
 
-/* What the monitor needs. Strings live as long as the endpoint; "" where there is nothing. */
-struct endpoint_link {
-    bool wanted;             /* false: host or none, no link to make */
-    const char *host_ifname; /* "vethxxxxxxx" */
-    const char *bridge;      /* "docker0" */
-    int bridge_ifindex;
-    const char *ifname; /* inside: "eth0" */
-    uint8_t mac[6];
-    uint32_t ipv4, gateway4; /* network byte order; gateway 0: no default route */
-    uint8_t prefix4;
-    int mtu;
-    bool disable_ipv6; /* net.ipv6.conf.IFNAME.disable_ipv6=1 */
-};
-void endpoint_link(const struct endpoint *ep, struct endpoint_link *ret);
+/*
+ * Fill what the monitor needs to make the veth pair (zero-initialised by the caller; its sysctls are released by the caller with strv_done). False: host or
+ * none, there is no link to make.
+ */
+bool endpoint_link(const struct endpoint *ep, struct launch_link *ret);
 
 struct network *endpoint_network(const struct endpoint *ep); /* borrowed */
 const char *endpoint_id(const struct endpoint *ep);
@@ -157,13 +141,13 @@ struct port_binding {
 };
 size_t endpoint_n_ports(const struct endpoint *ep);
 struct port_binding endpoint_port(const struct endpoint *ep, size_t i);
-const char *port_proto_name(enum port_proto p); /* "tcp" */
 
 /* ---- files in the container ------------------------------------------------------------------------------------------------------- */
 
 struct hosts_request {
     const char *hostname, *domainname;
     const struct strv *extra_hosts; /* "name:address"; host-gateway is resolved. NULL allowed */
+    bool host_mode;                 /* begin with the machine's own file */
     struct endpoint *const *endpoints;
     size_t n_endpoints;
 };

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A container's place on a network: joining, leaving, surviving a restart. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "monitor/launch.h"
+#include "network/network-internal.h"
+
+#define GROUP_DIGITS 32 /* of an endpoint's id, as hatake-netd knows it */
+
+static struct endpoint *endpoint_free(struct endpoint *ep) {
+    if (!ep)
+        return NULL;
+    network_unref(ep->net);
+    free(ep->container_name);
+    free(ep->hostname);
+    strv_done(&ep->aliases);
+    if (ep->ports)
+        ports_close_fds(ep->ports, ep->n_ports);
+    free(ep->ports);
+    free(ep);
+    return NULL;
+}
+
+static void link_endpoint(struct networks *n, struct endpoint *ep) {
+    pthread_mutex_lock(&n->lock);
+    ep->next = ep->net->endpoints;
+    ep->link = &ep->net->endpoints;
+    if (ep->next)
+        ep->next->link = &ep->next;
+    ep->net->endpoints = ep;
+    pthread_mutex_unlock(&n->lock);
+}
+
+static void set_names(struct endpoint *ep, unsigned index) {
+    snprintf(ep->ifname, sizeof(ep->ifname), "eth%u", index);
+    /* Seven digits of the endpoint's own id, from the end that the reference does not show either. */
+    snprintf(ep->host_ifname, sizeof(ep->host_ifname), "veth%s", ep->id + ID_LEN - 7);
+}
+
+static void set_addr_text(struct endpoint *ep) {
+    ipv4_format(ep->ip, ep->ip_text);
+    mac_format(ep->mac, ep->mac_text);
+}
+
+static int endpoint_new(struct network *net, const struct endpoint_request *req, struct endpoint **ret, struct err *e) {
+    struct endpoint *ep = calloc(1, sizeof(*ep));
+
+    if (!ep)
+        return err_oom(e);
+    ep->net = network_ref(net);
+    id_new(ep->id);
+    snprintf(ep->container_id, sizeof(ep->container_id), "%s", req->container_id);
+    ep->container_name = str_dup(req->container_name);
+    ep->hostname = str_dup(req->hostname);
+    if (!ep->container_name || (req->hostname && !ep->hostname) || (req->aliases && strv_copy(&ep->aliases, req->aliases) < 0)) {
+        endpoint_free(ep);
+        return err_oom(e);
+    }
+    set_names(ep, req->index);
+    *ret = ep;
+    return 0;
+}
+
+static int take_address(struct networks *n, struct endpoint *ep, const struct endpoint_request *req, struct err *e) {
+    uint32_t want = 0;
+    int r;
+
+    if (!str_empty(req->ipv4) && ipv4_parse(req->ipv4, &want) < 0)
+        return err_set(e, ERR_INVALID, "invalid IPv4 address: %s", req->ipv4);
+    if (!str_empty(req->mac) && mac_parse(req->mac, ep->mac) < 0)
+        return err_set(e, ERR_INVALID, "invalid MAC address: %s", req->mac);
+    pthread_mutex_lock(&n->lock);
+    if (ep->net->removing)
+        r = err_set(e, ERR_NOT_FOUND, "network %s not found", ep->net->record.name);
+    else if (!ep->net->ipam)
+        r = err_set(e, ERR_INTERNAL, "network %s has no addresses", ep->net->record.name);
+    else
+        r = want ? ipam_take_addr(ep->net->ipam, want, e) : ipam_take(ep->net->ipam, &want, e);
+    pthread_mutex_unlock(&n->lock);
+    if (r < 0)
+        return r;
+    ep->ip = want;
+    if (str_empty(req->mac))
+        mac_from_ipv4(want, ep->mac);
+    set_addr_text(ep);
+    return 0;
+}
+
+static void give_address_back(struct networks *n, struct endpoint *ep) {
+    if (!ep->ip)
+        return;
+    pthread_mutex_lock(&n->lock);
+    ipam_release(ep->net->ipam, ep->ip);
+    pthread_mutex_unlock(&n->lock);
+    ep->ip = 0;
+}
+
+/* Elements of the firewall's maps for the IPv4 ports. Caller frees. */
+static size_t nft_ports(const struct endpoint *ep, struct nft_port **ret) {
+    struct nft_port *v = calloc(ep->n_ports + 1, sizeof(*v));
+    size_t n = 0;
+
+    for (size_t i = 0; v && i < ep->n_ports; i++) {
+        const struct port_taken *t = &ep->ports[i];
+
+        if (!t->v6)
+            v[n++] = (struct nft_port){
+                .proto = (uint8_t)t->proto, .host_addr = t->host_addr, .host_port = t->host_port, .addr = ep->ip, .port = t->container_port};
+    }
+    *ret = v;
+    return n;
+}
+
+static int publish(struct networks *n, struct endpoint *ep, const struct endpoint_request *req, struct err *e) {
+    struct port_request *v = NULL;
+    struct nft_port *rules = NULL;
+    size_t k;
+    int r;
+
+    if (!req->n_ports)
+        return 0;
+    v = calloc(req->n_ports, sizeof(*v));
+    if (!v)
+        return err_oom(e);
+    for (size_t i = 0; i < req->n_ports; i++) {
+        v[i] = req->ports[i];
+        if (!v[i].host_ip[0])
+            memcpy(v[i].host_ip, ep->net->binding, sizeof(v[i].host_ip));
+    }
+    r = ports_take(n->ports, v, req->n_ports, &ep->ports, &ep->n_ports, e);
+    free(v);
+    if (r < 0)
+        return r;
+    k = nft_ports(ep, &rules);
+    r = rules ? firewall_publish(n->firewall, rules, k, e) : err_oom(e);
+    if (r == 0) {
+        r = proxy_add(n->proxy, ep->id, ep->ip, ep->ports, ep->n_ports, e);
+        if (r < 0) {
+            firewall_withdraw(n->firewall, rules, k);
+            proxy_drop(n->proxy, ep->id);
+        }
+    }
+    free(rules);
+    if (r < 0) {
+        ports_release(n->ports, ep->ports, ep->n_ports);
+        ep->n_ports = 0;
+    }
+    return r;
+}
+
+static void withdraw(struct networks *n, struct endpoint *ep) {
+    struct nft_port *rules = NULL;
+    size_t k;
+
+    if (!ep->n_ports)
+        return;
+    k = nft_ports(ep, &rules);
+    if (rules)
+        firewall_withdraw(n->firewall, rules, k);
+    free(rules);
+    /* The proxy closes its sockets in its own time; whoever wants the port at once waits for that (ports_config.settle). */
+    proxy_drop(n->proxy, ep->id);
+    ports_release(n->ports, ep->ports, ep->n_ports);
+    ep->n_ports = 0;
+}
+
+int networks_join(struct networks *n, struct network *net, const struct endpoint_request *req, struct endpoint **ret, struct err *e) {
+    struct endpoint *ep = NULL;
+    int r = endpoint_new(net, req, &ep, e);
+
+    if (r < 0)
+        return r;
+    if (net->kind == NETWORK_BRIDGE) {
+        r = take_address(n, ep, req, e);
+        if (r == 0 && !net->record.internal) {
+            r = publish(n, ep, req, e);
+            if (r < 0) {
+                err_wrap(e, "driver failed programming external connectivity on endpoint %s (%s)", req->container_name, ep->id);
+                give_address_back(n, ep);
+            }
+        }
+    }
+    if (r < 0) {
+        endpoint_free(ep);
+        return r;
+    }
+    link_endpoint(n, ep);
+    networks_event(n, net, "connect", req->container_id);
+    *ret = ep;
+    return 0;
+}
+
+struct endpoint *networks_leave(struct networks *n, struct endpoint *ep) {
+    if (!ep)
+        return NULL;
+    withdraw(n, ep);
+    give_address_back(n, ep);
+    pthread_mutex_lock(&n->lock);
+    *ep->link = ep->next;
+    if (ep->next)
+        ep->next->link = ep->link;
+    pthread_mutex_unlock(&n->lock);
+    networks_event(n, ep->net, "disconnect", ep->container_id);
+    return endpoint_free(ep);
+}
+
+void endpoint_rename(struct networks *n, struct endpoint *ep, const char *container_name) {
+    pthread_mutex_lock(&n->lock);
+    ignore_result(str_set(&ep->container_name, container_name) < 0);
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* ---- over a restart ---------------------------------------------------------------------------------------------------------------- */
+
+int endpoint_save(const struct endpoint *ep, struct buf *out, struct err *e) {
+    buf_adds(out, "{\"network\":");
+    buf_add_json_string(out, ep->net->record.id);
+    buf_adds(out, ",\"id\":");
+    buf_add_json_string(out, ep->id);
+    buf_adds(out, ",\"container\":");
+    buf_add_json_string(out, ep->container_id);
+    buf_adds(out, ",\"name\":");
+    buf_add_json_string(out, ep->container_name);
+    buf_adds(out, ",\"hostname\":");
+    buf_add_json_string(out, ep->hostname);
+    buf_adds(out, ",\"ifname\":");
+    buf_add_json_string(out, ep->ifname);
+    buf_adds(out, ",\"ip\":");
+    buf_add_json_string(out, ep->ip_text);
+    buf_adds(out, ",\"mac\":");
+    buf_add_json_string(out, ep->mac_text);
+    buf_adds(out, ",\"aliases\":[");
+    for (size_t i = 0; i < ep->aliases.n; i++) {
+        if (i)
+            buf_addc(out, ',');
+        buf_add_json_string(out, ep->aliases.v[i]);
+    }
+    buf_adds(out, "],\"ports\":[");
+    for (size_t i = 0; i < ep->n_ports; i++) {
+        const struct port_taken *t = &ep->ports[i];
+
+        buf_addf(out, "%s[%d,%u,%u,", i ? "," : "", (int)t->proto, t->container_port, t->host_port);
+        buf_add_json_string(out, t->host_ip);
+        buf_addc(out, ']');
+    }
+    buf_adds(out, "]}");
+    return buf_check(out, e);
+}
+
+static const char *text_of(const json_t *o, const char *key) {
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s ? s : "";
+}
+
+static int read_port(const json_t *j, struct port_taken *t) {
+    const char *ip = json_string_value(json_array_get(j, 3));
+
+    *t = (struct port_taken){.proto = (enum port_proto)json_integer_value(json_array_get(j, 0)),
+                             .container_port = (uint16_t)json_integer_value(json_array_get(j, 1)),
+                             .host_port = (uint16_t)json_integer_value(json_array_get(j, 2)),
+                             .fd = -EBADF};
+    if (!ip || !t->container_port || !t->host_port)
+        return -EINVAL;
+    snprintf(t->host_ip, sizeof(t->host_ip), "%s", ip);
+    t->v6 = strchr(ip, ':') != NULL;
+    return !t->v6 && ipv4_parse(ip, &t->host_addr) < 0 ? -EINVAL : 0;
+}
+
+static int read_saved(struct networks *n, const json_t *o, struct endpoint **ret, struct err *e) {
+    struct network *net = NULL;
+    struct endpoint *ep = NULL;
+    const json_t *ports = json_object_get(o, "ports"), *aliases = json_object_get(o, "aliases");
+    struct endpoint_request req = {.container_id = text_of(o, "container"), .container_name = text_of(o, "name"), .hostname = text_of(o, "hostname")};
+    size_t i;
+    json_t *j;
+    int r = networks_find(n, text_of(o, "network"), &net, e);
+
+    if (r < 0)
+        return r;
+    r = endpoint_new(net, &req, &ep, e);
+    network_unref(net);
+    if (r < 0)
+        return r;
+    snprintf(ep->id, sizeof(ep->id), "%s", text_of(o, "id"));
+    set_names(ep, 0);
+    snprintf(ep->ifname, sizeof(ep->ifname), "%s", text_of(o, "ifname"));
+    ep->adopted = true;
+    if (ipv4_parse(text_of(o, "ip"), &ep->ip) == 0 && ep->ip) {
+        ignore_result(mac_parse(text_of(o, "mac"), ep->mac) < 0);
+        set_addr_text(ep);
+    }
+    json_array_foreach(aliases, i, j) {
+        if (json_is_string(j) && strv_add(&ep->aliases, json_string_value(j)) < 0)
+            r = err_oom(e);
+    }
+    ep->ports = calloc(json_array_size(ports) + 1, sizeof(*ep->ports));
+    if (!ep->ports)
+        r = err_oom(e);
+    for (i = 0; r == 0 && i < json_array_size(ports); i++) {
+        if (read_port(json_array_get(ports, i), &ep->ports[ep->n_ports++]) < 0)
+            r = err_set(e, ERR_INTERNAL, "damaged endpoint record");
+    }
+    if (r == 0 && !id_is_full(ep->id))
+        r = err_set(e, ERR_INTERNAL, "damaged endpoint record");
+    if (r < 0) {
+        ep->n_ports = 0;
+        endpoint_free(ep);
+        return r;
+    }
+    *ret = ep;
+    return 0;
+}
+
+/* Rules and sockets of an adopted endpoint: the rules are written anew, sockets only when hatake-netd lost them. */
+static void republish(struct networks *n, struct endpoint *ep) {
+    _cleanup_err_ struct err why = ERR_INIT;
+    struct nft_port *rules = NULL;
+    char group[GROUP_DIGITS + 1];
+    size_t k;
+
+    if (ports_adopt(n->ports, ep->ports, ep->n_ports, &why) < 0) {
+        log_kv(LOG_LVL_ERROR, "published ports are taken", "container", ep->container_id, "error", err_msg(&why), NULL);
+        ep->n_ports = 0;
+        return;
+    }
+    k = nft_ports(ep, &rules);
+    if (!rules || firewall_publish(n->firewall, rules, k, &why) < 0)
+        log_kv(LOG_LVL_ERROR, "published ports cannot be set", "container", ep->container_id, "error", err_msg(&why), NULL);
+    free(rules);
+    snprintf(group, sizeof(group), "%.*s", GROUP_DIGITS, ep->id);
+    pthread_mutex_lock(&n->lock);
+    ignore_result(map_set(&n->adopted, group, ep, NULL) < 0);
+    pthread_mutex_unlock(&n->lock);
+    if (proxy_has(n->proxy, ep->id))
+        return;
+    for (size_t i = 0; i < ep->n_ports; i++) {
+        _cleanup_err_ struct err bind = ERR_INIT;
+
+        if (ports_rebind(n->ports, &ep->ports[i], &bind) < 0 && !ep->ports[i].v6)
+            log_kv(LOG_LVL_WARN, "port cannot be kept from other programs", "container", ep->container_id, "error", err_msg(&bind), NULL);
+    }
+    if (proxy_add(n->proxy, ep->id, ep->ip, ep->ports, ep->n_ports, &why) < 0)
+        log_kv(LOG_LVL_WARN, "proxy cannot take the ports", "container", ep->container_id, "error", err_msg(&why), NULL);
+}
+
+int networks_adopt(struct networks *n, const char *saved, struct endpoint **ret, struct err *e) {
+    struct endpoint *ep = NULL;
+    json_t *o = NULL;
+    int r = codec_parse(saved, strlen(saved), &o, NULL, e);
+
+    if (r < 0)
+        return r;
+    r = read_saved(n, o, &ep, e);
+    json_decref(o);
+    if (r < 0)
+        return r;
+    if (ep->ip && ep->net->ipam) {
+        pthread_mutex_lock(&n->lock);
+        /* Taken already: two records claim one address; the first one keeps it, both containers run on. */
+        if (ipam_take_addr(ep->net->ipam, ep->ip, NULL) < 0)
+            log_kv(LOG_LVL_ERROR, "address is claimed twice", "address", ep->ip_text, "container", ep->container_id, NULL);
+        pthread_mutex_unlock(&n->lock);
+    }
+    if (ep->n_ports)
+        republish(n, ep);
+    link_endpoint(n, ep);
+    *ret = ep;
+    return 0;
+}
+
+static bool keep_group(const char *prefix, void *arg) {
+    return map_has(arg, prefix);
+}
+
+void networks_adopted(struct networks *n) {
+    struct map claimed;
+
+    pthread_mutex_lock(&n->lock);
+    claimed = n->adopted;
+    n->adopted = MAP_INIT;
+    pthread_mutex_unlock(&n->lock);
+    /* The firewall's maps were made empty at start and hold only what was claimed. */
+    proxy_sweep(n->proxy, keep_group, &claimed);
+    map_done(&claimed);
+}

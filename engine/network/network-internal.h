@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * network-internal.h - inside of network/.
+ *
+ * Locking: networks.lock guards the maps of networks, each network's address space and list of endpoints, and the names in endpoints. It is never
+ * held over system calls that can wait. networks.change serialises making and removing networks (bridges, rules). change is taken before lock.
+ */
+#ifndef HATAKE_NETWORK_NETWORK_INTERNAL_H
+#define HATAKE_NETWORK_NETWORK_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/engine.h"
+#include "base/id.h"
+#include "base/map.h"
+#include "netplane/firewall.h"
+#include "netplane/ipam.h"
+#include "netplane/ports.h"
+#include "netplane/proxy.h"
+#include "network/network.h"
+#include "types.h"
+
+struct network {
+    int refs;                  /* atomic */
+    struct api_network record; /* what the API shows and the table keeps; immutable */
+    int64_t created;           /* wall clock, ns */
+    enum network_kind kind;
+    bool default_bridge;
+    /* bridges */
+    char bridge[16];
+    int ifindex, mtu;
+    bool icc, masquerade, guard;
+    struct cidr4 addr;              /* of the bridge, with its prefix */
+    uint32_t gateway;               /* of the containers */
+    char binding[PORT_HOST_IP_MAX]; /* default address of published ports, "" : all */
+    /* guarded by networks.lock */
+    struct ipam *ipam;
+    struct endpoint *endpoints;
+    bool removing;
+};
+
+struct endpoint {
+    struct endpoint *next, **link; /* of the network's list */
+    struct network *net;           /* counted */
+    char id[ID_LEN + 1];
+    char container_id[ID_LEN + 1];
+    char *container_name; /* guarded by networks.lock */
+    char *hostname;
+    struct strv aliases;
+    char ifname[16], host_ifname[16];
+    uint32_t ip; /* host byte order; 0: none */
+    char ip_text[IPV4_TEXT_MAX];
+    uint8_t mac[6];
+    char mac_text[MAC_TEXT_MAX];
+    struct port_taken *ports;
+    size_t n_ports;
+    bool adopted; /* made by networks_adopt() */
+};
+
+struct networks {
+    struct engine *engine;
+    pthread_mutex_t lock, change;
+    struct map by_id, by_name; /* struct network; a name is used once */
+    struct firewall *firewall;
+    struct ports *ports;
+    struct proxy *proxy;
+    struct map adopted; /* first 32 digits of endpoint ids claimed during start */
+    char host_gateway[PORT_HOST_IP_MAX];
+    struct network *default_net; /* borrowed from the maps; bridge, or none */
+};
+
+/* ---- network-store.c ---- */
+int network_store_setup(struct networks *n, struct err *e);
+int network_store_load(struct networks *n, struct err *e);
+int network_store_add(struct networks *n, const struct network *net, struct err *e);
+int network_store_remove(struct networks *n, const char *id, struct err *e);
+
+/* ---- network.c ---- */
+/* A network from its record (taken over, also on failure). Derived fields are filled; no bridge is made. */
+int network_from_record(struct api_network *record, struct network **ret, struct err *e);
+/* Enter into the maps (the maps take a reference). */
+int networks_enter(struct networks *n, struct network *net, struct err *e);
+void networks_forget(struct networks *n, struct network *net);
+void networks_event(struct networks *n, const struct network *net, const char *action, const char *container_id);
+/* All networks, oldest first, as counted references. Caller unrefs each and frees the array. */
+int networks_all(struct networks *n, struct network ***ret, size_t *ret_n, struct err *e);
+const char *network_option(const struct network *net, const char *key);
+
+/* ---- setup.c ---- */
+/* Make or find the predefined networks; the bridge's device too. */
+int networks_setup(struct networks *n, struct err *e);
+/* Rules for all bridges as they are now. */
+int networks_apply_rules(struct networks *n, struct err *e);
+/* A free network from the pools, looking away from what interface `but` has (NULL allowed). */
+int networks_pick_subnet(struct networks *n, const char *but, struct cidr4 *ret, struct err *e);
+/* Make the bridge device of a network. */
+int network_make_bridge(struct networks *n, struct network *net, struct err *e);
+extern const char *const option_bridge_name, *const option_icc, *const option_masquerade, *const option_binding, *const option_mtu,
+                                                                                                                     *const option_default;
+
+/* ---- create.c ---- */
+int networks_create(struct networks *n, const struct api_network_create_request *req, struct network **ret, char **ret_warning, struct err *e);
+int networks_remove(struct networks *n, const char *ref, struct err *e);
+bool network_is_predefined(const char *name);
+
+/* ---- settings.c ---- */
+/* Fill Containers of an inspect reply. */
+int network_containers(struct networks *n, struct network *net, struct api_network_container_map *ret, struct err *e);
+
+#endif

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "netplane/link.h"
+#include "network/network-internal.h"
+#include "system/events.h"
+
+/* ---- networks as objects ----------------------------------------------------------------------------------------------------------- */
+
+struct network *network_ref(struct network *net) {
+    __atomic_add_fetch(&net->refs, 1, __ATOMIC_RELAXED);
+    return net;
+}
+
+struct network *network_unref(struct network *net) {
+    if (!net || __atomic_sub_fetch(&net->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return NULL;
+    api_network_done(&net->record);
+    ipam_free(net->ipam);
+    free(net);
+    return NULL;
+}
+
+const char *network_id(const struct network *net) {
+    return net->record.id;
+}
+const char *network_name(const struct network *net) {
+    return net->record.name;
+}
+enum network_kind network_kind(const struct network *net) {
+    return net->kind;
+}
+bool network_is_default_bridge(const struct network *net) {
+    return net->default_bridge;
+}
+
+const char *network_option(const struct network *net, const char *key) {
+    for (size_t i = 0; i < net->record.options.n; i++) {
+        if (streq(net->record.options.v[i].key, key))
+            return net->record.options.v[i].value;
+    }
+    return NULL;
+}
+
+static bool option_bool(const struct network *net, const char *key, bool fallback) {
+    const char *s = network_option(net, key);
+    bool v = fallback;
+
+    return s && parse_bool(s, &v) == 0 ? v : fallback;
+}
+
+/* Address space and addresses from the first IPv4 entry of IPAM.Config. */
+static int read_ipam(struct network *net, struct err *e) {
+    const struct api_ipam_config *c = NULL;
+    struct cidr4 subnet = {0}, range = {0};
+    uint32_t a = 0;
+    int r;
+
+    for (size_t i = 0; net->record.ipam && i < net->record.ipam->config.n && !c; i++) {
+        if (net->record.ipam->config.v[i].subnet && cidr4_parse(net->record.ipam->config.v[i].subnet, &subnet) == 0)
+            c = &net->record.ipam->config.v[i];
+    }
+    if (!c)
+        return 0;
+    if (!str_empty(c->ip_range) && cidr4_parse(c->ip_range, &range) < 0)
+        return err_set(e, ERR_INVALID, "invalid IP range %s", c->ip_range);
+    r = ipam_new(&subnet, str_empty(c->ip_range) ? NULL : &range, &net->ipam, e);
+    if (r < 0)
+        return r;
+    if (!str_empty(c->gateway) && ipv4_parse(c->gateway, &net->gateway) < 0)
+        return err_set(e, ERR_INVALID, "invalid gateway %s", c->gateway);
+    net->addr = (struct cidr4){net->gateway, subnet.prefix};
+    if (net->gateway && cidr4_contains(&subnet, net->gateway)) {
+        r = ipam_take_addr(net->ipam, net->gateway, e);
+        if (r < 0)
+            return err_wrap(e, "failed to allocate gateway (%s)", c->gateway);
+    }
+    for (size_t i = 0; i < c->auxiliary_addresses.n; i++) {
+        if (ipv4_parse(c->auxiliary_addresses.v[i].value, &a) < 0)
+            return err_set(e, ERR_INVALID, "invalid auxiliary address %s", c->auxiliary_addresses.v[i].value);
+        if (a != net->gateway && ipam_take_addr(net->ipam, a, e) < 0)
+            return err_wrap(e, "auxiliary address %s", c->auxiliary_addresses.v[i].value);
+        /* The default bridge's own address, when another gateway is configured. */
+        if (streq(c->auxiliary_addresses.v[i].key, "DefaultGatewayIPv4")) {
+            net->addr.addr = net->gateway;
+            net->gateway = a;
+        }
+    }
+    return 0;
+}
+
+int network_from_record(struct api_network *record, struct network **ret, struct err *e) {
+    struct network *net = calloc(1, sizeof(*net));
+    const char *name, *mtu, *binding;
+    int64_t v = 0;
+    int r = 0;
+
+    if (!net) {
+        api_network_done(record);
+        return err_oom(e);
+    }
+    net->refs = 1;
+    net->record = *record;
+    memset(record, 0, sizeof(*record));
+    if (clock_parse(net->record.created ? net->record.created : "", &net->created, NULL) < 0)
+        net->created = 0;
+    net->kind = streq(net->record.driver, "host") ? NETWORK_HOST : streq(net->record.driver, "null") ? NETWORK_NONE : NETWORK_BRIDGE;
+    if (net->kind == NETWORK_BRIDGE) {
+        name = network_option(net, option_bridge_name);
+        mtu = network_option(net, option_mtu);
+        binding = network_option(net, option_binding);
+        net->default_bridge = option_bool(net, option_default, false);
+        if (name)
+            snprintf(net->bridge, sizeof(net->bridge), "%s", name);
+        else
+            snprintf(net->bridge, sizeof(net->bridge), "br-%.12s", net->record.id);
+        if (mtu && parse_int_range(mtu, 0, 65535, &v) == 0)
+            net->mtu = (int)v;
+        net->icc = option_bool(net, option_icc, true);
+        net->masquerade = option_bool(net, option_masquerade, true);
+        net->guard = !net->record.internal;
+        if (binding && !streq(binding, "0.0.0.0"))
+            snprintf(net->binding, sizeof(net->binding), "%s", binding);
+        r = read_ipam(net, e);
+    }
+    if (r < 0) {
+        network_unref(net);
+        return r;
+    }
+    *ret = net;
+    return 0;
+}
+
+/* ---- the maps ---------------------------------------------------------------------------------------------------------------------- */
+
+int networks_enter(struct networks *n, struct network *net, struct err *e) {
+    int r = 0;
+
+    pthread_mutex_lock(&n->lock);
+    if (map_has(&n->by_name, net->record.name)) {
+        r = err_set(e, ERR_CONFLICT, "network with name %s already exists", net->record.name);
+    } else if (map_set(&n->by_id, net->record.id, net, NULL) < 0) {
+        r = err_oom(e);
+    } else if (map_set(&n->by_name, net->record.name, net, NULL) < 0) {
+        map_remove(&n->by_id, net->record.id);
+        r = err_oom(e);
+    } else {
+        network_ref(net);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return r;
+}
+
+void networks_forget(struct networks *n, struct network *net) {
+    pthread_mutex_lock(&n->lock);
+    map_remove(&n->by_name, net->record.name);
+    map_remove(&n->by_id, net->record.id);
+    pthread_mutex_unlock(&n->lock);
+    network_unref(net);
+}
+
+static struct network *find_locked(struct networks *n, const char *ref, bool *ret_ambiguous) {
+    struct network *found = map_get(&n->by_id, ref);
+    size_t len = strlen(ref), hits = 0;
+
+    *ret_ambiguous = false;
+    if (!found)
+        found = map_get(&n->by_name, ref);
+    if (found || !len)
+        return found;
+    for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {
+        if (strncmp(i->key, ref, len) == 0) {
+            found = i->value;
+            hits++;
+        }
+    }
+    *ret_ambiguous = hits > 1;
+    return hits == 1 ? found : NULL;
+}
+
+int networks_find(struct networks *n, const char *ref, struct network **ret, struct err *e) {
+    struct network *net;
+    bool ambiguous = false;
+
+    pthread_mutex_lock(&n->lock);
+    net = streq(ref, "default") && !map_has(&n->by_name, ref) ? n->default_net : find_locked(n, ref, &ambiguous);
+    if (net)
+        network_ref(net);
+    pthread_mutex_unlock(&n->lock);
+    if (ambiguous)
+        return err_set(e, ERR_INVALID, "network %s is ambiguous (2 matches found based on ID prefix)", ref);
+    if (!net)
+        return err_set(e, ERR_NOT_FOUND, "network %s not found", ref);
+    *ret = net;
+    return 0;
+}
+
+static int older_first(const void *a, const void *b) {
+    const struct network *x = *(struct network *const *)a, *y = *(struct network *const *)b;
+
+    return x->created < y->created ? -1 : x->created > y->created;
+}
+
+int networks_all(struct networks *n, struct network ***ret, size_t *ret_n, struct err *e) {
+    struct network **v;
+    size_t k = 0;
+
+    pthread_mutex_lock(&n->lock);
+    v = calloc(n->by_id.n + 1, sizeof(struct network *));
+    for (struct map_entry *i = NULL; v && (i = map_next(&n->by_id, i));)
+        v[k++] = network_ref(i->value);
+    pthread_mutex_unlock(&n->lock);
+    if (!v)
+        return err_oom(e);
+    qsort(v, k, sizeof(struct network *), older_first);
+    *ret = v;
+    *ret_n = k;
+    return 0;
+}
+
+void networks_event(struct networks *n, const struct network *net, const char *action, const char *container_id) {
+    _cleanup_strv_ struct strv attrs = STRV_INIT;
+
+    if (!n->engine->events)
+        return;
+    if ((container_id && strv_addf(&attrs, "container=%s", container_id) < 0) || strv_addf(&attrs, "name=%s", net->record.name) < 0 ||
+        strv_addf(&attrs, "type=%s", net->record.driver) < 0)
+        return;
+    events_publish(n->engine->events, "network", action, net->record.id, &attrs);
+}
+
+/* ---- the manager ------------------------------------------------------------------------------------------------------------------- */
+
+static int open_planes(struct networks *n, bool forwarding_changed, struct err *e) {
+    const struct engine_config *c = n->engine->config;
+    struct firewall_config fc = {.enabled = c->iptables, .drop_forward = forwarding_changed, .proxied = c->userland_proxy};
+    struct ports_config pc = {.default_ip = NULL, .proxied = c->userland_proxy, .settle = proxy_settle};
+    char *program = str_printf("%s/hatake-netd", n->engine->libexec_dir ? n->engine->libexec_dir : "/usr/libexec/hatake");
+    char *dir = str_printf("%s/hatake", c->exec_root), *socket = str_printf("%s/hatake/netd.sock", c->exec_root);
+    int r = program && dir && socket ? 0 : err_oom(e);
+
+    if (r == 0)
+        r = fs_mkdir_p(dir, 0700, e);
+    if (r == 0)
+        r = firewall_new(&fc, &n->firewall, e);
+    if (r == 0)
+        r = proxy_new(program, socket, !c->userland_proxy, &n->proxy, e);
+    pc.arg = n->proxy;
+    if (r == 0)
+        r = ports_new(&pc, &n->ports, e);
+    free(program);
+    free(dir);
+    free(socket);
+    return r;
+}
+
+int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
+    struct networks *n = calloc(1, sizeof(*n));
+    bool changed = false;
+    int r = 0;
+
+    if (!n)
+        return err_oom(e);
+    n->engine = engine;
+    pthread_mutex_init(&n->lock, NULL);
+    pthread_mutex_init(&n->change, NULL);
+    if (engine->config->ip_forward && !streq_ptr(engine->config->bridge, "none"))
+        r = link_forwarding_on(&changed, e);
+    if (r == 0)
+        r = open_planes(n, changed, e);
+    if (r == 0)
+        r = network_store_setup(n, e);
+    if (r == 0)
+        r = network_store_load(n, e);
+    if (r == 0)
+        r = networks_setup(n, e);
+    if (r == 0)
+        r = proxy_refresh(n->proxy, NULL) < 0 ? 0 : 0;
+    if (r < 0) {
+        networks_free(n);
+        return r;
+    }
+    *ret = n;
+    return 0;
+}
+
+struct networks *networks_free(struct networks *n) {
+    if (!n)
+        return NULL;
+    map_done(&n->by_name);
+    for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));)
+        network_unref(i->value);
+    map_done(&n->by_id);
+    map_done(&n->adopted);
+    ports_free(n->ports);
+    proxy_free(n->proxy);
+    firewall_free(n->firewall);
+    pthread_mutex_destroy(&n->lock);
+    pthread_mutex_destroy(&n->change);
+    free(n);
+    return NULL;
+}
+
+const char *networks_host_gateway(struct networks *n) {
+    return n->host_gateway;
+}

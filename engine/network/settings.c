@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Endpoints as the API shows them and as the monitor needs them. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "monitor/launch.h"
+#include "network/network-internal.h"
+
+struct network *endpoint_network(const struct endpoint *ep) {
+    return ep->net;
+}
+const char *endpoint_id(const struct endpoint *ep) {
+    return ep->id;
+}
+const char *endpoint_ipv4(const struct endpoint *ep) {
+    return ep->ip_text;
+}
+size_t endpoint_n_ports(const struct endpoint *ep) {
+    return ep->n_ports;
+}
+
+struct port_binding endpoint_port(const struct endpoint *ep, size_t i) {
+    const struct port_taken *t = &ep->ports[i];
+
+    return (struct port_binding){.proto = t->proto, .container_port = t->container_port, .host_port = t->host_port, .host_ip = t->host_ip};
+}
+
+static void put_addr(struct launch_addr *a, uint32_t ip, int prefix) {
+    uint32_t be = htonl(ip);
+
+    a->family = AF_INET;
+    a->prefix = prefix;
+    memcpy(a->addr, &be, sizeof(be));
+}
+
+bool endpoint_link(const struct endpoint *ep, struct launch_link *ret) {
+    if (ep->net->kind != NETWORK_BRIDGE)
+        return false;
+    snprintf(ret->host_ifname, sizeof(ret->host_ifname), "%s", ep->host_ifname);
+    snprintf(ret->bridge, sizeof(ret->bridge), "%s", ep->net->bridge);
+    snprintf(ret->ifname, sizeof(ret->ifname), "%s", ep->ifname);
+    ret->has_mac = true;
+    memcpy(ret->mac, ep->mac, sizeof(ret->mac));
+    put_addr(&ret->addrs[0], ep->ip, ep->net->addr.prefix);
+    ret->n_addrs = 1;
+    if (!ep->net->record.internal && ep->net->gateway)
+        put_addr(&ret->gateway, ep->net->gateway, 0);
+    ret->mtu = ep->net->mtu;
+    /* No IPv6 on this network: none by accident either (CVE-2024-32473). */
+    ignore_result(strv_addf(&ret->sysctls, "net.ipv6.conf.%s.disable_ipv6=1", ep->ifname) < 0);
+    return true;
+}
+
+static int dup_to(char **slot, const char *s, struct err *e) {
+    return str_set(slot, s) < 0 ? err_oom(e) : 0;
+}
+
+static int add_name(struct api_string_list *l, const char *s, struct err *e) {
+    if (str_empty(s))
+        return 0;
+    for (size_t i = 0; i < l->n; i++) {
+        if (streq(l->v[i], s))
+            return 0;
+    }
+    return api_string_list_add(l, s, e);
+}
+
+/* Names a user-defined network resolves: the container's, its aliases, its short id, its host name. */
+static int dns_names(const struct endpoint *ep, struct api_string_list *ret, struct err *e) {
+    char short_id[ID_SHORT_LEN + 1];
+    int r;
+
+    if (ep->net->kind != NETWORK_BRIDGE || ep->net->default_bridge)
+        return 0;
+    snprintf(short_id, sizeof(short_id), "%.12s", ep->container_id);
+    r = add_name(ret, ep->container_name, e);
+    for (size_t i = 0; r == 0 && i < ep->aliases.n; i++)
+        r = add_name(ret, ep->aliases.v[i], e);
+    if (r == 0)
+        r = add_name(ret, short_id, e);
+    return r == 0 ? add_name(ret, ep->hostname, e) : r;
+}
+
+int endpoint_settings(const struct endpoint *ep, struct api_endpoint_settings *ret, struct err *e) {
+    char gateway[IPV4_TEXT_MAX] = "";
+    int r = 0;
+
+    if (ep->ip && !ep->net->record.internal)
+        ipv4_format(ep->net->gateway, gateway);
+    if (dup_to(&ret->network_id, ep->net->record.id, e) < 0 || dup_to(&ret->endpoint_id, ep->id, e) < 0 || dup_to(&ret->gateway, gateway, e) < 0 ||
+        dup_to(&ret->ip_address, ep->ip_text, e) < 0 || dup_to(&ret->mac_address, ep->mac_text, e) < 0)
+        return err_oom(e);
+    if (ep->ip) {
+        ret->ip_prefix_len = ep->net->addr.prefix;
+        ret->has_ip_prefix_len = true;
+    }
+    if (!ret->dns_names.n)
+        r = dns_names(ep, &ret->dns_names, e);
+    return r;
+}
+
+static struct api_port_binding_list *port_slot(struct api_port_binding_list_map *m, const char *key) {
+    struct api_port_binding_list_map_entry *entry;
+
+    for (size_t i = 0; i < m->n; i++) {
+        if (streq(m->v[i].key, key))
+            return &m->v[i].value;
+    }
+    entry = codec_list_add(&m->n, (void **)&m->v, &m->set, sizeof(*entry));
+    if (!entry)
+        return NULL;
+    entry->key = strdup(key);
+    return entry->key ? &entry->value : NULL;
+}
+
+int endpoint_ports(const struct endpoint *ep, struct api_port_binding_list_map *ret, struct err *e) {
+    for (size_t i = 0; i < ep->n_ports; i++) {
+        const struct port_taken *t = &ep->ports[i];
+        struct api_port_binding_list *list;
+        struct api_port_binding *b;
+        char key[24], port[8];
+
+        snprintf(key, sizeof(key), "%u/%s", t->container_port, port_proto_name(t->proto));
+        snprintf(port, sizeof(port), "%u", t->host_port);
+        list = port_slot(ret, key);
+        b = list ? api_port_binding_list_add(list) : NULL;
+        if (!b || str_set(&b->host_ip, t->host_ip) < 0 || str_set(&b->host_port, port) < 0)
+            return err_oom(e);
+    }
+    ret->set = true;
+    return 0;
+}
+
+static int add_container(const struct endpoint *ep, struct api_network_container_map *ret, struct err *e) {
+    struct api_network_container_map_entry *entry = codec_list_add(&ret->n, (void **)&ret->v, &ret->set, sizeof(*entry));
+    struct api_network_container *c;
+    char addr[CIDR4_TEXT_MAX + 4] = "";
+
+    if (!entry)
+        return err_oom(e);
+    entry->key = strdup(ep->container_id);
+    entry->value = c = api_network_container_new();
+    if (ep->ip)
+        snprintf(addr, sizeof(addr), "%s/%u", ep->ip_text, ep->net->addr.prefix);
+    if (!entry->key || !c || str_set(&c->name, ep->container_name) < 0 || str_set(&c->endpoint_id, ep->id) < 0 ||
+        str_set(&c->mac_address, ep->mac_text) < 0 || str_set(&c->ipv4_address, addr) < 0 || str_set(&c->ipv6_address, "") < 0)
+        return err_oom(e);
+    return 0;
+}
+
+static int by_key(const void *a, const void *b) {
+    const struct api_network_container_map_entry *x = a, *y = b;
+
+    return strcmp(x->key, y->key);
+}
+
+int network_containers(struct networks *n, struct network *net, struct api_network_container_map *ret, struct err *e) {
+    int r = 0;
+
+    pthread_mutex_lock(&n->lock);
+    for (const struct endpoint *ep = net->endpoints; r == 0 && ep; ep = ep->next)
+        r = add_container(ep, ret, e);
+    pthread_mutex_unlock(&n->lock);
+    /* Maps come out sorted by key. */
+    if (r == 0 && ret->n)
+        qsort(ret->v, ret->n, sizeof(*ret->v), by_key);
+    ret->set = true;
+    return r;
+}

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The predefined networks, and bridges as devices. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "netplane/link.h"
+#include "network/network-internal.h"
+
+const char *const option_bridge_name = "com.docker.network.bridge.name";
+const char *const option_icc = "com.docker.network.bridge.enable_icc";
+const char *const option_masquerade = "com.docker.network.bridge.enable_ip_masquerade";
+const char *const option_binding = "com.docker.network.bridge.host_binding_ipv4";
+const char *const option_mtu = "com.docker.network.driver.mtu";
+const char *const option_default = "com.docker.network.bridge.default_bridge";
+
+static int set_str(char **slot, const char *s, struct err *e) {
+    return str_set(slot, s) < 0 ? err_oom(e) : 0;
+}
+
+/* A record of a predefined network; an earlier one lends its id and its time of creation. */
+static int new_record(const struct network *old, const char *name, const char *driver, struct api_network *r, struct err *e) {
+    char id[ID_LEN + 1], created[CLOCK_TEXT_MAX];
+
+    if (old) {
+        snprintf(id, sizeof(id), "%s", old->record.id);
+        snprintf(created, sizeof(created), "%s", old->record.created);
+    } else {
+        id_new(id);
+        clock_format(clock_wall_ns(), created);
+    }
+    r->ipam = api_ipam_new();
+    if (!r->ipam)
+        return err_oom(e);
+    if (set_str(&r->name, name, e) < 0 || set_str(&r->id, id, e) < 0 || set_str(&r->created, created, e) < 0 || set_str(&r->scope, "local", e) < 0 ||
+        set_str(&r->driver, driver, e) < 0 || set_str(&r->ipam->driver, "default", e) < 0)
+        return err_oom(e);
+    r->options.set = r->labels.set = r->containers.set = true;
+    return 0;
+}
+
+static int store(struct networks *n, struct api_network *record, struct network *old, bool keep, struct network **ret, struct err *e) {
+    struct network *net = NULL;
+    int r;
+
+    if (keep) {
+        api_network_done(record);
+        *ret = old;
+        return 0;
+    }
+    r = network_from_record(record, &net, e);
+    if (r < 0)
+        return r;
+    if (old)
+        networks_forget(n, old);
+    r = networks_enter(n, net, e);
+    if (r == 0)
+        r = network_store_add(n, net, e);
+    if (r == 0)
+        *ret = net;
+    network_unref(net);
+    return r;
+}
+
+static int simple_network(struct networks *n, const char *name, const char *driver, struct network **ret, struct err *e) {
+    struct network *old = map_get(&n->by_name, name);
+    struct api_network record = {0};
+    int r = new_record(old, name, driver, &record, e);
+
+    if (r < 0) {
+        api_network_done(&record);
+        return r;
+    }
+    return store(n, &record, old, old != NULL, ret, e);
+}
+
+/* ---- the default bridge ------------------------------------------------------------------------------------------------------------ */
+
+static int pools_of(const struct engine_config *c, struct ipam_pool **ret, size_t *ret_n, struct err *e) {
+    size_t k = c->n_default_address_pools ? c->n_default_address_pools : ipam_n_default_pools;
+    struct ipam_pool *v = calloc(k, sizeof(*v));
+
+    if (!v)
+        return err_oom(e);
+    for (size_t i = 0; i < k; i++) {
+        const struct engine_address_pool *p = c->default_address_pools + i;
+
+        if (!c->n_default_address_pools) {
+            v[i] = ipam_default_pools[i];
+        } else if (cidr4_parse(p->base, &v[i].base) < 0 || p->size < v[i].base.prefix || p->size > 30) {
+            free(v);
+            return err_set(e, ERR_INVALID, "invalid address pool %s size %d", p->base, p->size);
+        } else {
+            v[i].size = (uint8_t)p->size;
+        }
+    }
+    *ret = v;
+    *ret_n = k;
+    return 0;
+}
+
+int networks_pick_subnet(struct networks *n, const char *but, struct cidr4 *ret, struct err *e) {
+    struct ipam_pool *pools = NULL;
+    struct cidr4 *taken = NULL, *more;
+    size_t n_pools = 0, n_taken = 0;
+    int r = pools_of(n->engine->config, &pools, &n_pools, e);
+
+    if (r == 0)
+        r = link_used_subnets(but, &taken, &n_taken, e);
+    if (r == 0) {
+        pthread_mutex_lock(&n->lock);
+        more = realloc(taken, (n_taken + n->by_id.n + 1) * sizeof(*taken));
+        if (more) {
+            taken = more;
+            for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {
+                const struct network *net = i->value;
+
+                if (net->ipam && !streq_ptr(net->bridge, but))
+                    taken[n_taken++] = net->addr;
+            }
+        }
+        pthread_mutex_unlock(&n->lock);
+        r = more ? ipam_pick_subnet(pools, n_pools, taken, n_taken, ret, e) : err_oom(e);
+    }
+    free(pools);
+    free(taken);
+    return r;
+}
+
+/* Address of the bridge: --bip, else what an existing device has, else the last one we gave, else the first free pool. */
+static int choose_addr(struct networks *n, const char *ifname, const struct network *old, struct cidr4 *ret, struct err *e) {
+    const struct engine_config *c = n->engine->config;
+    struct cidr4 have = {0};
+    int r;
+
+    if (!str_empty(c->bip)) {
+        if (cidr4_parse(c->bip, ret) < 0)
+            return err_set(e, ERR_INVALID, "failed to parse bridge address: invalid CIDR address: %s", c->bip);
+        return 0;
+    }
+    if (link_addr(ifname, &have, NULL) == 0 && have.addr) {
+        *ret = have;
+        return 0;
+    }
+    if (!str_empty(c->bridge))
+        return err_set(e, ERR_INVALID, "bridge device with non default name %s must be created manually", ifname);
+    r = networks_pick_subnet(n, ifname, ret, e);
+    if (r < 0)
+        return r;
+    /* Keep the network of the time before, when it is still free. */
+    if (old && old->ipam && cidr4_net(&old->addr) != cidr4_net(ret)) {
+        struct cidr4 *taken = NULL;
+        size_t k = 0;
+        bool clash = link_used_subnets(ifname, &taken, &k, NULL) < 0;
+
+        for (size_t i = 0; i < k; i++)
+            clash = clash || cidr4_overlap(&taken[i], &old->addr);
+        free(taken);
+        if (!clash)
+            *ret = old->addr;
+    }
+    if (ret->addr == cidr4_net(ret))
+        ret->addr++;
+    return 0;
+}
+
+static int set_option(struct api_network *r, const char *key, const char *value, struct err *e) {
+    return api_string_map_set(&r->options, key, value, e);
+}
+
+static int bridge_ipam(const struct engine_config *c, const struct cidr4 *addr, struct api_network *record, struct err *e) {
+    struct api_ipam_config *ic = api_ipam_config_list_add(&record->ipam->config);
+    char text[CIDR4_TEXT_MAX];
+    int r;
+
+    if (!ic)
+        return err_oom(e);
+    cidr4_format_net(addr, text);
+    r = set_str(&ic->subnet, text, e);
+    ipv4_format(addr->addr, text);
+    if (r == 0)
+        r = set_str(&ic->gateway, text, e);
+    if (r == 0 && !str_empty(c->fixed_cidr)) {
+        struct cidr4 fixed;
+
+        if (cidr4_parse(c->fixed_cidr, &fixed) < 0)
+            return err_set(e, ERR_INVALID, "failed to parse CIDR %s", c->fixed_cidr);
+        r = set_str(&ic->ip_range, c->fixed_cidr, e);
+    }
+    if (r == 0 && !str_empty(c->default_gateway))
+        r = api_string_map_set(&ic->auxiliary_addresses, "DefaultGatewayIPv4", c->default_gateway, e);
+    return r;
+}
+
+static int bridge_network(struct networks *n, struct network **ret, struct err *e) {
+    const struct engine_config *c = n->engine->config;
+    const char *ifname = str_empty(c->bridge) ? "docker0" : c->bridge;
+    struct network *old = map_get(&n->by_name, "bridge");
+    struct api_network record = {0};
+    struct cidr4 addr = {0};
+    char mtu[24];
+    int r = choose_addr(n, ifname, old, &addr, e);
+
+    if (r < 0)
+        return err_wrap(e, "Error initializing network controller: error creating default \"bridge\" network");
+    snprintf(mtu, sizeof(mtu), "%lld", (long long)(c->mtu > 0 ? c->mtu : 1500));
+    r = new_record(old, "bridge", "bridge", &record, e);
+    if (r == 0)
+        r = bridge_ipam(c, &addr, &record, e);
+    if (r == 0)
+        r = set_option(&record, option_default, "true", e);
+    if (r == 0)
+        r = set_option(&record, option_icc, c->icc ? "true" : "false", e);
+    if (r == 0)
+        r = set_option(&record, option_masquerade, c->ip_masq ? "true" : "false", e);
+    if (r == 0)
+        r = set_option(&record, option_binding, str_empty(c->ip) ? "0.0.0.0" : c->ip, e);
+    if (r == 0)
+        r = set_option(&record, option_bridge_name, ifname, e);
+    if (r == 0)
+        r = set_option(&record, option_mtu, mtu, e);
+    if (r < 0) {
+        api_network_done(&record);
+        return r;
+    }
+    r = store(n, &record, old, false, ret, e);
+    if (r == 0)
+        r = network_make_bridge(n, *ret, e);
+    return r;
+}
+
+int network_make_bridge(struct networks *n, struct network *net, struct err *e) {
+    bool own = !net->default_bridge || str_empty(n->engine->config->bridge);
+    struct link_bridge b = {.ifname = net->bridge, .addr = net->addr, .mtu = net->mtu};
+
+    return link_bridge_ensure(&b, !own, &net->ifindex, e);
+}
+
+/* ---- rules ------------------------------------------------------------------------------------------------------------------------- */
+
+int networks_apply_rules(struct networks *n, struct err *e) {
+    struct network **all = NULL;
+    struct firewall_bridge *v = NULL;
+    size_t k = 0, used = 0;
+    int r = networks_all(n, &all, &k, e);
+
+    if (r < 0)
+        return r;
+    v = calloc(k + 1, sizeof(*v));
+    for (size_t i = 0; v && i < k; i++) {
+        if (all[i]->kind != NETWORK_BRIDGE || all[i]->removing || !all[i]->ifindex)
+            continue;
+        v[used] = (struct firewall_bridge){.subnet = all[i]->addr,
+                                           .masquerade = all[i]->masquerade,
+                                           .icc = all[i]->icc,
+                                           .internal = all[i]->record.internal,
+                                           .guard = all[i]->guard};
+        memcpy(v[used].ifname, all[i]->bridge, sizeof(v[used].ifname));
+        used++;
+    }
+    r = v ? firewall_apply(n->firewall, v, used, e) : err_oom(e);
+    /* Only now is it safe: packets that pretend to come from loopback are dropped. */
+    for (size_t i = 0; r == 0 && n->engine->config->iptables && i < used; i++) {
+        if (link_route_localnet(v[i].ifname, true, NULL) < 0)
+            log_kv(LOG_LVL_WARN, "published ports will not answer on 127.0.0.1 without the proxy", "bridge", v[i].ifname, NULL);
+    }
+    for (size_t i = 0; i < k; i++)
+        network_unref(all[i]);
+    free(all);
+    free(v);
+    return r;
+}
+
+/* Bridges of networks from earlier runs: made again after a reboot. */
+static void restore_bridges(struct networks *n) {
+    for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {
+        struct network *net = i->value;
+        _cleanup_err_ struct err why = ERR_INIT;
+
+        if (net->kind == NETWORK_BRIDGE && !net->default_bridge && network_make_bridge(n, net, &why) < 0)
+            log_kv(LOG_LVL_ERROR, "bridge cannot be made again", "network", net->record.name, "error", err_msg(&why), NULL);
+    }
+}
+
+int networks_setup(struct networks *n, struct err *e) {
+    struct network *none = NULL, *host = NULL, *bridge = NULL;
+    const struct engine_config *c = n->engine->config;
+    int r = simple_network(n, "none", "null", &none, e);
+
+    if (r == 0)
+        r = simple_network(n, "host", "host", &host, e);
+    if (r < 0)
+        return r;
+    if (streq_ptr(c->bridge, "none")) {
+        struct network *old = map_get(&n->by_name, "bridge");
+
+        if (old && old->default_bridge) {
+            ignore_result(network_store_remove(n, old->record.id, NULL) < 0);
+            networks_forget(n, old);
+        }
+        n->default_net = none;
+    } else {
+        r = bridge_network(n, &bridge, e);
+        if (r < 0)
+            return r;
+        n->default_net = bridge;
+    }
+    restore_bridges(n);
+    if (!str_empty(c->host_gateway_ip))
+        snprintf(n->host_gateway, sizeof(n->host_gateway), "%s", c->host_gateway_ip);
+    else if (bridge)
+        ipv4_format(bridge->addr.addr, n->host_gateway);
+    return networks_apply_rules(n, e);
+}
