@@ -218,12 +218,13 @@ static struct presence look(const struct codec_type *t, const struct codec_field
 
         return (struct presence){str != NULL, !str || !*str};
     }
+    /* A value other than zero is there, whether or not its flag was raised. */
     case CODEC_BOOL:
-        return (struct presence){has, !*(const bool *)v};
+        return (struct presence){has || *(const bool *)v, !*(const bool *)v};
     case CODEC_INT:
-        return (struct presence){has, *(const int64_t *)v == 0};
+        return (struct presence){has || *(const int64_t *)v, *(const int64_t *)v == 0};
     case CODEC_DOUBLE:
-        return (struct presence){has, *(const double *)v == 0};
+        return (struct presence){has || *(const double *)v != 0, *(const double *)v == 0};
     case CODEC_OBJECT:
     case CODEC_ANY:
         return (struct presence){*(void *const *)v != NULL, false};

@@ -167,6 +167,15 @@ static void read_elem(struct reader *r, unsigned type, void *slot, json_t *in) {
         r->oom = true;
 }
 
+/* Elements to make room for when there are n: the next power of two, so that growing stays cheap. */
+static size_t codec_room(size_t n) {
+    size_t room = 1;
+
+    while (room < n)
+        room *= 2;
+    return room;
+}
+
 static void read_list(struct reader *r, unsigned type, struct codec_list *l, json_t *in) {
     const struct codec_type *t = r->s->types + type;
     size_t n = json_array_size(in), want = t->flags & CODEC_FIXED ? t->bits : n;
@@ -404,14 +413,12 @@ void codec_done(const struct codec_schema *s, unsigned type, void *v) {
 }
 
 void *codec_list_add(size_t *n, void **v, bool *set, size_t size) {
-    /* Room grows at powers of two, so that the count alone tells when to grow. */
-    if ((*n & (*n - 1)) == 0) {
-        void *bigger = reallocarray(*v, *n ? *n * 2 : 1, size);
+    /* Asked every time, because the list may have been made by hand to its exact size; mostly the allocator has nothing to do. */
+    void *bigger = reallocarray(*v, codec_room(*n + 1), size);
 
-        if (!bigger)
-            return NULL;
-        *v = bigger;
-    }
+    if (!bigger)
+        return NULL;
+    *v = bigger;
     *set = true;
     return memset(at(*v, (*n)++ * size), 0, size);
 }
@@ -424,6 +431,106 @@ int codec_string_add(size_t *n, char ***v, bool *set, const char *s, struct err 
         return err_oom(e);
     *slot = TAKE_PTR(copy);
     return 0;
+}
+
+void *codec_map_add(size_t *n, void **v, bool *set, size_t size, const char *key) {
+    _cleanup_free_ char *copy = strdup(key);
+    char **entry = copy ? codec_list_add(n, v, set, size) : NULL;
+
+    if (entry)
+        *entry = TAKE_PTR(copy);
+    return entry;
+}
+
+void *codec_map_get(size_t n, void *v, size_t size, const char *key) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(*(char **)at(v, i * size), key) == 0)
+            return at(v, i * size);
+    return NULL;
+}
+
+static bool copy_value(const struct codec_schema *s, unsigned type, void *to, const void *from);
+
+/* As copy_value() for a field or map value, where objects are pointers. */
+static bool copy_slot(const struct codec_schema *s, unsigned type, void *to, const void *from) {
+    const struct codec_type *t = s->types + type;
+
+    if (t->kind != CODEC_OBJECT)
+        return copy_value(s, type, to, from);
+    if (!*(void *const *)from)
+        return true;
+    *(void **)to = calloc(1, s->structs[t->st].size);
+    return *(void **)to && copy_value(s, type, *(void **)to, *(void *const *)from);
+}
+
+static bool copy_string(char **to, const char *from) {
+    if (from)
+        *to = strdup(from);
+    return !from || *to;
+}
+
+static bool copy_aggregate(const struct codec_schema *s, const struct codec_type *t, struct codec_list *to, const struct codec_list *from) {
+    to->set = from->set;
+    if (from->n == 0)
+        return true;
+    to->v = calloc(from->n, t->size);
+    if (!to->v)
+        return false;
+    for (size_t i = 0; i < from->n; i++) {
+        void *a = at(to->v, i * t->size), *b = at(from->v, i * t->size);
+
+        to->n = i + 1;
+        if (t->kind == CODEC_LIST) {
+            if (!copy_value(s, t->elem, a, b))
+                return false;
+        } else if (!copy_string(a, *(char **)b) || (t->kind == CODEC_MAP && !copy_slot(s, t->elem, at(a, t->value), at(b, t->value)))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool copy_value(const struct codec_schema *s, unsigned type, void *to, const void *from) {
+    const struct codec_type *t = s->types + type;
+
+    switch ((enum codec_kind)t->kind) {
+    case CODEC_STRING:
+        return copy_string(to, *(char *const *)from);
+    case CODEC_BOOL:
+        *(bool *)to = *(const bool *)from;
+        return true;
+    case CODEC_INT:
+        *(int64_t *)to = *(const int64_t *)from;
+        return true;
+    case CODEC_DOUBLE:
+        *(double *)to = *(const double *)from;
+        return true;
+    case CODEC_OBJECT: {
+        const struct codec_struct *st = s->structs + t->st;
+
+        for (size_t i = 0; i < st->n; i++) {
+            const struct codec_field *f = s->fields + st->first + i;
+
+            if (f->has != CODEC_NONE)
+                *(bool *)at(to, f->has) = *((const bool *)((const char *)from + f->has));
+            if (!copy_slot(s, f->type, at(to, f->off), (const char *)from + f->off))
+                return false;
+        }
+        return true;
+    }
+    case CODEC_LIST:
+    case CODEC_MAP:
+    case CODEC_SET:
+        return copy_aggregate(s, t, to, from);
+    case CODEC_ANY:
+        *(json_t **)to = json_deep_copy(*(json_t *const *)from);
+        return *(json_t **)to || !*(json_t *const *)from;
+    }
+    return false;
+}
+
+int codec_copy(const struct codec_schema *s, unsigned type, void *ret, const void *from, struct err *e) {
+    return copy_value(s, type, ret, from) ? 0 : err_oom(e);
 }
 
 struct string_entry {

@@ -8,7 +8,7 @@
  *
  * How a value is kept in C
  *   string            char *              NULL = unset
- *   bool/integer/real bool/int64_t/double and a `has_` flag beside it
+ *   bool/integer/real bool/int64_t/double and a `has_` flag beside it; for the writer a value other than zero is there without it, too
  *   object            struct x *          NULL = unset
  *   array             struct {size_t n; T *v; bool set;}
  *   string -> T       struct {size_t n; struct {char *key; T value;} *v; bool set;}   (objects as T are pointers)
@@ -136,6 +136,9 @@ int codec_write(const struct codec_schema *s, unsigned type, const void *v, int 
 /* Release everything inside the value and make it all zero. The value itself stays the caller's. */
 void codec_done(const struct codec_schema *s, unsigned type, void *v);
 
+/* Deep copy of the value at `from` into the all-zero value at `ret`. Out of memory leaves a part, which codec_done() releases. */
+int codec_copy(const struct codec_schema *s, unsigned type, void *ret, const void *from, struct err *e);
+
 /*
  * Strict check of a reply: an unknown key, a wrong type, a missing required key, a value outside an enumeration, a null where none may
  * be are errors (ERR_INTERNAL, with the path of the culprit: "ContainerSummary.Ports[0].Type: ...").
@@ -163,6 +166,11 @@ int codec_parse_body(const char *text, size_t n, json_t **ret, struct err *e);
 void *codec_list_add(size_t *n, void **v, bool *set, size_t size);
 int codec_string_add(size_t *n, char ***v, bool *set, const char *s, struct err *e);
 int codec_string_map_set(size_t *n, void **v, bool *set, const char *key, const char *value, struct err *e);
+
+/* Append an entry with a copy of `key` and a zero value to a map whose entries have `size` bytes; NULL when out of memory. Does not look for the key. */
+void *codec_map_add(size_t *n, void **v, bool *set, size_t size, const char *key);
+/* The entry of `key`, or NULL. */
+void *codec_map_get(size_t n, void *v, size_t size, const char *key);
 
 /* As buf_add_json_string(), but <, > and & stay as they are when `html` is false. */
 void codec_add_string(struct buf *out, const char *s, bool html);

@@ -263,6 +263,42 @@ TEST(what_is_written_reads_back) {
     json_decref(again);
 }
 
+TEST(copies_are_deep_and_can_grow) {
+    static const char text[] =
+        "{\"Env\":[\"A=1\",\"B\",\"C\"],\"Labels\":{\"k\":\"v\"},\"HostConfig\":{\"PortBindings\":{\"80/tcp\":[{\"HostPort\":\"1\"}]},\"Memory\":5}}";
+    struct api_container_create_request a = {0}, b = {0};
+    json_t *in = parse(text);
+    _cleanup_buf_ struct buf one = BUF_INIT(65536), two = BUF_INIT(65536);
+
+    CHECK_INT(api_container_create_request_read(&a, in, NULL, NULL), 0);
+    CHECK_INT(api_container_create_request_copy(&b, &a, NULL), 0);
+    CHECK_INT(api_container_create_request_write(&a, 45, &one, NULL), 0);
+    api_container_create_request_done(&a);
+    CHECK_INT(api_container_create_request_write(&b, 45, &two, NULL), 0);
+    CHECK_STR(buf_str(&two), buf_str(&one));
+    CHECK_INT(api_string_list_add(&b.env, "D", NULL), 0);
+    CHECK_INT(api_string_list_add(&b.env, "E", NULL), 0);
+    CHECK_STR(b.env.v[4], "E");
+    api_container_create_request_done(&b);
+    json_decref(in);
+}
+
+TEST(maps_of_objects_are_built_entry_by_entry) {
+    struct api_networking_config c = {0};
+    struct api_endpoint_settings_map_entry *entry = api_endpoint_settings_map_add(&c.endpoints_config, "net");
+    _cleanup_buf_ struct buf out = BUF_INIT(65536);
+
+    REQUIRE(entry != NULL);
+    entry->value = api_endpoint_settings_new();
+    REQUIRE(entry->value != NULL);
+    entry->value->ip_prefix_len = 16;
+    CHECK(api_endpoint_settings_map_find(&c.endpoints_config, "net") == entry);
+    CHECK(!api_endpoint_settings_map_find(&c.endpoints_config, "other"));
+    CHECK_INT(api_networking_config_write(&c, 45 | CODEC_SPARSE, &out, NULL), 0);
+    CHECK_STR(buf_str(&out), "{\"EndpointsConfig\":{\"net\":{\"IPPrefixLen\":16}}}");
+    api_networking_config_done(&c);
+}
+
 TEST(lists_grow) {
     struct api_container_summary_list l = {.set = true};
     _cleanup_buf_ struct buf out = BUF_INIT(1 << 20);

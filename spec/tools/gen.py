@@ -78,12 +78,14 @@ MANUAL = '''/*
  *   void api_X_done(struct api_X *x)             release the contents, make it all zero
  *   struct api_X *api_X_free(struct api_X *x)    the same and free x (NULL is fine); returns NULL
  *   struct api_X *api_X_new(void)                all-zero x on the heap, NULL when out of memory
- * The same read, write and done exist for lists and maps (api_container_summary_list_write(...)).
+ *   int  api_X_copy(struct api_X *ret, const struct api_X *from, struct err *e)       deep copy into an all-zero struct
+ * The same read, write, done and copy exist for lists and maps (api_container_summary_list_write(...)).
  *
- * Values: string = char * (NULL unset); bool, integer, real = value plus has_value; object = pointer (NULL unset); array = {n, v, set};
+ * Values: string = char * (NULL unset); bool, integer, real = value plus has_value (for writing only needed to say zero); object = pointer (NULL unset); array = {n, v, set};
  * string -> T = {n, v[].key, v[].value, set}; set of strings = {n, v, set}; free form = json_t *. All memory inside is malloc'd and owned by the
  * struct: assign strdup()ed strings. An empty but present array is {.set = true}.
- * Helpers: api_T_list_add(list, ret) for lists of objects, api_string_list_add(list, s), api_string_map_set(map, key, value).
+ * Helpers: api_T_list_add(list) gives a new element of a list of objects; api_T_map_add(map, key) a new entry of a map (->value), api_T_map_find(map, key)
+ * an old one; api_string_list_add(list, s, e), api_string_set_add(set, s, e), api_string_map_set(map, key, value, e), api_string_map_get(map, key).
  *
  * Writing: `version` is the minor number of the negotiated API version (45), which drops fields that version does not know; or-ed with
  * CODEC_ESCAPE_HTML for streams (events, progress). What an unset field becomes (nothing, null, "", 0 ...) is in spec/ (x-unset), as
@@ -193,6 +195,9 @@ class Types:
     }                                                                                                              \\
     static inline void api_##tag##_done(struct api_##tag *x) {                                                     \\
         codec_done(&api_schema, index, x);                                                                         \\
+    }                                                                                                              \\
+    static inline int api_##tag##_copy(struct api_##tag *ret, const struct api_##tag *from, struct err *e) {       \\
+        return codec_copy(&api_schema, index, ret, from, e);                                                       \\
     }
 #define API_CODEC_STRUCT(tag, index)                                                                               \\
     API_CODEC_RWD(tag, index)                                                                                      \\
@@ -211,11 +216,21 @@ class Types:
     static inline elem *api_##tag##_add(struct api_##tag *x) {                                                     \\
         return codec_list_add(&x->n, (void **)&x->v, &x->set, sizeof(elem));                                       \\
     }
+/* Maps: add appends an entry with a copy of key and a zero value, get finds one; NULL when out of memory, or when there is none. */
+#define API_CODEC_MAP(tag)                                                                                         \\
+    static inline struct api_##tag##_entry *api_##tag##_add(struct api_##tag *m, const char *key) {                \\
+        return codec_map_add(&m->n, (void **)&m->v, &m->set, sizeof(struct api_##tag##_entry), key);               \\
+    }                                                                                                              \\
+    static inline struct api_##tag##_entry *api_##tag##_find(const struct api_##tag *m, const char *key) {         \\
+        return codec_map_get(m->n, m->v, sizeof(struct api_##tag##_entry), key);                                   \\
+    }
 ''')
         for tag, t in tags.items():
             o.append('API_CODEC_%s(%s, API_T_%s)' % ('STRUCT' if t.kind == 'object' else 'RWD', tag, tag.upper()))
             if t.kind == 'list' and t.elem.kind in ('object', 'list'):
                 o.append('API_CODEC_LIST_ADD(%s, struct api_%s)' % (tag, t.elem.ctag))
+            if t.kind == 'map':
+                o.append('API_CODEC_MAP(%s)' % tag)
         o.append('''
 /* Append a copy of s. 0 or a negative error code (out of memory). */
 static inline int api_string_list_add(struct api_string_list *l, const char *s, struct err *e) {
