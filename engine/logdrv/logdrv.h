@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * logdrv.h - log drivers: where the output of containers goes (written in the monitor) and how it is read back (in the daemon).
+ * logdrv.h - log drivers, the writing side: what a container prints becomes records of a driver.
  *
- * Writer: one per container, in a process without threads; C library only, memory only while a line is incomplete. Reader: see log-reader.h.
- * A driver is one struct logdrv. Slots:
- *   open   take the settings, open what is needed. 0 or -errno.
- *   write  bytes of one stream as they came, any number of lines or parts of them; `wall_ns` is the time they were read. 0 or -errno. A failed write (disk
- *          full) loses those lines and nothing else: the container goes on.
- *   end    a stream has ended: what is left of a line is written as it is.
- *   close  flush and release.
- * Lines longer than LIMIT_LOG_LINE (16 KiB) are written in parts, all but the last without a newline, as the reference does.
+ * Two pieces. A `log_copier` (one per stream) cuts bytes into records the way the reference does: one per line with its newline; a line longer than
+ * LIMIT_LOG_LINE in pieces of that size, all with the time of the first; what is left at the end as a record without newline. A `log_writer` stores records.
  *
- * json-file, one object a line:  {"log":"text\n","stream":"stdout","attrs":{...},"time":"2024-05-01T10:00:00.123456789Z"}
- * Rotation: when a record would pass max_size, the file becomes <path>.1 (older ones .2 and so on up to max_file - 1) and a new one begins.
+ * Runs in the monitor: libc only, all memory is in the caller's structs, nothing is allocated after open. A failing disk never stops a container: a record that
+ * cannot be written whole is taken back (the file never holds half a line) and counted in `lost`.
+ * Threads: one at a time.
  */
 #ifndef HATAKE_LOGDRV_LOGDRV_H
 #define HATAKE_LOGDRV_LOGDRV_H
@@ -21,50 +16,62 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum log_stream { LOG_STDOUT = 0, LOG_STDERR = 1, LOG_STREAMS = 2 };
+#include "base/err.h"
+#include "base/limits.h"
 
-struct log_settings {
-    const char *path;
-    const char *attrs; /* JSON object text, or NULL; borrowed for the writer's life */
-    uint64_t max_size; /* 0: no rotation */
-    int max_file;
-};
+#define LOG_PATH_MAX 512
+#define LOG_ATTRS_MAX 4096
+/* Escaping makes at most six bytes of one; the rest is the frame of a record. */
+#define LOG_OUT_MAX (LIMIT_LOG_LINE * 6 + LOG_ATTRS_MAX + 256)
+
+enum log_stream { LOG_STDOUT = 1, LOG_STDERR = 2 };
 
 struct log_writer;
 
-struct logdrv {
-    const char *name;
-    bool readable; /* `docker logs` works */
-    int (*open)(struct log_writer *w, const struct log_settings *s);
-    int (*write)(struct log_writer *w, enum log_stream stream, const char *data, size_t n, int64_t wall_ns);
-    int (*end)(struct log_writer *w, enum log_stream stream, int64_t wall_ns);
+/* A driver. All slots are mandatory. */
+struct log_driver {
+    const char *name; /* as in HostConfig.LogConfig.Type */
+    /* Begin or continue the log described by the fields `path` ... `attrs` of w. 0 or an error. */
+    int (*open)(struct log_writer *w, struct err *e);
+    /* One record: n bytes at p (its newline included when it had one), made at `time_ns` (wall clock). May keep it in w->out until flush. */
+    void (*write)(struct log_writer *w, enum log_stream stream, const char *p, size_t n, int64_t time_ns);
+    /* Everything given so far is in the file (not necessarily on the disk). */
+    void (*flush)(struct log_writer *w);
+    /* Flush and release. */
     void (*close)(struct log_writer *w);
 };
 
-extern const struct logdrv logdrv_none, logdrv_json_file;
-/* Driver by name; NULL when there is none. */
-const struct logdrv *logdrv_find(const char *name);
+extern const struct log_driver log_driver_json_file;
+extern const struct log_driver log_driver_none;
 
-struct log_part {
-    char *data; /* the incomplete line, NULL when there is none */
-    size_t n;
-    bool in_parts; /* a part of this line was written already */
-    int64_t first_ns;
-};
-
-/* Plain data; zero it, call driver->open, and end with driver->close. */
 struct log_writer {
-    const struct logdrv *driver;
-    struct log_settings settings;
+    const struct log_driver *driver;
+    char path[LOG_PATH_MAX];
+    char attrs[LOG_ATTRS_MAX]; /* text of the "attrs" object, or "" */
+    uint64_t max_size;         /* 0: no rotation */
+    int max_file;              /* 1 or more */
+    uint64_t lost;             /* records that could not be stored */
+    /* the driver's own */
     int fd;
     uint64_t size;
-    struct log_part part[LOG_STREAMS];
-    char *out; /* records being collected, mapped on first use and given back when idle */
-    size_t out_n;
-    bool failed; /* the last write failed */
+    size_t n_out;
+    char *out; /* LOG_OUT_MAX bytes given by the caller before open (not used by `none`) */
 };
 
-/* Give memory back that only speed needs (the monitor calls it when it has been idle). */
-void log_writer_trim(struct log_writer *w);
+/* The driver of that name, or NULL. */
+const struct log_driver *log_driver_find(const char *name);
+
+struct log_copier {
+    enum log_stream stream;
+    size_t n;
+    bool in_partial;    /* the record before this one was a piece of the same line */
+    int64_t partial_ns; /* its time */
+    char *held;         /* LIMIT_LOG_LINE bytes given by the caller: the start of an unfinished line */
+};
+
+/* Feed n bytes read from the container at `now_ns`; complete records go to w (not flushed). */
+void log_copier_feed(struct log_copier *c, struct log_writer *w, const char *p, size_t n, int64_t now_ns);
+/* The stream has ended: what is held becomes a last record. */
+void log_copier_end(struct log_copier *c, struct log_writer *w, int64_t now_ns);
 
 #endif
