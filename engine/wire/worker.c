@@ -19,6 +19,7 @@
 
 struct queue {
     struct pool_job *first, **last;
+    size_t n; /* waiting */
     size_t running, limit;
 };
 
@@ -28,7 +29,7 @@ struct pool {
     pthread_cond_t done; /* a thread has ended */
     struct queue q[POOL_CLASSES];
     size_t threads, idle;
-    size_t wakes; /* signals sent to idle threads that have not come back yet */
+    size_t starting; /* made, and not yet looking for work */
     bool stopping;
 };
 
@@ -53,6 +54,7 @@ static struct pool_job *take_job(struct pool *p, enum pool_class *ret_class) {
         q->first = j->next;
         if (!q->first)
             q->last = &q->first;
+        q->n--;
         q->running++;
         *ret_class = c;
         return j;
@@ -60,11 +62,21 @@ static struct pool_job *take_job(struct pool *p, enum pool_class *ret_class) {
     return NULL;
 }
 
+/* Jobs that may run at once with what their classes allow. */
+static size_t runnable(const struct pool *p) {
+    size_t n = 0;
+
+    for (int c = 0; c < POOL_CLASSES; c++)
+        n += MIN(p->q[c].n, p->q[c].limit - p->q[c].running);
+    return n;
+}
+
 static void *worker_main(void *arg) {
     struct pool *p = arg;
 
     pthread_setname_np(pthread_self(), "worker");
     pthread_mutex_lock(&p->lock);
+    p->starting--;
     for (;;) {
         enum pool_class cls = POOL_QUICK;
         struct pool_job *j = take_job(p, &cls);
@@ -83,8 +95,6 @@ static void *worker_main(void *arg) {
         p->idle++;
         r = wait_until(&p->work, &p->lock, deadline_ns(IDLE_NS));
         p->idle--;
-        if (p->wakes > 0)
-            p->wakes--;
         if (r == ETIMEDOUT && p->idle >= KEEP_IDLE && !p->q[POOL_QUICK].first && !p->q[POOL_LONG].first)
             break;
     }
@@ -125,8 +135,10 @@ static int add_thread(struct pool *p) {
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     r = pthread_create(&t, &attr, worker_main, p);
     pthread_attr_destroy(&attr);
-    if (r == 0)
+    if (r == 0) {
         p->threads++;
+        p->starting++;
+    }
     return r;
 }
 
@@ -142,19 +154,20 @@ int pool_submit(struct pool *p, enum pool_class cls, struct pool_job *job, struc
     job->next = NULL;
     *q->last = job;
     q->last = &job->next;
-    if (p->idle > p->wakes) {
-        p->wakes++;
-        pthread_cond_signal(&p->work);
-    } else if (q->running < q->limit) {
+    q->n++;
+    if (runnable(p) > p->idle + p->starting) {
         /* A thread that cannot be made is no failure while others exist: the job waits its turn. */
         r = add_thread(p);
         if (r != 0 && p->threads > 0)
             r = 0;
     }
+    if (p->idle > 0)
+        pthread_cond_signal(&p->work);
     if (r != 0) {
         /* The job is the only one in its queue: no thread exists. */
         q->first = NULL;
         q->last = &q->first;
+        q->n--;
     }
     pthread_mutex_unlock(&p->lock);
     return r != 0 ? err_errno(e, r, "starting a worker thread") : 0;
