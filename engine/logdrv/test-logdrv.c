@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "base/test.h"
+#include "logdrv/logdrv.h"
+#include "logdrv/logread.h"
+#include "logdrv/logrecord.h"
+
+#define T0 (INT64_C(1700000000) * NSEC_PER_SEC)
+
+struct fixture {
+    char dir[64], path[80];
+    char out[LOG_OUT_MAX], held[LIMIT_LOG_LINE];
+    struct log_writer w;
+    struct log_copier c;
+};
+
+static struct fixture *begin(uint64_t max_size, int max_file, const char *attrs) {
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    snprintf(f->dir, sizeof(f->dir), "/tmp/hatake-log-XXXXXX");
+    if (!mkdtemp(f->dir))
+        abort();
+    snprintf(f->path, sizeof(f->path), "%s/x-json.log", f->dir);
+    snprintf(f->w.path, sizeof(f->w.path), "%s", f->path);
+    snprintf(f->w.attrs, sizeof(f->w.attrs), "%s", attrs);
+    f->w.driver = log_driver_find("json-file");
+    f->w.max_size = max_size;
+    f->w.max_file = max_file;
+    f->w.out = f->out;
+    f->c = (struct log_copier){.stream = LOG_STDOUT, .held = f->held};
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    return f;
+}
+
+static void end(struct fixture *f) {
+    f->w.driver->close(&f->w);
+    CHECK_INT(fs_remove_tree(f->dir, NULL), 0);
+    free(f);
+}
+
+static void feed(struct fixture *f, const char *s, int64_t at) {
+    log_copier_feed(&f->c, &f->w, s, strlen(s), at);
+}
+
+TEST(records_have_the_reference_form) {
+    struct fixture *f = begin(0, 1, "{\"a\":\"1\"}");
+    _cleanup_buf_ struct buf b = BUF_INIT(100000);
+
+    feed(f, "hi\na\tb<>&\"\\\n", T0 + 500);
+    feed(f, "\303\251 \377\nnonl", T0);
+    log_copier_end(&f->c, &f->w, T0 + 1);
+    f->w.driver->flush(&f->w);
+    CHECK_INT(fs_read_file(f->path, &b, NULL), 0);
+    CHECK_STR(buf_str(&b), "{\"log\":\"hi\\n\",\"stream\":\"stdout\",\"attrs\":{\"a\":\"1\"},\"time\":\"2023-11-14T22:13:20.0000005Z\"}\n"
+                           "{\"log\":\"a\\u0009b\\u003c\\u003e\\u0026\\\"\\\\\\n\",\"stream\":\"stdout\",\"attrs\":{\"a\":\"1\"},\"time\":\"2023-11-"
+                           "14T22:13:20.0000005Z\"}\n"
+                           "{\"log\":\"\303\251 \\ufffd\\n\",\"stream\":\"stdout\",\"attrs\":{\"a\":\"1\"},\"time\":\"2023-11-14T22:13:20Z\"}\n"
+                           "{\"log\":\"nonl\",\"stream\":\"stdout\",\"attrs\":{\"a\":\"1\"},\"time\":\"2023-11-14T22:13:20.000000001Z\"}\n");
+    end(f);
+}
+
+/* As recorded: 40,000 bytes and a newline are pieces of 16,384, 16,384 and the rest, all with one time, however they are read. */
+static void check_long_line(size_t step) {
+    struct fixture *f = begin(0, 1, "");
+    struct logread_options o = {.tail = -1};
+    struct logread_record rec;
+    struct logread *r = NULL;
+    char *text = malloc(40002);
+    size_t want[] = {16384, 16384, 7233, 3}, i = 0;
+
+    memset(text, 'x', 40000);
+    memcpy(text + 40000, "\n", 2);
+    for (size_t at = 0; at < 40001; at += step)
+        log_copier_feed(&f->c, &f->w, text + at, at + step < 40001 ? step : 40001 - at, T0 + (int64_t)at);
+    feed(f, "ok\n", T0 + NSEC_PER_SEC);
+    f->w.driver->flush(&f->w);
+    CHECK_INT(logread_open(f->path, &o, &r, NULL), 0);
+    while (logread_next(r, &rec, NULL) == 1) {
+        REQUIRE(i < 4);
+        CHECK_INT(rec.n, want[i]);
+        CHECK_INT(rec.time_ns >= T0 + NSEC_PER_SEC, i == 3);
+        i++;
+    }
+    CHECK_INT(i, 4);
+    logread_free(r);
+    free(text);
+    end(f);
+}
+
+TEST(long_lines_are_cut_the_same_however_they_arrive) {
+    static const size_t steps[] = {1, 7, 4096, 16383, 16384, 16385, 65536};
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+        check_long_line(steps[i]);
+}
+
+static int count(const char *path, int64_t tail, int64_t since, int64_t until, char *ret_first) {
+    struct logread_options o = {.tail = tail, .since_ns = since, .until_ns = until};
+    struct logread_record rec;
+    struct logread *r = NULL;
+    int n = 0;
+
+    ret_first[0] = 0;
+    CHECK_INT(logread_open(path, &o, &r, NULL), 0);
+    while (logread_next(r, &rec, NULL) == 1) {
+        if (n++ == 0)
+            snprintf(ret_first, 64, "%s", rec.text);
+    }
+    CHECK(logread_at_end(r));
+    logread_free(r);
+    return n;
+}
+
+static void write_lines(struct fixture *f, int from, int to) {
+    char line[64];
+
+    for (int i = from; i < to; i++) {
+        snprintf(line, sizeof(line), "line %d\n", i);
+        feed(f, line, T0 + i * NSEC_PER_SEC);
+    }
+    f->w.driver->flush(&f->w);
+}
+
+TEST(tail_since_and_until_find_their_records) {
+    struct fixture *f = begin(0, 1, "");
+    char first[64];
+
+    write_lines(f, 0, 20000);
+    CHECK_INT(count(f->path, -1, 0, 0, first), 20000);
+    CHECK_INT(count(f->path, 7, 0, 0, first), 7);
+    CHECK_STR(first, "line 19993\n");
+    CHECK_INT(count(f->path, 0, 0, 0, first), 0);
+    CHECK_INT(count(f->path, 50000, 0, 0, first), 20000);
+    CHECK_INT(count(f->path, -1, T0 + 12345 * NSEC_PER_SEC, 0, first), 20000 - 12345);
+    CHECK_STR(first, "line 12345\n");
+    CHECK_INT(count(f->path, -1, T0 + 19999 * NSEC_PER_SEC + 1, 0, first), 0);
+    CHECK_INT(count(f->path, -1, T0 - 5, 0, first), 20000);
+    CHECK_INT(count(f->path, -1, T0 + 10 * NSEC_PER_SEC, T0 + 19 * NSEC_PER_SEC, first), 10);
+    CHECK_INT(count(f->path, 5, T0 + 19998 * NSEC_PER_SEC, 0, first), 2);
+    CHECK_INT(count("/nonexistent/x.log", -1, 0, 0, first), 0);
+    end(f);
+}
+
+TEST(rotation_keeps_the_newest_files_and_reading_spans_them) {
+    struct fixture *f = begin(4096, 3, "");
+    char first[64], name[128];
+    int before, plain;
+
+    write_lines(f, 0, 1000);
+    plain = count(f->path, -1, 0, 0, first);
+    CHECK(plain > 80 && plain < 1000);
+    CHECK_INT(count(f->path, 60, 0, 0, first), 60);
+    CHECK_STR(first, "line 940\n");
+    snprintf(name, sizeof(name), "%s.2", f->path);
+    CHECK(fs_exists(name));
+    snprintf(name, sizeof(name), "%s.3", f->path);
+    CHECK(!fs_exists(name));
+    before = count(f->path, -1, 0, 0, first);
+    CHECK_INT(logread_compress_rotated(f->path, NULL), 0);
+    snprintf(name, sizeof(name), "%s.2.gz", f->path);
+    CHECK(fs_exists(name));
+    CHECK_INT(count(f->path, -1, 0, 0, first), before);
+    end(f);
+}
+
+TEST(a_follower_sees_every_record_through_rotations) {
+    struct fixture *f = begin(2048, 50, "");
+    struct logread_options o = {.tail = -1, .follow = true};
+    struct logread_record rec;
+    struct logread *r = NULL;
+    int seen = 0;
+
+    CHECK_INT(logread_open(f->path, &o, &r, NULL), 0);
+    for (int round = 0; round < 40; round++) {
+        write_lines(f, round * 25, round * 25 + 25);
+        while (round % 3 == 0 && logread_next(r, &rec, NULL) == 1) {
+            char want[64];
+
+            snprintf(want, sizeof(want), "line %d\n", seen++);
+            CHECK_STR(rec.text, want);
+        }
+    }
+    while (logread_next(r, &rec, NULL) == 1)
+        seen++;
+    CHECK_INT(seen, 1000);
+    CHECK(!logread_at_end(r));
+    logread_free(r);
+    end(f);
+}
+
+static void on_change(void *data) {
+    ++*(int *)data;
+}
+
+TEST(watches_tell_of_changes) {
+    struct fixture *f = begin(0, 1, "");
+    struct logwatch_entry *a = NULL, *b = NULL;
+    struct logwatch *w = NULL;
+    int calls_a = 0, calls_b = 0;
+
+    CHECK_INT(logwatch_new(&w, NULL), 0);
+    CHECK_INT(logwatch_add(w, f->path, on_change, &calls_a, &a, NULL), 0);
+    CHECK_INT(logwatch_add(w, f->path, on_change, &calls_b, &b, NULL), 0);
+    write_lines(f, 0, 1);
+    CHECK_INT(poll(&(struct pollfd){logwatch_fd(w), POLLIN, 0}, 1, 5000), 1);
+    logwatch_dispatch(w);
+    CHECK_INT(calls_a, 1);
+    CHECK_INT(calls_b, 1);
+    logwatch_remove(a);
+    write_lines(f, 1, 2);
+    logwatch_dispatch(w);
+    CHECK_INT(calls_a, 1);
+    CHECK_INT(calls_b, 2);
+    logwatch_free(w);
+    end(f);
+}
+
+TEST(damaged_lines_are_skipped) {
+    struct log_record r;
+    int64_t t;
+
+    log_record_init(&r);
+    CHECK(!log_record_parse(&r, "", 0, true));
+    CHECK(!log_record_parse(&r, "{\"log\":\"x", 9, true));
+    CHECK(!log_record_parse(&r, "{\"log\":\"x\",\"stream\":\"stdout\"}", 30, true));
+    CHECK(log_record_parse(
+        &r,
+        "{ \"x\":[1,{\"y\":\"}\"}], "
+        "\"attrs\":{\"b\":\"2\",\"a\":\"\\ud83d\\ude00\"},\"log\":\"\\u00e9\\/\",\"time\":\"2023-11-14T22:13:20Z\",\"stream\":\"stderr\" }",
+        126, true));
+    CHECK(r.is_stderr);
+    CHECK_STR(buf_str(&r.text), "\303\251/");
+    CHECK_STR(r.attrs.v[0], "a=\360\237\230\200");
+    CHECK_INT(r.time_ns, T0);
+    CHECK(log_record_time("{\"time\":\"2023-11-14T22:13:20Z\",\"log\":\"x\"}", 41, &t));
+    CHECK_INT(t, T0);
+    log_record_done(&r);
+}
+
+/* A disk that fills up: what is in the file stays whole lines, and the writer says so and goes on. */
+TEST(a_full_disk_leaves_whole_records) {
+    struct fixture *f = begin(0, 1, "");
+    char first[64];
+    int kept = f->w.fd;
+
+    write_lines(f, 0, 10);
+    f->w.fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    feed(f, "lost\n", T0);
+    f->w.driver->flush(&f->w);
+    CHECK_INT(f->w.lost, 1);
+    close(f->w.fd);
+    f->w.fd = kept;
+    write_lines(f, 10, 20);
+    CHECK_INT(count(f->path, -1, 0, 0, first), 20);
+    end(f);
+}
