@@ -34,10 +34,11 @@ struct layers {
     bool overlay;
     char *backing; /* name of the file system below, as /info shows it */
     bool d_type, userxattr;
-    pthread_mutex_t lock;      /* chains, refs */
-    pthread_mutex_t init_lock; /* making of init folders */
-    struct map chains;         /* chain id → struct layer */
-    struct map containers;     /* container id → struct container_layer */
+    pthread_mutex_t lock;         /* chains, refs */
+    pthread_mutex_t init_lock;    /* making of init folders */
+    pthread_mutex_t publish_lock; /* registering of layers; taken before all others */
+    struct map chains;            /* chain id → struct layer */
+    struct map containers;        /* container id → struct container_layer */
     struct reaper *reaper;
 };
 

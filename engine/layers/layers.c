@@ -174,6 +174,7 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
     l->db = db;
     pthread_mutex_init(&l->lock, NULL);
     pthread_mutex_init(&l->init_lock, NULL);
+    pthread_mutex_init(&l->publish_lock, NULL);
     l->data_root = str_dup(config->data_root);
     l->libexec_dir = str_dup(config->libexec_dir);
     l->reaper = reaper_new();
@@ -204,6 +205,7 @@ struct layers *layers_free(struct layers *l) {
     map_done_with(&l->chains, layer_free);
     pthread_mutex_destroy(&l->lock);
     pthread_mutex_destroy(&l->init_lock);
+    pthread_mutex_destroy(&l->publish_lock);
     free(l->data_root);
     free(l->libexec_dir);
     free(l->home);
@@ -241,15 +243,15 @@ struct layer *layer_unref_listing(struct layer *layer, struct strv *removed) {
 
         pthread_mutex_lock(&l->lock);
         last = --layer->refs == 0;
-        if (last) {
-            /* The row goes first: a folder without a row is only a leftover, a row without a folder would be a lie. */
-            if (db_exec(l->db, "DELETE FROM layer WHERE chain_id=?1", DB_ARGS(DB_TEXT(layer->chain_id)), &e) < 0)
-                log_kv(LOG_LVL_WARN, "removing a layer's row failed", "layer", layer->chain_id, "error", err_msg(&e), NULL);
+        if (last && map_get(&l->chains, layer->chain_id) == layer)
             map_remove(&l->chains, layer->chain_id);
-        }
         pthread_mutex_unlock(&l->lock);
         if (!last)
             return NULL;
+        /* The row goes first: a folder without a row is only a leftover, a row without a folder would be a lie. By cache id: the same chain may have been
+         * registered anew meanwhile. */
+        if (db_exec(l->db, "DELETE FROM layer WHERE cache_id=?1", DB_ARGS(DB_TEXT(layer->cache_id)), &e) < 0)
+            log_kv(LOG_LVL_WARN, "removing a layer's row failed", "layer", layer->chain_id, "error", err_msg(&e), NULL);
         if (removed)
             ignore_result(strv_add(removed, layer->chain_id) < 0);
         driver_remove_layer(l, layer);
@@ -329,10 +331,11 @@ int64_t layers_total_size(struct layers *l) {
 /* ---- registration -------------------------------------------------------------------------------------------------------------- */
 
 static int insert_row(struct layers *l, const struct layer *layer, struct err *e) {
-    return db_exec(l->db, "INSERT INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
-                   DB_ARGS(DB_TEXT(layer->chain_id), DB_TEXT(layer->diff_id), DB_TEXT(layer->parent ? layer->parent->chain_id : NULL),
-                           DB_TEXT(layer->cache_id), DB_TEXT(layer->link), DB_INT(layer->size), DB_INT(layer->archive_size), DB_INT(clock_wall_ns())),
-                   e);
+    return db_exec(
+        l->db, "INSERT OR REPLACE INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+        DB_ARGS(DB_TEXT(layer->chain_id), DB_TEXT(layer->diff_id), DB_TEXT(layer->parent ? layer->parent->chain_id : NULL), DB_TEXT(layer->cache_id),
+                DB_TEXT(layer->link), DB_INT(layer->size), DB_INT(layer->archive_size), DB_INT(clock_wall_ns())),
+        e);
 }
 
 static int sync_home(struct layers *l, struct err *e) {
@@ -371,12 +374,10 @@ static int commit_layer(struct layers *l, struct layer *layer, const char *stage
     return r;
 }
 
-/* Put a finished layer among the chains, unless somebody was faster: then theirs is the layer. */
-static int publish(struct layers *l, struct layer *layer, const char *staged, struct layer **ret, struct err *e) {
-    struct layer *other;
+static int publish_locked(struct layers *l, struct layer *layer, const char *staged, struct layer **ret, struct err *e) {
+    struct layer *other = layers_get(l, layer->chain_id);
     int r;
 
-    other = layers_get(l, layer->chain_id);
     if (other) {
         layer_free(layer);
         *ret = other;
@@ -398,16 +399,20 @@ static int publish(struct layers *l, struct layer *layer, const char *staged, st
     if (r < 0) {
         layer_unref(layer->parent);
         layer_free(layer);
-        /* The same chain registered by two pulls at once: the row's key decides. */
-        if (r == -ERR_CONFLICT && (other = layers_get(l, layer->chain_id))) {
-            err_done(e);
-            *ret = other;
-            return 0;
-        }
         return r;
     }
     *ret = layer;
     return 0;
+}
+
+/* Put a finished layer among the chains, unless somebody was faster: then theirs is the layer. One at a time, so that a chain has one owner. */
+static int publish(struct layers *l, struct layer *layer, const char *staged, struct layer **ret, struct err *e) {
+    int r;
+
+    pthread_mutex_lock(&l->publish_lock);
+    r = publish_locked(l, layer, staged, ret, e);
+    pthread_mutex_unlock(&l->publish_lock);
+    return r;
 }
 
 static struct layer *layer_new(struct layers *l, struct layer *parent, const char *diff_id, int64_t size, int64_t archive_size) {
