@@ -123,6 +123,70 @@ static int h_events(struct call *c, struct err *e) {
     return r;
 }
 
+/* A stream on the loop: a few chunks, then the end, and the connection lives on. */
+struct on_loop {
+    struct loop *loop;
+    struct taken t;
+};
+
+static void loop_gone(struct stream *s, void *data) {
+    stream_free(s);
+}
+
+static void loop_begin(void *data) {
+    struct on_loop *o = data;
+    static const struct stream_handlers handlers = {.on_gone = loop_gone};
+    struct stream *s;
+
+    if (stream_new(o->loop, &o->t, STREAM_CHUNKED, 0, &handlers, NULL, &s, NULL) >= 0) {
+        stream_write(s, "one\n", 4, NULL);
+        stream_write(s, "two\n", 4, NULL);
+        stream_end(s);
+    }
+    taken_done(&o->t);
+    free(o);
+}
+
+/* Take the connection and go on with fn on the loop. */
+static int on_loop(struct call *c, void (*fn)(void *data), struct err *e) {
+    struct on_loop *o = calloc(1, sizeof(*o));
+    int r;
+
+    if (!o)
+        return err_oom(e);
+    o->loop = call_loop(c);
+    o->t = TAKEN_INIT;
+    r = call_take(c, &o->t, e);
+    if (r < 0) {
+        free(o);
+        return r;
+    }
+    if (taken_write_head(&o->t, TAKEN_CHUNKED, "application/vnd.docker.raw-stream", NULL) < 0 || loop_post(o->loop, fn, o, NULL) < 0) {
+        taken_done(&o->t);
+        free(o);
+    }
+    return 0;
+}
+
+static int h_logs(struct call *c, struct err *e) {
+    return on_loop(c, loop_begin, e);
+}
+
+/* A wait on the loop that ends with its client. */
+static void loop_wait(void *data) {
+    struct on_loop *o = data;
+    static const struct stream_handlers handlers = {.on_gone = loop_gone};
+    struct stream *s;
+
+    stream_new(o->loop, &o->t, STREAM_CHUNKED, 0, &handlers, NULL, &s, NULL);
+    taken_done(&o->t);
+    free(o);
+}
+
+static int h_stats(struct call *c, struct err *e) {
+    return on_loop(c, loop_wait, e);
+}
+
 /* Blocks until the client goes away. */
 static int h_wait(struct call *c, struct err *e) {
     struct pollfd p = {.fd = call_on_gone(c, e), .events = POLLIN};
@@ -162,50 +226,6 @@ static int h_attach(struct call *c, struct err *e) {
     return 0;
 }
 
-/* A stream on the loop: a few chunks, then the end, and the connection lives on. */
-struct on_loop {
-    struct loop *loop;
-    struct taken t;
-};
-
-static void loop_gone(struct stream *s, void *data) {
-    stream_free(s);
-}
-
-static void loop_begin(void *data) {
-    struct on_loop *o = data;
-    static const struct stream_handlers handlers = {.on_gone = loop_gone};
-    struct stream *s;
-
-    if (stream_new(o->loop, &o->t, STREAM_CHUNKED, 0, &handlers, NULL, &s, NULL) >= 0) {
-        stream_write(s, "one\n", 4, NULL);
-        stream_write(s, "two\n", 4, NULL);
-        stream_end(s);
-    }
-    taken_done(&o->t);
-    free(o);
-}
-
-static int h_logs(struct call *c, struct err *e) {
-    struct on_loop *o = calloc(1, sizeof(*o));
-    int r;
-
-    if (!o)
-        return err_oom(e);
-    o->loop = call_loop(c);
-    o->t = TAKEN_INIT;
-    r = call_take(c, &o->t, e);
-    if (r < 0) {
-        free(o);
-        return r;
-    }
-    if (taken_write_head(&o->t, TAKEN_CHUNKED, "application/vnd.docker.raw-stream", NULL) < 0 || loop_post(o->loop, loop_begin, o, NULL) < 0) {
-        taken_done(&o->t);
-        free(o);
-    }
-    return 0;
-}
-
 static int h_silent(struct call *c, struct err *e) {
     return 0;
 }
@@ -238,6 +258,7 @@ static const struct api_operation table[] = {
     OP("ContainerInspect", "GET", "/containers/{id}/json", "container", API_STREAM_NONE, false, h_inspect),
     OP("ContainerTop", "GET", "/containers/{id}/top", "container", API_STREAM_NONE, false, NULL),
     OP("ContainerLogs", "GET", "/containers/{id}/logs", "container", API_STREAM_CHUNKED, false, h_logs),
+    OP("ContainerStats", "GET", "/containers/{id}/stats", "container", API_STREAM_CHUNKED, false, h_stats),
     OP("ContainerWait", "POST", "/containers/{id}/wait", "container", API_STREAM_CHUNKED, false, h_wait),
     OP("ContainerAttach", "POST", "/containers/{id}/attach", "container", API_STREAM_HIJACK, false, h_attach),
     OP("ContainerStart", "POST", "/containers/{id}/start", "container", API_STREAM_NONE, false, h_not_modified),
@@ -276,6 +297,21 @@ struct test_server *test_server_start(void) {
     if (r < 0)
         test_fail(__FILE__, __LINE__, "no server: %s", err_msg(&e));
     return t;
+}
+
+/* For benchmarks and for trying clients by hand: HATAKE_TEST_SERVE=SECONDS, prints the socket. */
+TEST(http_serve) {
+    const char *seconds = getenv("HATAKE_TEST_SERVE");
+    struct test_server *t;
+    uint64_t n = 0;
+
+    if (!seconds || parse_u64(seconds, &n) < 0)
+        TEST_SKIP("HATAKE_TEST_SERVE is not set");
+    t = test_server_start();
+    printf("# %s\n", t->path);
+    fflush(stdout);
+    sleep((unsigned)n);
+    test_server_stop(t);
 }
 
 void test_server_stop(struct test_server *t) {
