@@ -19,6 +19,7 @@
 #include "netplane/proxy.h"
 #include "network/network.h"
 #include "types.h"
+#include "wire/filters.h"
 
 struct network {
     int refs;                  /* atomic */
@@ -102,6 +103,11 @@ extern const char *const option_bridge_name, *const option_icc, *const option_ma
 int networks_create(struct networks *n, const struct api_network_create_request *req, struct network **ret, char **ret_warning, struct err *e);
 int networks_remove(struct networks *n, const char *ref, struct err *e);
 bool network_is_predefined(const char *name);
+/* At start: take away bridges of networks that were not made or not removed wholly. */
+int networks_finish_intents(struct networks *n, struct err *e);
+/* Does `until` (0: none) and the label filters let this network be pruned? */
+bool network_prune_match(const struct filters *f, const struct network *net, int64_t until_ns);
+int network_parse_until(const char *s, int64_t *ret_ns, struct err *e);
 
 /* ---- settings.c ---- */
 /* Fill Containers of an inspect reply. */

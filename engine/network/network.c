@@ -77,12 +77,13 @@ static int read_ipam(struct network *net, struct err *e) {
         return r;
     if (!str_empty(c->gateway) && ipv4_parse(c->gateway, &net->gateway) < 0)
         return err_set(e, ERR_INVALID, "invalid gateway %s", c->gateway);
-    net->addr = (struct cidr4){net->gateway, subnet.prefix};
-    if (net->gateway && cidr4_contains(&subnet, net->gateway)) {
+    if (!net->gateway)
+        r = ipam_take(net->ipam, &net->gateway, e);
+    else if (cidr4_contains(&subnet, net->gateway))
         r = ipam_take_addr(net->ipam, net->gateway, e);
-        if (r < 0)
-            return err_wrap(e, "failed to allocate gateway (%s)", c->gateway);
-    }
+    if (r < 0)
+        return err_wrap(e, "failed to allocate gateway (%s)", c->gateway ? c->gateway : "");
+    net->addr = (struct cidr4){net->gateway, subnet.prefix};
     for (size_t i = 0; i < c->auxiliary_addresses.n; i++) {
         if (ipv4_parse(c->auxiliary_addresses.v[i].value, &a) < 0)
             return err_set(e, ERR_INVALID, "invalid auxiliary address %s", c->auxiliary_addresses.v[i].value);
@@ -264,6 +265,7 @@ static int open_planes(struct networks *n, bool forwarding_changed, struct err *
 
 int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
     struct networks *n = calloc(1, sizeof(*n));
+    _cleanup_err_ struct err why = ERR_INIT;
     bool changed = false;
     int r = 0;
 
@@ -283,7 +285,9 @@ int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
     if (r == 0)
         r = networks_setup(n, e);
     if (r == 0)
-        r = proxy_refresh(n->proxy, NULL) < 0 ? 0 : 0;
+        r = networks_finish_intents(n, e);
+    if (r == 0 && proxy_refresh(n->proxy, &why) < 0)
+        log_kv(LOG_LVL_WARN, "what the proxy holds is unknown", "error", err_msg(&why), NULL);
     if (r < 0) {
         networks_free(n);
         return r;
