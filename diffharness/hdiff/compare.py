@@ -261,7 +261,7 @@ def _covers(allow, difference):
         return difference.part == allow.target
     if allow.target == "header":
         return difference.part.lower() == f"header {allow.pattern}".lower()
-    if allow.target == "json" and difference.part.startswith("body ."):
+    if allow.target == "json" and difference.part.startswith(("body .", "body [")):
         return path_matches(parse_path(allow.pattern), parse_path(difference.part[5:]))
     return False
 

@@ -108,12 +108,24 @@ class Piped(_Watched):
         except OSError:
             pass
 
+    def finish(self, timeout):
+        code = super().finish(timeout)
+        with self._lock:
+            ended = self._live == 0
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr) if ended else ():
+            try:
+                if pipe is not None:
+                    pipe.close()
+            except OSError:
+                pass
+        return code
+
     def send(self, data):
         try:
             self.process.stdin.write(data)
             self.process.stdin.flush()
-        except OSError as error:
-            raise ProcessError(f"send: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            raise ProcessError(f"send: {error}") from None
 
     def half_close(self):
         try:

@@ -133,6 +133,10 @@ class Tap:
         return f"unix://{self.path}"
 
     def close(self):
+        try:
+            self._server.shutdown(socket.SHUT_RDWR)         # wakes the thread that accepts
+        except OSError:
+            pass
         self._server.close()
         if os.path.exists(self.path):
             os.unlink(self.path)
