@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * registry.h - a client of image registries: find the endpoint, authenticate, read manifests and blobs.
+ *
+ * Source: OCI distribution-spec 1.1, and the token scheme registries use (RFC 6750 challenges). Knows nothing of images.
+ *
+ * struct registry holds what the configuration says (insecure registries, mirrors, attempts). A session is one repository with one set of credentials: it has chosen
+ * an endpoint and keeps its token. Errors carry the texts of the reference engine ("pull access denied for x, ...", "manifest for x:y not found: ...",
+ * `Get "https://x/v2/": dial tcp: ...`), kinds ERR_NOT_FOUND where the reference answers 404, ERR_INTERNAL otherwise, ERR_CANCELLED when `cancelled` said so.
+ *
+ * Safety: credentials go to the registry's own origin or an https realm only and are wiped after use; redirects (at most LIMIT_REDIRECTS) never carry them;
+ * every size is bounded; a peer that sends less than 1 byte a second for 60 s is given up.
+ *
+ * Threads: a registry may be used by all. A session: registry_blob() from several threads at once, everything else by one.
+ */
+#ifndef HATAKE_REGISTRY_REGISTRY_H
+#define HATAKE_REGISTRY_REGISTRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/engine.h"
+#include "base/err.h"
+#include "base/strv.h"
+#include "registry/reference.h"
+
+struct registry;
+struct registry_session;
+
+/* The configuration is kept by reference. */
+int registry_new(const struct engine_config *config, struct registry **ret, struct err *e);
+struct registry *registry_free(struct registry *r);
+
+struct registry_auth {
+    char *username, *password, *identity_token, *registry_token, *server_address;
+};
+/* The X-Registry-Auth header: base64url of a JSON object; NULL, "" and "{}" give empty credentials. ERR_INVALID when it is neither. */
+int registry_auth_parse(const char *header, struct registry_auth *ret, struct err *e);
+/* Wipes. */
+void registry_auth_done(struct registry_auth *a);
+
+typedef bool registry_cancelled_fn(void *arg);
+
+/*
+ * Find the endpoint of the reference's registry that answers (mirrors first for docker.io; https, then http where it may be insecure). auth may be NULL.
+ * `cancelled` (may be NULL) is asked several times a second during every transfer of the session.
+ */
+int registry_session_new(struct registry *r, const struct reference *ref, const struct registry_auth *auth, registry_cancelled_fn *cancelled, void *arg,
+                         struct registry_session **ret, struct err *e);
+struct registry_session *registry_session_free(struct registry_session *s);
+
+#define REGISTRY_TYPE_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
+#define REGISTRY_TYPE_DOCKER_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
+#define REGISTRY_TYPE_DOCKER_SCHEMA1 "application/vnd.docker.distribution.manifest.v1+prettyjws"
+#define REGISTRY_TYPE_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+#define REGISTRY_TYPE_OCI_INDEX "application/vnd.oci.image.index.v1+json"
+
+struct registry_manifest {
+    struct buf body;   /* at most LIMIT_MANIFEST_BYTES; exactly what was sent */
+    char *media_type;  /* of the Content-Type header, without parameters */
+    char digest[72];   /* "sha256:..." computed over body; equal to the digest asked for when there was one */
+};
+#define REGISTRY_MANIFEST_INIT ((struct registry_manifest){.body = BUF_INIT(LIMIT_MANIFEST_BYTES)})
+void registry_manifest_done(struct registry_manifest *m);
+/* `what` is a tag or a digest. A body that does not have the digest asked for is refused. */
+int registry_get_manifest(struct registry_session *s, const char *what, struct registry_manifest *ret, struct err *e);
+
+/* All tags of the repository (at most 100,000). */
+int registry_get_tags(struct registry_session *s, struct strv *ret, struct err *e);
+
+/*
+ * Bytes of a blob from `offset` on, in order, to `sink`; each byte exactly once. A broken transfer is resumed by range, up to the configured number of attempts in all
+ * without progress. `size` is what the manifest says of the whole blob: more or fewer bytes are an error. The digest is the caller's to check.
+ */
+typedef int registry_sink_fn(void *arg, const void *p, size_t n, struct err *e);
+int registry_blob(struct registry_session *s, const char *digest, int64_t offset, int64_t size, registry_sink_fn *sink, void *arg, struct err *e);
+
+/* Log in: check credentials with the registry `server` (host or URL; NULL: the default one). *ret_token: identity token or NULL. */
+int registry_login(struct registry *r, const struct registry_auth *auth, char **ret_token, struct err *e);
+
+#endif
