@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The results of ci/bench as a table, as Markdown and as a chart.
+
+A result is {"name", "unit", "gate", "aim", "samples": {engine: [numbers]}, "failed": {engine: text}}; smaller numbers are better. gate and aim are
+ratios to the reference, or {"at_most": number} in the result's unit.
+"""
+import html
+import math
+import statistics
+
+OURS, REFERENCE = "engine", "reference"
+
+
+def best(result, engine):
+    values = result["samples"].get(engine)
+    return min(values) if values else None
+
+
+def median(result, engine):
+    values = result["samples"].get(engine)
+    return statistics.median(values) if values else None
+
+
+def ratio(result, pick):
+    ours, reference = pick(result, OURS), pick(result, REFERENCE)
+    return ours / reference if ours is not None and reference else None
+
+
+def number(value):
+    if value is None:
+        return "-"
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:.{digits}f}"
+
+
+def part(value):
+    """A ratio as people compare them: 1/30."""
+    if value is None:
+        return "-"
+    return f"1/{1 / value:.0f}" if value <= 0.1 else f"1/{1 / value:.1f}" if value < 0.95 else f"{value:.2f}"
+
+
+def limit(bound, unit):
+    if bound is None:
+        return ""
+    return f"≤ {bound['at_most']} {unit}" if isinstance(bound, dict) else part(bound)
+
+
+def verdict(result):
+    """True: the gate is held; False: not; None: there is no gate or no figure. Best samples decide: what else runs on the machine only adds."""
+    gate = result.get("gate")
+    if gate is None:
+        return None
+    if isinstance(gate, dict):
+        ours = best(result, OURS)
+        return None if ours is None else ours <= gate["at_most"]
+    measured = ratio(result, best)
+    return None if measured is None else measured <= gate
+
+
+def rows(results):
+    for r in results:
+        ok = verdict(r)
+        count = max((len(v) for v in r["samples"].values()), default=0)
+        yield [r["name"], r["unit"], number(median(r, OURS)), number(median(r, REFERENCE)), part(ratio(r, median)), part(ratio(r, best)),
+               limit(r.get("gate"), r["unit"]), limit(r.get("aim"), r["unit"]), str(count), {True: "ok", False: "missed", None: ""}[ok]]
+
+
+HEADS = ["operation", "unit", "ours", "reference", "ratio median", "ratio best", "gate", "aim", "n", ""]
+
+
+def table(report):
+    lines = [HEADS] + list(rows(report["results"]))
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
+    text = []
+    for k, line in enumerate(lines):
+        text.append("  ".join(cell.ljust(widths[i]) if i in (0, 1, 9) else cell.rjust(widths[i]) for i, cell in enumerate(line)).rstrip())
+        if k == 0:
+            text.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
+    for r in report["results"]:
+        for engine, why in r.get("failed", {}).items():
+            text.append(f"not measured on {engine}: {r['name']}: {why}")
+    text.append(f"{report['when']}, {report['machine']}; load average {report['load']}")
+    return "\n".join(text) + "\n"
+
+
+def markdown(report):
+    """For the README: what was measured on both, in people's words."""
+    lines = ["| operation | Hatake | Docker " + report["versions"].get(REFERENCE, "").split("+")[0] + " | ratio (median) | ratio (best) | gate |",
+             "|---|--:|--:|--:|--:|--:|"]
+    for r in report["results"]:
+        if median(r, OURS) is None:
+            continue
+        lines.append(f"| {r['name']} | {number(median(r, OURS))} {r['unit']} | {number(median(r, REFERENCE))} {r['unit']} | {part(ratio(r, median))} | "
+                     f"{part(ratio(r, best))} | {limit(r.get('gate'), r['unit'])} |")
+    lines.append("")
+    lines.append(f"Both engines in turn in one run on {report['machine']}, {report['when'][:10]}; a ratio of 1/20 means twenty times cheaper.")
+    return "\n".join(lines) + "\n"
+
+
+# ---- chart ----
+
+WIDTH, LEFT, RIGHT, ROW, TOP = 960, 300, 150, 24, 70
+
+
+def chart(report):
+    """One bar an operation: how many times cheaper than the reference, on a logarithmic scale; the gate as a tick."""
+    shown = [r for r in report["results"] if ratio(r, best)]
+    high = max([200.0] + [1 / ratio(r, best) for r in shown] + [1 / r["gate"] for r in shown if isinstance(r.get("gate"), float)])
+    span = WIDTH - LEFT - RIGHT
+
+    def x(times):
+        return LEFT + span * max(0.0, math.log(times) / math.log(high))
+
+    height = TOP + ROW * len(shown) + 40
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="13">',
+           f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+           f'<text x="20" y="28" font-size="17" fill="#222">How many times cheaper than Docker {html.escape(report["versions"].get(REFERENCE, "").split("+")[0])}</text>',
+           '<text x="20" y="48" fill="#777">best samples of one run, both engines in turn; logarithmic; the tick is the gate</text>']
+    for times in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000):
+        if times <= high:
+            out.append(f'<line x1="{x(times):.1f}" y1="{TOP - 6}" x2="{x(times):.1f}" y2="{height - 34}" stroke="#e6e6e6"/>'
+                       f'<text x="{x(times):.1f}" y="{height - 18}" fill="#777" text-anchor="middle">{times}×</text>')
+    for i, r in enumerate(shown):
+        y, times = TOP + ROW * i, 1 / ratio(r, best)
+        colour = {True: "#4c9a6a", False: "#c9803c", None: "#6b8fb5"}[verdict(r)]
+        out.append(f'<text x="{LEFT - 10}" y="{y + 15}" text-anchor="end" fill="#222">{html.escape(r["name"])}</text>')
+        out.append(f'<rect x="{LEFT}" y="{y + 3}" width="{max(1.0, x(max(times, 1)) - LEFT):.1f}" height="{ROW - 8}" rx="2" fill="{colour}"/>')
+        out.append(f'<text x="{x(max(times, 1)) + 6:.1f}" y="{y + 15}" fill="#444">{number(times)}× ({number(best(r, OURS))} {html.escape(r["unit"])})</text>')
+        if isinstance(r.get("gate"), float):
+            out.append(f'<line x1="{x(1 / r["gate"]):.1f}" y1="{y + 1}" x2="{x(1 / r["gate"]):.1f}" y2="{y + ROW - 3}" stroke="#222" stroke-width="2"/>')
+    out.append("</svg>")
+    return "\n".join(out) + "\n"
