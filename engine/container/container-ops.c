@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The HTTP face of create and of the life cycle. */
+#include <signal.h>
+#include <strings.h>
+
+#include "api-handlers.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "container/create.h"
+#include "container/life.h"
+#include "container/validate.h"
+#include "wire/call.h"
+
+static struct containers *all_of(struct call *call) {
+    return call_engine(call)->containers;
+}
+
+static int find(struct call *call, struct container **ret, struct err *e) {
+    return containers_find(all_of(call), call_path(call, "id"), ret, e);
+}
+
+/* ---- create ------------------------------------------------------------------------------------------------------------------------ */
+/* The reference knows a body without any part of a configuration from an empty configuration. */
+static bool has_config(json_t *body) {
+    const char *key;
+    json_t *v;
+
+    json_object_foreach(body, key, v) {
+        if (strcasecmp(key, "HostConfig") != 0 && strcasecmp(key, "NetworkingConfig") != 0)
+            return true;
+    }
+    return false;
+}
+
+static int read_body(json_t *body, struct ctr_create *req, struct err *e) {
+    struct api_container_create_request full = {0};
+    int r = api_container_create_request_read(&full, body, NULL, e);
+
+    if (r >= 0)
+        r = api_container_config_read(&req->config, body, NULL, e);
+    if (r >= 0 && full.host_config) {
+        req->host = *full.host_config;
+        *full.host_config = (struct api_host_config){0};
+    }
+    if (r >= 0 && full.networking_config) {
+        req->networking = *full.networking_config;
+        *full.networking_config = (struct api_networking_config){0};
+    }
+    api_container_create_request_done(&full);
+    if (r < 0)
+        return err_wrap(e, "invalid JSON");
+    return 0;
+}
+
+static int reply_created(struct call *call, const char *id, struct strv *warnings, struct err *e) {
+    struct api_container_create_response res = {.id = (char *)id};
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JSON_BODY);
+    int r;
+
+    res.warnings.v = warnings->v;
+    res.warnings.n = warnings->n;
+    res.warnings.set = true;
+    r = api_container_create_response_write(&res, call_api_version(call), &b, e);
+    return r < 0 ? r : call_reply(call, 201, &b, e);
+}
+
+int op_container_create(struct call *call, struct err *e) {
+    _cleanup_(q_container_create_done) struct q_container_create q = {0};
+    _cleanup_(ctr_create_done) struct ctr_create req = {0};
+    _cleanup_strv_ struct strv warnings = STRV_INIT;
+    _cleanup_container_ struct container *c = NULL;
+    json_t *body = NULL;
+    int r = q_container_create_read(&q, call_query(call), call_api_version(call), e);
+
+    if (r >= 0)
+        r = call_json(call, &body, e);
+    if (r >= 0 && !body)
+        r = err_set(e, ERR_INVALID, "invalid JSON: got EOF while reading request body");
+    if (r >= 0) {
+        req.name = q.name;
+        req.platform = q.platform;
+        req.no_config = !json_is_object(body) ? json_is_null(body) : !has_config(body);
+        if (!req.no_config || json_is_object(body))
+            r = read_body(body, &req, e);
+    }
+    json_decref(body);
+    if (r >= 0)
+        r = containers_create(all_of(call), &req, &warnings, &c, e);
+    return r < 0 ? r : reply_created(call, container_id(c), &warnings, e);
+}
+
+/* ---- start, stop, restart, kill ------------------------------------------------------------------------------------------------------ */
+int op_container_start(struct call *call, struct err *e) {
+    _cleanup_container_ struct container *c = NULL;
+    int r = find(call, &c, e);
+
+    if (r >= 0)
+        r = container_start(c, e);
+    return r < 0 ? r : call_reply_empty(call, 204);
+}
+
+static int stop_args(const char *signal, bool has_t, int64_t t, const char *ref, const char *verb, int *ret_signal, int64_t *ret_timeout,
+                     struct err *e) {
+    *ret_signal = 0;
+    *ret_timeout = has_t ? t : CTR_TIMEOUT_OWN;
+    if (str_empty(signal))
+        return 0;
+    *ret_signal = ctr_signal_parse(signal);
+    if (*ret_signal < 0)
+        return err_set(e, ERR_INTERNAL, "cannot %s container: %s: invalid signal: %s", verb, ref, signal);
+    return 0;
+}
+
+int op_container_stop(struct call *call, struct err *e) {
+    _cleanup_(q_container_stop_done) struct q_container_stop q = {0};
+    _cleanup_container_ struct container *c = NULL;
+    int64_t timeout;
+    int sig, r = q_container_stop_read(&q, call_query(call), call_api_version(call), e);
+
+    if (r >= 0)
+        r = find(call, &c, e);
+    if (r >= 0)
+        r = stop_args(q.signal, q.has_t, q.t, call_path(call, "id"), "stop", &sig, &timeout, e);
+    if (r >= 0)
+        r = container_stop(c, sig, timeout, e);
+    return r < 0 ? r : call_reply_empty(call, 204);
+}
+
+int op_container_restart(struct call *call, struct err *e) {
+    _cleanup_(q_container_restart_done) struct q_container_restart q = {0};
+    _cleanup_container_ struct container *c = NULL;
+    int64_t timeout;
+    int sig, r = q_container_restart_read(&q, call_query(call), call_api_version(call), e);
+
+    if (r >= 0)
+        r = find(call, &c, e);
+    if (r >= 0)
+        r = stop_args(q.signal, q.has_t, q.t, call_path(call, "id"), "restart", &sig, &timeout, e);
+    if (r >= 0) {
+        r = container_restart(c, sig, timeout, e);
+        if (r < 0)
+            return err_wrap(e, "Cannot restart container %s", call_path(call, "id"));
+    }
+    return r < 0 ? r : call_reply_empty(call, 204);
+}
+
+int op_container_kill(struct call *call, struct err *e) {
+    _cleanup_(q_container_kill_done) struct q_container_kill q = {0};
+    _cleanup_container_ struct container *c = NULL;
+    const char *ref = call_path(call, "id");
+    int sig = SIGKILL, r = q_container_kill_read(&q, call_query(call), call_api_version(call), e);
+    int64_t n;
+
+    if (r >= 0)
+        r = find(call, &c, e);
+    if (r < 0)
+        return r;
+    if (!str_empty(q.signal)) {
+        sig = ctr_signal_parse(q.signal);
+        if (sig < 0 && parse_i64(q.signal, &n) == 0 && n != 0)
+            return err_set(e, ERR_INVALID, "cannot kill container: %s: the linux daemon does not support signal %s", ref, q.signal);
+        if (sig < 0)
+            return err_set(e, ERR_INVALID, "cannot kill container: %s: invalid signal: %s", ref, q.signal);
+    }
+    r = container_kill(c, sig, e);
+    if (r < 0)
+        return err_wrap(e, "cannot kill container: %s", ref);
+    return call_reply_empty(call, 204);
+}
+
+int op_container_pause(struct call *call, struct err *e) {
+    _cleanup_container_ struct container *c = NULL;
+    int r = find(call, &c, e);
+
+    if (r >= 0)
+        r = container_pause(c, e);
+    return r < 0 ? r : call_reply_empty(call, 204);
+}
+
+int op_container_unpause(struct call *call, struct err *e) {
+    _cleanup_container_ struct container *c = NULL;
+    int r = find(call, &c, e);
+
+    if (r >= 0)
+        r = container_unpause(c, e);
+    return r < 0 ? r : call_reply_empty(call, 204);
+}
+
+/* ---- rename, resize, delete ------------------------------------------------------------------------------------------------------------ */
+int op_container_rename(struct call *call, struct err *e) {
+    _cleanup_(q_container_rename_done) struct q_container_rename q = {0};
+    _cleanup_container_ struct container *c = NULL;
+    int r = q_container_rename_read(&q, call_query(call), call_api_version(call), e);
+
+    if (r >= 0)
+        r = find(call, &c, e);
+    if (r >= 0)
+        r = container_rename_op(c, q.name ? q.name : "", e);
+    return r < 0 ? r : call_reply_empty(call, 204);
+}
+
+int op_container_resize(struct call *call, struct err *e) {
+    _cleanup_(q_container_resize_done) struct q_container_resize q = {0};
+    _cleanup_container_ struct container *c = NULL;
+    int r = q_container_resize_read(&q, call_query(call), call_api_version(call), e);
+
+    if (r >= 0)
+        r = find(call, &c, e);
+    if (r >= 0)
+        r = container_resize(c, (int)q.h, (int)q.w, e);
+    return r < 0 ? r : call_reply_empty(call, 200);
+}
+
+int op_container_delete(struct call *call, struct err *e) {
+    _cleanup_(q_container_delete_done) struct q_container_delete q = {0};
+    _cleanup_container_ struct container *c = NULL;
+    int r = q_container_delete_read(&q, call_query(call), call_api_version(call), e);
+
+    if (r >= 0)
+        r = find(call, &c, e);
+    if (r >= 0 && q.link)
+        return err_set(e, ERR_INVALID, "Conflict, cannot remove the default link name of the container");
+    if (r >= 0)
+        r = container_remove(c, q.force, q.v, e);
+    return r < 0 ? r : call_reply_empty(call, 204);
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * GET /containers/json. Each container's text is made once per view (all but the Status and what sizes need) and lists are put together from it.
+ */
+#include <stdio.h>
+
+#include "api-handlers.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "container/filter.h"
+#include "container/inspect.h"
+#include "image/image.h"
+#include "layers/layers.h"
+#include "wire/call.h"
+
+DEFINE_CLEANUP(struct image *, image_unref)
+
+#define MARK "\"Status\":\""
+
+/* ---- status -------------------------------------------------------------------------------------------------------------------------- */
+void ctr_human_span(int64_t ns, char ret[64]) {
+    int64_t seconds = ns / NSEC_PER_SEC, minutes = seconds / 60, hours = (ns + 1800 * NSEC_PER_SEC) / (3600 * NSEC_PER_SEC);
+    const struct {
+        int64_t below, value;
+        const char *unit;
+    } steps[] = {{60, seconds, "seconds"}, {60 * 60, minutes, "minutes"}};
+
+    if (seconds < 1) {
+        snprintf(ret, 64, "Less than a second");
+        return;
+    }
+    if (seconds == 1) {
+        snprintf(ret, 64, "1 second");
+        return;
+    }
+    if (minutes == 1) {
+        snprintf(ret, 64, "About a minute");
+        return;
+    }
+    for (size_t i = 0; i < ELEMENTSOF(steps); i++)
+        if (seconds < steps[i].below) {
+            snprintf(ret, 64, "%lld %s", (long long)steps[i].value, steps[i].unit);
+            return;
+        }
+    if (hours == 1)
+        snprintf(ret, 64, "About an hour");
+    else if (hours < 48)
+        snprintf(ret, 64, "%lld hours", (long long)hours);
+    else if (hours < 24 * 7 * 2)
+        snprintf(ret, 64, "%lld days", (long long)(hours / 24));
+    else if (hours < 24 * 30 * 2)
+        snprintf(ret, 64, "%lld weeks", (long long)(hours / 24 / 7));
+    else if (hours < 24 * 365 * 2)
+        snprintf(ret, 64, "%lld months", (long long)(hours / 24 / 30));
+    else
+        snprintf(ret, 64, "%lld years", (long long)(ns / NSEC_PER_SEC / 3600 / 24 / 365));
+}
+
+void ctr_status_text(const struct ctr_view *v, int64_t now, char ret[128]) {
+    char span[64];
+
+    switch (v->state) {
+    case ctr_running:
+    case ctr_paused:
+        ctr_human_span(now - v->started_at, span);
+        snprintf(ret, 128, "Up %s%s", span, v->state == ctr_paused ? " (Paused)" : "");
+        break;
+    case ctr_restarting:
+        ctr_human_span(now - v->finished_at, span);
+        snprintf(ret, 128, "Restarting (%d) %s ago", v->exit_code, span);
+        break;
+    case ctr_removing:
+        snprintf(ret, 128, "Removal In Progress");
+        break;
+    case ctr_dead:
+        snprintf(ret, 128, "Dead");
+        break;
+    case ctr_created:
+        snprintf(ret, 128, "Created");
+        break;
+    default:
+        if (v->finished_at == CLOCK_ZERO) {
+            ret[0] = '\0';
+            break;
+        }
+        ctr_human_span(now - v->finished_at, span);
+        snprintf(ret, 128, "Exited (%d) %s ago", v->exit_code, span);
+    }
+}
+
+/* ---- one entry ------------------------------------------------------------------------------------------------------------------------ */
+static char *command_text(const struct ctr_fixed *f) {
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JSON_BODY);
+
+    buf_adds(&b, f->path);
+    for (size_t i = 0; i < f->args.n; i++) {
+        bool quote = strchr(f->args.v[i], ' ') != NULL;
+
+        buf_addf(&b, " %s%s%s", quote ? "'" : "", f->args.v[i], quote ? "'" : "");
+    }
+    return buf_take(&b);
+}
+
+static int port_order(const void *a, const void *b) {
+    const struct api_port *x = a, *y = b;
+
+    if (x->private_port != y->private_port)
+        return x->private_port < y->private_port ? -1 : 1;
+    if (!streq_ptr(x->ip, y->ip))
+        return !x->ip ? -1 : !y->ip ? 1 : strchr(x->ip, ':') && !strchr(y->ip, ':') ? 1 : -1;
+    return x->public_port < y->public_port ? -1 : x->public_port > y->public_port;
+}
+
+static int fill_ports(const struct ctr_view *v, struct api_port_list *ret, struct err *e) {
+    const struct api_port_binding_list_map *m = &v->net->s.ports;
+
+    ret->set = true;
+    for (size_t i = 0; i < m->n; i++) {
+        const char *slash = strchr(m->v[i].key, '/');
+        size_t n = m->v[i].value.n ? m->v[i].value.n : 1;
+
+        for (size_t k = 0; k < n; k++) {
+            struct api_port *p = api_port_list_add(ret);
+            int64_t host = 0;
+
+            if (!p || str_set(&p->type, slash ? slash + 1 : "tcp") < 0)
+                return err_oom(e);
+            p->private_port = strtol(m->v[i].key, NULL, 10);
+            p->has_private_port = true;
+            if (m->v[i].value.n == 0)
+                continue;
+            if (str_set(&p->ip, m->v[i].value.v[k].host_ip) < 0)
+                return err_oom(e);
+            if (m->v[i].value.v[k].host_port && parse_i64(m->v[i].value.v[k].host_port, &host) == 0) {
+                p->public_port = host;
+                p->has_public_port = true;
+            }
+        }
+    }
+    if (ret->n > 1)
+        qsort(ret->v, ret->n, sizeof(*ret->v), port_order);
+    return 0;
+}
+
+struct sizes {
+    bool want;
+    int64_t rw, root;
+};
+
+static int write_entry(const struct ctr_view *v, const char *image, const char *status, const struct sizes *sz, int version, struct buf *out,
+                       struct err *e) {
+    const struct ctr_fixed *f = v->fixed;
+    _cleanup_free_ char *name = str_printf("/%s", v->name), *command = command_text(f);
+    char *names[2] = {name, NULL};
+    struct api_container_summary_host_config host = {.network_mode = f->host.network_mode};
+    struct api_container_summary_network_settings net = {.networks = v->net->s.networks};
+    struct api_container_summary s = {.id = (char *)f->id,
+                                      .names = {.n = 1, .v = names, .set = true},
+                                      .image = (char *)image,
+                                      .image_id = f->image_id,
+                                      .command = command,
+                                      .created = f->created / NSEC_PER_SEC,
+                                      .has_created = true,
+                                      .labels = f->config.labels,
+                                      .state = (char *)ctr_state_name(v->state),
+                                      .status = (char *)status,
+                                      .host_config = &host,
+                                      .network_settings = &net};
+    int r;
+
+    if (!name || !command)
+        return err_oom(e);
+    if (sz->want) {
+        s.size_rw = sz->rw;
+        s.size_root_fs = sz->root;
+        s.has_size_rw = s.has_size_root_fs = true;
+    }
+    r = fill_ports(v, &s.ports, e);
+    if (r >= 0)
+        r = ctr_mount_points(&f->mounts, &s.mounts, e);
+    if (r >= 0)
+        r = api_container_summary_write(&s, version, out, e);
+    api_port_list_done(&s.ports);
+    api_mount_point_list_done(&s.mounts);
+    return r;
+}
+
+/* Keep the text of an entry in two halves around the status. Whoever comes first stores them; a second copy is dropped. */
+static int prepare(struct ctr_view *v, int version, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JSON_BODY);
+    _cleanup_free_ char *pattern = NULL;
+    const struct sizes none = {0};
+    char *at, *head, *tail, *expected = NULL;
+    int r = write_entry(v, v->fixed->config.image, "", &none, version, &b, e);
+
+    if (r < 0)
+        return r;
+    pattern = str_printf("\"State\":\"%s\"," MARK "\"", ctr_state_name(v->state));
+    at = pattern ? strstr(buf_str(&b), pattern) : NULL;
+    if (!at)
+        return err_oom(e);
+    at += strlen(pattern) - 2;
+    head = strndup(buf_str(&b), (size_t)(at - buf_str(&b)));
+    tail = strdup(at + 2);
+    if (!head || !tail) {
+        free(head);
+        free(tail);
+        return err_oom(e);
+    }
+    if (!atomic_compare_exchange_strong(&v->list_tail, &expected, tail))
+        free(tail);
+    expected = NULL;
+    if (!atomic_compare_exchange_strong(&v->list_head, &expected, head))
+        free(head);
+    return 0;
+}
+
+/* ---- the image's name today ------------------------------------------------------------------------------------------------------------ */
+struct names {
+    struct engine *engine;
+    struct map known; /* what was typed → id it stands for now */
+};
+
+/* A name that has moved to another image no longer says what the container was made from: its id is shown then. */
+static const char *shown_image(struct names *n, const struct ctr_fixed *f) {
+    const char *typed = f->config.image ? f->config.image : "";
+    char *id = map_get(&n->known, typed);
+
+    if (!id) {
+        _cleanup_(image_unrefp) struct image *img = NULL;
+
+        id = strdup(images_resolve(n->engine->images, typed, &img, NULL) >= 0 ? image_id(img) : "");
+        if (!id || map_set(&n->known, typed, id, NULL) < 0) {
+            free(id);
+            return typed;
+        }
+    }
+    return streq(id, f->image_id) || !*f->image_id ? typed : f->image_id;
+}
+
+static int add_entry(struct names *names, struct container *c, struct ctr_view *v, bool size, int64_t now, int version, struct buf *out,
+                     struct err *e) {
+    const char *image = shown_image(names, v->fixed);
+    struct sizes sz = {.want = size};
+    char status[128];
+    int r;
+
+    ctr_status_text(v, now, status);
+    if (size && layers_container_size(c->cs->engine->layers, c->id, &sz.rw, &sz.root, NULL) < 0)
+        sz.rw = sz.root = 0;
+    if (size || image != v->fixed->config.image || version != 145)
+        return write_entry(v, image, status, &sz, version, out, e);
+    if (!atomic_load(&v->list_head)) {
+        r = prepare(v, version, e);
+        if (r < 0)
+            return r;
+    }
+    buf_adds(out, atomic_load(&v->list_head));
+    buf_add_json_string(out, status);
+    buf_adds(out, atomic_load(&v->list_tail));
+    return 0;
+}
+
+/* ---- the list ---------------------------------------------------------------------------------------------------------------------------- */
+struct item {
+    struct container *c; /* counted */
+    struct ctr_view *v;  /* counted */
+};
+
+static int newest_first(const void *a, const void *b) {
+    const struct item *x = a, *y = b;
+
+    return x->v->fixed->created < y->v->fixed->created ? 1 : x->v->fixed->created > y->v->fixed->created ? -1 : 0;
+}
+
+static void items_done(struct item *v, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        container_unref(v[i].c);
+        ctr_view_unref(v[i].v);
+    }
+    free(v);
+}
+
+static int collect(struct containers *cs, struct item **ret, size_t *ret_n, struct err *e) {
+    struct container **all;
+    struct item *v;
+    size_t n;
+    int r = containers_all(cs, &all, &n, e);
+
+    if (r < 0)
+        return r;
+    v = calloc(n + 1, sizeof(*v));
+    for (size_t i = 0; i < n; i++) {
+        if (v)
+            v[i] = (struct item){all[i], container_view(all[i])};
+        else
+            container_unref(all[i]);
+    }
+    free(all);
+    if (!v)
+        return err_oom(e);
+    qsort(v, n, sizeof(*v), newest_first);
+    *ret = v;
+    *ret_n = n;
+    return 0;
+}
+
+static int write_list(struct call *call, const struct q_container_list *q, const struct ctr_filter *filter, const struct item *v, size_t n,
+                      struct buf *out, struct err *e) {
+    struct names names = {.engine = call_engine(call)};
+    int64_t now = clock_wall_ns(), limit = q->has_limit && q->limit > 0 ? q->limit : INT64_MAX, shown = 0;
+    int r = 0;
+
+    buf_addc(out, '[');
+    for (size_t i = 0; r >= 0 && i < n && shown < limit; i++) {
+        if (v[i].v->state == ctr_gone || !ctr_filter_matches(filter, v[i].c, v[i].v, q->all || limit != INT64_MAX))
+            continue;
+        if (shown++)
+            buf_addc(out, ',');
+        r = add_entry(&names, v[i].c, v[i].v, q->size, now, call_api_version(call), out, e);
+    }
+    buf_addc(out, ']');
+    map_done_with(&names.known, free);
+    return r;
+}
+
+int op_container_list(struct call *call, struct err *e) {
+    _cleanup_(q_container_list_done) struct q_container_list q = {0};
+    _cleanup_(ctr_filter_done) struct ctr_filter filter = {0};
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_REPLY_BYTES);
+    struct containers *cs = call_engine(call)->containers;
+    struct item *v = NULL;
+    size_t n = 0;
+    int r = q_container_list_read(&q, call_query(call), call_api_version(call), e);
+
+    if (r >= 0)
+        r = ctr_filter_read(cs, q.filters, &filter, e);
+    if (r >= 0)
+        r = collect(cs, &v, &n, e);
+    if (r >= 0)
+        r = write_list(call, &q, &filter, v, n, &b, e);
+    items_done(v, n);
+    return r < 0 ? r : call_reply(call, 200, &b, e);
+}
