@@ -238,8 +238,13 @@ int call_stream_begin(struct call *c, int status, const char *content_type, stru
     if (!working && !c->completed && c->state == CALL_STREAM)
         c->out_fd = fcntl(c->conn->fd, F_DUPFD_CLOEXEC, 3);
     pthread_mutex_unlock(&c->lock);
-    if (working)
-        c->out_fd = http_detach(c, e);
+    if (working) {
+        int fd = http_detach(c, e);
+
+        pthread_mutex_lock(&c->lock); /* http_stop() may want to shut it down */
+        c->out_fd = fd;
+        pthread_mutex_unlock(&c->lock);
+    }
     if (c->out_fd < 0)
         return working ? c->out_fd : err_set(e, ERR_CANCELLED, "the client is gone");
     c->status = status;
@@ -292,6 +297,15 @@ bool call_stream_begun(struct call *c) {
     return c->stream_begun;
 }
 
+static int out_take(struct call *c) {
+    int fd;
+
+    pthread_mutex_lock(&c->lock);
+    fd = TAKE_FD(c->out_fd);
+    pthread_mutex_unlock(&c->lock);
+    return fd;
+}
+
 void http_stream_finish(struct call *c) {
     bool whole = call_stream_end(c, NULL) >= 0 && !c->wants_close && !c->http10;
 
@@ -303,7 +317,7 @@ void http_stream_finish(struct call *c) {
         if (whole && read_to_end(c, HTTP_DRAIN_MAX) == 0)
             fd = http_detach(c, NULL);
         if (fd >= 0) {
-            close_fd(c->out_fd);
+            close_fd(out_take(c));
             c->out_fd = fd;
         } else {
             pthread_mutex_lock(&c->lock);
@@ -316,12 +330,12 @@ void http_stream_finish(struct call *c) {
             }
             pthread_mutex_unlock(&c->lock);
             shutdown(c->out_fd, SHUT_WR);
-            http_linger(c->server->loop, TAKE_FD(c->out_fd));
+            http_linger(c->server->loop, out_take(c));
             return;
         }
     }
     if (whole && c->n_early == 0)
-        http_give_back(c->listener, TAKE_FD(c->out_fd));
+        http_give_back(c->listener, out_take(c));
     else
-        c->out_fd = close_fd(c->out_fd);
+        close_fd(out_take(c));
 }

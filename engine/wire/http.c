@@ -497,24 +497,44 @@ int http_feed(struct http_listener *l, int fd, struct err *e) {
     return 0;
 }
 
-/* Let every suspended request go, so that the library can be stopped; the handlers find `completed` set. */
+static void release_call(struct call *c) {
+    pthread_mutex_lock(&c->lock);
+    if (!c->completed && (c->state == CALL_WORKING || c->mhd_waits)) {
+        c->mhd_waits = false;
+        c->state = CALL_ABORT;
+        MHD_resume_connection(c->mhd);
+    } else if (!c->completed && c->state == CALL_STREAM) {
+        c->state = CALL_ABORT;
+    }
+    if (c->out_detached && c->out_fd >= 0)
+        shutdown(c->out_fd, SHUT_RDWR); /* wakes a handler that waits for room */
+    pthread_cond_broadcast(&c->cond);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/*
+ * Let every suspended request go, so that the library can be stopped; the handlers find `completed` set. Not under the server's lock: the library calls
+ * on_completed() with its own lock held.
+ */
 static void release_calls(struct http_server *s) {
+    struct call **all = NULL;
+    size_t n = 0;
+
     pthread_mutex_lock(&s->lock);
-    for (struct call *c = s->calls; c; c = c->next) {
-        /* Lock order is call, then server: only try here. A call whose lock is taken is in the library's hands and moves by itself. */
-        if (pthread_mutex_trylock(&c->lock) != 0)
-            continue;
-        if (!c->completed && (c->state == CALL_WORKING || c->mhd_waits)) {
-            c->mhd_waits = false;
-            c->state = CALL_ABORT;
-            MHD_resume_connection(c->mhd);
-        } else if (!c->completed && c->state == CALL_STREAM) {
-            c->state = CALL_ABORT;
-        }
-        pthread_cond_broadcast(&c->cond);
-        pthread_mutex_unlock(&c->lock);
+    for (struct call *c = s->calls; c; c = c->next)
+        n++;
+    all = n > 0 ? calloc(n, sizeof(*all)) : NULL;
+    n = 0;
+    for (struct call *c = s->calls; c && all; c = c->next) {
+        call_ref(c);
+        all[n++] = c;
     }
     pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0; i < n; i++) {
+        release_call(all[i]);
+        call_unref(all[i]);
+    }
+    free(all);
 }
 
 static bool wait_quiet(struct http_server *s, int64_t until) {
