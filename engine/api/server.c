@@ -108,6 +108,7 @@ static void route(struct call *c, struct http_route *ret, void *data) {
     }
     ret->exec = op->stream == API_STREAM_NONE && streq(op->method, "GET") ? HTTP_QUICK : HTTP_LONG;
     ret->collect = op->body;
+    ret->bare = streq(op->id, "ContainerAttach");
 }
 
 /* Trace builds and tests: is the reply what spec/ promises? */

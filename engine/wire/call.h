@@ -140,9 +140,8 @@ struct taken {
 int call_take(struct call *c, struct taken *ret, struct err *e);
 
 enum taken_head {
-    TAKEN_HIJACK, /* exec start: "101 UPGRADED" with Connection: Upgrade and Upgrade: tcp when the client asked for an upgrade, else "200 OK" and a raw
-                      stream; then the headers of an ordinary reply without Date */
-    TAKEN_ATTACH,  /* attach: the same without those headers */
+    TAKEN_HIJACK, /* attach, exec start: "101 UPGRADED" with Connection: Upgrade and Upgrade: tcp when the client asked for an upgrade, else "200 OK" and,
+                      whatever content_type says, the raw stream's type; the headers of an ordinary reply except for attach */
     TAKEN_H2C,     /* "101 Switching Protocols", Upgrade: h2c */
     TAKEN_CHUNKED, /* "200 OK", Transfer-Encoding: chunked (HTTP/1.0: Connection: close) and the headers of an ordinary reply */
 };

@@ -13,6 +13,7 @@
 #include "wire/http-internal.h"
 
 #define HEAD_TIMEOUT_MS 10000
+#define RAW_STREAM "application/vnd.docker.raw-stream"
 
 /*
  * The library only gives a connection away after sending its own "101 Switching Protocols", and to HTTP/1.1 clients. So, while the connection is
@@ -136,7 +137,7 @@ int call_take(struct call *c, struct taken *ret, struct err *e) {
         return err_set(e, ERR_INTERNAL, "a connection was taken after the reply");
     if (read_to_end(c, HTTP_DRAIN_MAX) < 0)
         return err_set(e, ERR_INVALID, "the request body is too long");
-    t.head = reply_lines(c);
+    t.head = c->route.bare ? strdup("") : reply_lines(c);
     t.upgrade = upgrade ? strdup(upgrade) : NULL;
     if (!t.head || (upgrade && !t.upgrade))
         return err_oom(e);
@@ -164,14 +165,14 @@ int taken_write_head(struct taken *t, enum taken_head kind, const char *content_
 
     switch (kind) {
     case TAKEN_HIJACK:
-    case TAKEN_ATTACH:
+        if (content_type && !t->upgrade)
+            content_type = RAW_STREAM;
         buf_adds(&b, t->upgrade ? "HTTP/1.1 101 UPGRADED\r\n" : "HTTP/1.1 200 OK\r\n");
         if (content_type)
             buf_addf(&b, "Content-Type: %s\r\n", content_type);
         if (t->upgrade)
             buf_adds(&b, "Connection: Upgrade\r\nUpgrade: tcp\r\n");
-        if (kind == TAKEN_HIJACK)
-            buf_adds(&b, t->head);
+        buf_adds(&b, t->head);
         break;
     case TAKEN_H2C:
         buf_adds(&b, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n");
@@ -208,7 +209,7 @@ void taken_write_error(struct taken *t, int status, const char *message) {
 void taken_write_failure(struct taken *t, int status, const char *message) {
     _cleanup_buf_ struct buf b = BUF_INIT(MIB(1));
 
-    buf_addf(&b, "HTTP/1.1 %d %s\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n%s\r\n", status, http_reason(status), message);
+    buf_addf(&b, "HTTP/1.1 %d %s\r\nContent-Type: " RAW_STREAM "\r\n\r\n%s\r\n", status, http_reason(status), message);
     if (buf_ok(&b))
         http_send_all(t->fd, b.data, b.len, HEAD_TIMEOUT_MS, NULL);
     shutdown(t->fd, SHUT_WR);
