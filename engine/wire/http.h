@@ -33,6 +33,7 @@ enum http_exec {
 struct http_route {
     enum http_exec exec;
     bool collect;      /* read the whole body (JSON) before run; else run starts at once and reads it piece by piece */
+    bool bare;         /* the head of the taken connection has none of the headers of the reply (attach) */
     const void *op;    /* anything, for call_op() */
     const char *op_id; /* static string for call_operation() */
     int api_version;   /* 145 */
