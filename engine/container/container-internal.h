@@ -26,6 +26,8 @@ struct endpoint;
 struct image;
 struct volume;
 struct ctr_reaper;
+struct logwatch;
+struct loop_watch;
 
 /* One mount a container gets besides the fixed ones, in the order of their destinations. */
 enum ctr_mount_kind { CTR_MOUNT_BIND, CTR_MOUNT_VOLUME, CTR_MOUNT_TMPFS };
@@ -161,6 +163,8 @@ struct containers {
     size_t n_sorted, cap_sorted;
     struct ctr_reaper *reaper;
     atomic_bool stopping;
+    struct logwatch *logwatch; /* of all followers; the loop's thread alone touches it */
+    struct loop_watch *logwatch_fd;
     pthread_mutex_t users_lock;
     struct map users; /* user resolution of fresh containers, by image and user text */
 };

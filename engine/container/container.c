@@ -8,8 +8,10 @@
 #include "container/container-internal.h"
 #include "container/life.h"
 #include "container/reaper.h"
+#include "logdrv/logread.h"
 #include "system/events.h"
 #include "volume/volume.h"
+#include "wire/loop.h"
 
 /* ---- counted parts ------------------------------------------------------------------------------------------------------ */
 void ctr_mount_done(struct ctr_mount *m) {
@@ -680,6 +682,8 @@ struct containers *containers_free(struct containers *cs) {
     if (!cs)
         return NULL;
     cs->reaper = reaper_free(cs->reaper);
+    loop_unwatch(cs->logwatch_fd);
+    logwatch_free(cs->logwatch);
     for (size_t i = 0; i < cs->n_sorted; i++)
         container_unref(cs->sorted[i]);
     free(cs->sorted);

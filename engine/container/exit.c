@@ -179,7 +179,15 @@ void container_apply_exit(struct container *c, const struct ctr_facts *facts) {
 
     ctr_held_inside(c, &h);
     host = &c->view->fixed->host;
+    pthread_mutex_lock(&c->lock);
+    m = c->monitor;
+    c->monitor = NULL;
+    pthread_mutex_unlock(&c->lock);
     if (!h.running && !h.paused) {
+        if (m) {
+            monitor_acknowledge(m);
+            monitor_unref(m);
+        }
         ctr_held_inside_done(c, &h);
         return;
     }
@@ -198,8 +206,6 @@ void container_apply_exit(struct container *c, const struct ctr_facts *facts) {
         ignore_result(to_exited(&h, facts));
     c->pending_net = ctr_net_unref(c->pending_net);
     pthread_mutex_lock(&c->lock);
-    m = c->monitor;
-    c->monitor = NULL;
     c->want_remove = c->want_remove || remove;
     pthread_mutex_unlock(&c->lock);
     container_wake(c, CTR_WAIT_NOT_RUNNING, facts->exit_code, NULL);

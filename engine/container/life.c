@@ -99,7 +99,7 @@ static int call_off_restart(struct ctr_held *h, struct err *e) {
     return 0;
 }
 
-static int own_signal(const struct ctr_fixed *f) {
+int ctr_signal_of(const struct ctr_fixed *f) {
     int sig = str_empty(f->config.stop_signal) ? SIGTERM : ctr_signal_parse(f->config.stop_signal);
 
     return sig > 0 ? sig : SIGTERM;
@@ -118,12 +118,12 @@ int container_kill(struct container *c, int signal, struct err *e) {
             return call_off_restart(&h, e);
         if (!h.running && !h.paused)
             return not_running(c, e);
-        if (signal == SIGKILL || signal == own_signal(c->view->fixed))
+        if (signal == SIGKILL || signal == ctr_signal_of(c->view->fixed))
             container_set_stopped_by_user(c, true);
         r = send_signal(c, signal, e);
         if (r >= 0 && signal != SIGKILL)
             r = 0;
-        if (r >= 0 && h.paused && (signal == SIGKILL || signal == own_signal(c->view->fixed)))
+        if (r >= 0 && h.paused && (signal == SIGKILL || signal == ctr_signal_of(c->view->fixed)))
             r = thaw(&h, e);
     }
     if (r >= 0 && signal == SIGKILL && !container_wait_stopped(c, deadline_after(KILL_WAIT_SECONDS)))
@@ -177,7 +177,7 @@ int container_stop(struct container *c, int signal, int64_t timeout, struct err 
     int r;
 
     if (signal <= 0)
-        signal = own_signal(v->fixed);
+        signal = ctr_signal_of(v->fixed);
     if (timeout == CTR_TIMEOUT_OWN)
         timeout = cfg->has_stop_timeout ? cfg->stop_timeout : DEFAULT_STOP_SECONDS;
     r = begin_stop(c, signal, &wait, e);

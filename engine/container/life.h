@@ -47,6 +47,8 @@ DEFINE_CLEANUP(struct monitor *, monitor_unref)
 
 /* Hand a waiting client over to the monitor, or keep it for the start. Takes the client. */
 int container_attach_client(struct container *c, struct ctr_client *client, struct err *e);
+/* The signal that asks this container to end. */
+int ctr_signal_of(const struct ctr_fixed *f);
 /* Does a restart policy want it up again after this exit? */
 bool ctr_wants_restart(const struct api_restart_policy *p, int exit_code, int64_t count, bool by_user);
 /* Back-off: the delay after one that was `last` ns, for a run that lasted `ran` ns. */

@@ -458,6 +458,23 @@ static int commit_running(struct ctr_held *h, struct launching *l, struct monito
     return r;
 }
 
+/* Clients that attached while the launch was under way were put on the list again. */
+static void attach_latecomers(struct container *c) {
+    struct ctr_client *k;
+
+    pthread_mutex_lock(&c->lock);
+    k = c->clients;
+    c->clients = NULL;
+    pthread_mutex_unlock(&c->lock);
+    while (k) {
+        struct ctr_client *next = k->next;
+
+        k->next = NULL;
+        ignore_result(container_attach_client(c, k, NULL));
+        k = next;
+    }
+}
+
 int container_start_held(struct ctr_held *h, struct err *e) {
     struct container *c = h->c;
     _cleanup_err_ struct err local = ERR_INIT;
@@ -488,6 +505,7 @@ int container_start_held(struct ctr_held *h, struct err *e) {
         return err_move(e, &local);
     }
     c->fresh = false;
+    attach_latecomers(c);
     container_event(c, "start", NULL);
     return 0;
 }

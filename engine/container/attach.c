@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+/* POST /containers/{id}/attach: the client's descriptor goes to the monitor, now or at the start. */
+#include <fcntl.h>
+#include <poll.h>
+
+#include "api-handlers.h"
+#include "base/str.h"
+#include "container/keys.h"
+#include "container/life.h"
+#include "container/logs.h"
+#include "monitor/client.h"
+#include "wire/call.h"
+
+#define MULTIPLEXED_SINCE 142
+
+const char *ctr_stream_type(bool tty, int version) {
+    return tty || version < MULTIPLEXED_SINCE ? "application/vnd.docker.raw-stream" : "application/vnd.docker.multiplexed-stream";
+}
+
+static int give_to_monitor(struct monitor *m, struct ctr_client *k, struct err *e) {
+    struct launch_attach a = {.fd = k->fd,
+                              .early = k->early,
+                              .n_early = k->n_early,
+                              .want_stdin = k->in,
+                              .want_stdout = k->out,
+                              .want_stderr = k->err,
+                              .framed = k->framed,
+                              .detach_keys = k->detach_keys};
+    int r = monitor_attach(m, &a, e);
+
+    k->fd = -EBADF; /* the monitor's in every case */
+    ctr_client_free(k);
+    return r;
+}
+
+int container_attach_client(struct container *c, struct ctr_client *k, struct err *e) {
+    _cleanup_monitor_ struct monitor *m = NULL;
+
+    pthread_mutex_lock(&c->lock);
+    if (c->monitor) {
+        m = monitor_ref(c->monitor);
+    } else if (!c->gone) {
+        struct ctr_client **p = &c->clients;
+
+        while (*p)
+            p = &(*p)->next;
+        *p = k;
+        k = NULL;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (m)
+        return give_to_monitor(m, k, e);
+    ctr_client_free(k);
+    return 0;
+}
+
+static int check_state(const struct ctr_view *v, struct err *e) {
+    if (v->state == ctr_paused)
+        return err_set(e, ERR_CONFLICT, "container %s is paused, unpause the container before attach", v->fixed->id);
+    if (v->state == ctr_restarting)
+        return err_set(e, ERR_CONFLICT, "container %s is restarting, wait until the container is running", v->fixed->id);
+    return 0;
+}
+
+static int keys_of(const char *text, char **ret, struct err *e) {
+    char keys[64];
+    size_t n;
+
+    if (str_empty(text))
+        return 0;
+    if (ctr_keys_parse(text, keys, sizeof(keys), &n) < 0)
+        return err_set(e, ERR_INVALID, "Invalid detach keys (%s) provided", text);
+    *ret = strdup(keys);
+    return *ret ? 0 : err_oom(e);
+}
+
+static int replay(struct container *c, const struct ctr_view *v, const struct q_container_attach *q, int fd, struct err *e) {
+    struct ctr_log_request req = {
+        .path = v->fixed->log_path, .out = q->stdout, .err = q->stderr, .framed = !(v->fixed->config.has_tty && v->fixed->config.tty), .tail = -1};
+
+    return ctr_log_copy(&req, fd, e);
+}
+
+int op_container_attach(struct call *call, struct err *e) {
+    _cleanup_(q_container_attach_done) struct q_container_attach q = {0};
+    _cleanup_container_ struct container *c = NULL;
+    _cleanup_view_ struct ctr_view *v = NULL;
+    _cleanup_taken_ struct taken t = TAKEN_INIT;
+    _cleanup_free_ char *keys = NULL;
+    _cleanup_err_ struct err late = ERR_INIT;
+    struct ctr_client *k;
+    bool tty;
+    int r = q_container_attach_read(&q, call_query(call), call_api_version(call), e);
+
+    if (r >= 0)
+        r = keys_of(q.detach_keys, &keys, e);
+    if (r >= 0)
+        r = containers_find(call_engine(call)->containers, call_path(call, "id"), &c, e);
+    if (r < 0)
+        return r;
+    v = container_view(c);
+    tty = v->fixed->config.has_tty && v->fixed->config.tty;
+    r = check_state(v, e);
+    if (r >= 0)
+        r = call_take(call, &t, e);
+    if (r < 0)
+        return r;
+    /* The connection is ours now: nothing below is an answer any more. */
+    if (taken_write_head(&t, TAKEN_HIJACK, ctr_stream_type(tty, call_api_version(call)), &late) < 0)
+        return 0;
+    if (q.logs && !str_empty(v->fixed->log_path) && replay(c, v, &q, t.fd, &late) < 0)
+        return 0;
+    if (!q.stream)
+        return 0;
+    k = calloc(1, sizeof(*k));
+    if (!k)
+        return 0;
+    k->fd = TAKE_FD(t.fd);
+    k->early = TAKE_PTR(t.early);
+    k->n_early = t.n_early;
+    t.n_early = 0;
+    k->in = q.stdin && v->fixed->config.has_open_stdin && v->fixed->config.open_stdin;
+    k->out = q.stdout;
+    k->err = q.stderr;
+    k->framed = !tty;
+    k->detach_keys = TAKE_PTR(keys);
+    container_event(c, "attach", NULL);
+    ignore_result(container_attach_client(c, k, &late));
+    return 0;
+}
