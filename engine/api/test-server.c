@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -281,6 +282,7 @@ struct test_server *test_server_start(void) {
 
     if (!t)
         return NULL;
+    signal(SIGPIPE, SIG_IGN); /* for the clients in the tests; as hataked does */
     snprintf(t->dir, sizeof(t->dir), "/tmp/hatake-test-XXXXXX");
     t->engine.config = &t->config;
     t->engine.version = "26.1.5";

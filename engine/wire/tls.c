@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -222,8 +223,13 @@ static void close_gently(int fd) {
 static void *pump_main(void *arg) {
     struct pump *p = arg;
     struct tls_front *f = p->front;
+    sigset_t pipe_signal;
 
     pthread_setname_np(pthread_self(), "tls");
+    /* The TLS library writes with write(2): a client that has left must be an error, not a signal. */
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
     if (handshake(p)) {
         int pair[2];
 
