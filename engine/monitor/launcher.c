@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The launcher process: small, one thread, forked from the daemon before it has threads. It starts monitors by vfork and forgets them. */
+#include "monitor/launcher-internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "base/cleanup.h"
+#include "kern/kern.h"
+#include "monitor/proto.h"
+
+/* Descriptors of the monitor: 0-2 the null device, 3 the plan, 4 its control socket. */
+static int spawn_monitor(const char *path, int plan, int control, int null, pid_t *ret_pid) {
+    static char name[] = "hatake-monitor";
+    char *argv[] = {name, NULL}, *env[] = {NULL};
+    posix_spawn_file_actions_t fa;
+    int r;
+
+    /* dup2 of a descriptor onto itself would leave it close-on-exec: lift both out of the way first. */
+    plan = fcntl(plan, F_DUPFD_CLOEXEC, 16);
+    control = fcntl(control, F_DUPFD_CLOEXEC, 16);
+    r = posix_spawn_file_actions_init(&fa);
+    if (r == 0) {
+        for (int fd = 0; fd < 3; fd++)
+            posix_spawn_file_actions_adddup2(&fa, null, fd);
+        posix_spawn_file_actions_adddup2(&fa, plan, MP_PLAN_FD);
+        posix_spawn_file_actions_adddup2(&fa, control, MP_CONTROL_FD);
+        r = posix_spawn(ret_pid, path, &fa, NULL, argv, env);
+        posix_spawn_file_actions_destroy(&fa);
+    }
+    close_fd(plan);
+    close_fd(control);
+    return r;
+}
+
+void launcher_process(int sock, const char *monitor_path) {
+    struct sigaction ignore_children = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    sigset_t none;
+    char body[16];
+    int null;
+
+    sock = dup2(sock, 3);
+    if (sock < 0)
+        _exit(1);
+    kern_linux.close_range(4, ~0u, 0);
+    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    fcntl(sock, F_SETFD, FD_CLOEXEC);
+    for (int s = 1; s < NSIG; s++)
+        if (s != SIGKILL && s != SIGSTOP)
+            sigaction(s, &dfl, NULL);
+    sigaction(SIGCHLD, &ignore_children, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setsid();
+    prctl(PR_SET_NAME, "hatake-launcher", 0, 0, 0);
+    ignore_result(chdir("/"));
+    for (;;) {
+        int fds[MP_FDS_MAX], n_fds;
+        struct mp_head h, answer = {.type = MP_REPLY};
+        int r = mp_recv(sock, &h, body, sizeof body, fds, &n_fds, 0);
+
+        if (r <= 0)
+            _exit(0); /* the daemon is gone; monitors live on */
+        answer.seq = h.seq;
+        if (h.type == MP_SPAWN && n_fds == 2) {
+            pid_t pid = -1;
+
+            answer.v[0] = spawn_monitor(monitor_path, fds[0], fds[1], null, &pid);
+            answer.v[1] = pid;
+        } else {
+            answer.v[0] = EPROTO;
+        }
+        for (int i = 0; i < n_fds; i++)
+            close_fd(fds[i]);
+        ignore_result(mp_send(sock, &answer, NULL, NULL, 0, 0));
+    }
+}

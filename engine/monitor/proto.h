@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * proto.h - messages between the daemon, the launcher and the monitors: records on SOCK_SEQPACKET sockets, descriptors with SCM_RIGHTS.
+ *
+ * One record is a struct mp_head and `len` bytes of body. Requests carry a sequence number that the reply repeats; events have sequence 0. Both sides are
+ * always of one build or of neighbouring ones: types are only ever added, and MP_HELLO carries MP_VERSION.
+ * A daemon writes all its MP_ATTACH requests for the first process and then MP_START before the monitor exists; the socket keeps them.
+ */
+#ifndef HATAKE_MONITOR_PROTO_H
+#define HATAKE_MONITOR_PROTO_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#define MP_VERSION 1
+#define MP_BODY_MAX (72 * 1024) /* attach: 64 KiB early bytes and names */
+#define MP_FDS_MAX 4
+#define MP_EXEC_ID_MAX 80
+
+enum mp_type {
+    /* daemon → monitor */
+    MP_HELLO = 1, /* adopt: answered by MP_STARTED, then MP_EXITED if it is so */
+    MP_START,     /* make the container now */
+    MP_ATTACH,    /* v0 flags, v1 length of keys (-1 default), v2 length of exec id; body: id, keys, early bytes; fd */
+    MP_EXEC,      /* v0 client flags, v1 length of keys (-1), v2 length of exec id, v3 stdin open; body as above; fds: plan, [client] */
+    MP_RESIZE,    /* v0 rows, v1 cols; body: exec id or nothing */
+    MP_SIGNAL,    /* v0 signal, v1 all; body: exec id or nothing */
+    MP_FREEZE,    /* v0 1 freeze, 0 thaw */
+    MP_UPDATE,    /* fd: plan of PLAN_CGROUP_SET */
+    MP_ACK,       /* the exit is stored: end */
+    MP_EXEC_ACK,  /* body: exec id: its exit is known, streams may end */
+    /* monitor → daemon */
+    MP_REPLY = 64,  /* v0 errnum (0: done), v1 result; body: text of the failure */
+    MP_STARTED,     /* v0 pid, v1 start ticks, v2 started at, v3 pid of the monitor */
+    MP_FAILED,      /* v0 errnum; body: text */
+    MP_EXITED,      /* v0 code, v1 signal, v2 oom, v3 finished at */
+    MP_EXEC_EXITED, /* v0 code; body: exec id */
+    MP_OOM,
+    MP_DETACHED, /* body: exec id or nothing */
+    /* daemon → launcher */
+    MP_SPAWN = 128, /* v0 host mounts; fds: plan, control socket. Reply: v1 pid */
+};
+
+#define MP_CLIENT_STDIN 1
+#define MP_CLIENT_STDOUT 2
+#define MP_CLIENT_STDERR 4
+#define MP_CLIENT_FRAMED 8
+#define MP_CLIENT_NONE 16 /* MP_EXEC without a client */
+
+struct mp_head {
+    uint32_t type, seq, len, reserved;
+    int64_t v[4];
+};
+
+/* Send one record; 0 or -errno (-EAGAIN when the socket is full and flags has MSG_DONTWAIT). Descriptors stay the caller's. */
+int mp_send(int sock, const struct mp_head *h, const void *body, const int *fds, int n_fds, int flags);
+/* Receive one record: 1, 0 at the end, -errno. Body goes to buf (at most cap bytes, and a NUL after it: cap must be 1 more). */
+int mp_recv(int sock, struct mp_head *h, char *buf, size_t cap, int fds[MP_FDS_MAX], int *ret_n_fds, int flags);
+
+/* <exec_dir>/exit: one line, "code signal oom finished_at\n". */
+#define MP_EXIT_FILE "exit"
+#define MP_SOCKET_FILE "monitor.sock"
+#define MP_PLAN_FD 3
+#define MP_CONTROL_FD 4
+
+#endif

@@ -1,0 +1,538 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Streams of processes and of clients. */
+#include "monitor/watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+/* ---- a process's ends ------------------------------------------------------------------------------------------------- */
+
+void proc_init(struct proc *p) {
+    *p = (struct proc){.pid = -1, .pidfd = -EBADF, .pty = -EBADF};
+    p->in = (struct src){SRC_STDIN, -EBADF, 0, p};
+    p->out = (struct src){SRC_STDOUT, -EBADF, 0, p};
+    p->err = (struct src){SRC_STDERR, -EBADF, 0, p};
+    p->copier[0].stream = LOG_STDOUT;
+    p->copier[1].stream = LOG_STDERR;
+}
+
+/* The ends for the child go to ret_child (the caller closes them); ours are kept, not blocking. */
+int proc_pipes(struct mon *m, struct proc *p, int ret_child[3]) {
+    struct src *ends[3] = {&p->in, &p->out, &p->err};
+
+    for (int i = p->stdin_open ? 0 : 1; i < 3; i++) {
+        int fds[2];
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+            return -errno;
+        ret_child[i] = fds[i == 0 ? 0 : 1];
+        ends[i]->fd = fds[i == 0 ? 1 : 0];
+        ignore_result(fcntl(ends[i]->fd, F_SETFL, O_NONBLOCK));
+    }
+    return 0;
+}
+
+void proc_watch(struct mon *m, struct proc *p) {
+    if (p->tty) {
+        p->out.fd = p->pty;
+        p->in.fd = p->pty < 0 || !p->stdin_open ? -EBADF : fcntl(p->pty, F_DUPFD_CLOEXEC, 3);
+        ignore_result(fcntl(p->pty, F_SETFL, O_NONBLOCK));
+    }
+    if (p->out.fd >= 0)
+        src_set(m, &p->out, EPOLLIN);
+    if (p->err.fd >= 0)
+        src_set(m, &p->err, EPOLLIN);
+    for (struct client *c = p->clients; c; c = c->next)
+        if (c->in_n)
+            proc_stdin_ready(m, p);
+}
+
+bool proc_streams_done(const struct proc *p) {
+    return p->out.fd < 0 && p->err.fd < 0;
+}
+
+/* ---- to clients ------------------------------------------------------------------------------------------------------- */
+
+static void client_dead(struct mon *m, struct client *c) {
+    c->dead = true;
+    src_close(m, &c->src);
+}
+
+static bool spill(struct mon *m, struct client *c, const char *p, size_t n) {
+    if (c->spill < 0) {
+        char dir[LOG_PATH_MAX];
+        char *slash;
+
+        /* Beside the log: that is disk; the run-time folder is often memory. */
+        memcpy(dir, m->log.path, sizeof dir);
+        slash = strrchr(dir, '/');
+        if (!m->has_log || !slash)
+            return false;
+        *slash = 0;
+        c->spill = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        c->spill_at = c->spill_n = 0;
+        if (c->spill < 0)
+            return false;
+    }
+    return pwrite(c->spill, p, n, (off_t)(c->spill_at + c->spill_n)) == (ssize_t)n && (c->spill_n += n, true);
+}
+
+static bool client_full(const struct client *c) {
+    return c->spill >= 0 ? c->spill_n > SPILL_MAX : c->out_n > 4 * LIMIT_ATTACH_BUFFER;
+}
+
+static void queue(struct mon *m, struct client *c, const char *p, size_t n) {
+    if (!n || c->dead)
+        return;
+    if ((c->spill_n || c->out_n + n > LIMIT_ATTACH_BUFFER) && spill(m, c, p, n))
+        return;
+    if (c->out_at + c->out_n + n > c->out_cap) {
+        size_t want = c->out_n + n < 4096 ? 4096 : (c->out_n + n) * 2;
+        char *fresh = malloc(want);
+
+        if (!fresh) {
+            client_dead(m, c);
+            return;
+        }
+        if (c->out_n)
+            memcpy(fresh, c->out + c->out_at, c->out_n);
+        free(c->out);
+        c->out = fresh;
+        c->out_at = 0;
+        c->out_cap = want;
+    }
+    memcpy(c->out + c->out_at + c->out_n, p, n);
+    c->out_n += n;
+}
+
+static void client_interest(struct mon *m, struct client *c) {
+    uint32_t events = 0;
+
+    if (c->dead)
+        return;
+    if (!c->in_done && !c->in_n)
+        events |= EPOLLIN;
+    if (c->out_n || c->spill_n || (c->ending && !c->dead))
+        events |= EPOLLOUT;
+    src_set(m, &c->src, events);
+}
+
+/* Deliver what is kept; true when nothing is left. */
+static bool client_flush(struct mon *m, struct client *c) {
+    while (!c->dead) {
+        ssize_t n;
+
+        if (!c->out_n && c->spill_n) {
+            size_t take = c->spill_n < READ_BLOCK ? (size_t)c->spill_n : READ_BLOCK;
+
+            if (c->out_cap < READ_BLOCK) {
+                free(c->out);
+                c->out = malloc(READ_BLOCK);
+                c->out_cap = c->out ? READ_BLOCK : 0;
+            }
+            c->out_at = 0;
+            n = c->out ? pread(c->spill, c->out, take, (off_t)c->spill_at) : -1;
+            if (n <= 0) {
+                client_dead(m, c);
+                return false;
+            }
+            c->out_n = (size_t)n;
+            c->spill_at += (uint64_t)n;
+            c->spill_n -= (uint64_t)n;
+            if (!c->spill_n) {
+                c->spill = close_fd(c->spill);
+                c->spill_at = 0;
+            }
+        }
+        if (!c->out_n) {
+            free(c->out);
+            c->out = NULL;
+            c->out_cap = c->out_at = 0;
+            return true;
+        }
+        n = send(c->src.fd, c->out + c->out_at, c->out_n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == ENOTSOCK)
+            n = write(c->src.fd, c->out + c->out_at, c->out_n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return false;
+        if (n < 0) {
+            client_dead(m, c);
+            return false;
+        }
+        c->out_at += (size_t)n;
+        c->out_n -= (size_t)n;
+    }
+    return false;
+}
+
+/* One piece of output to one client: straight to the socket when nothing waits before it. */
+static void client_give(struct mon *m, struct client *c, bool is_err, const char *p, size_t n) {
+    unsigned char head[8] = {is_err ? 2 : 1, 0, 0, 0, (unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8), (unsigned char)n};
+    struct iovec iov[2] = {{head, sizeof head}, {(void *)(uintptr_t)p, n}};
+    bool framed = c->flags & MP_CLIENT_FRAMED;
+    size_t total = n + (framed ? sizeof head : 0), done = 0;
+
+    if (c->dead || !(c->flags & (is_err ? MP_CLIENT_STDERR : MP_CLIENT_STDOUT)))
+        return;
+    if (!c->out_n && !c->spill_n) {
+        struct msghdr msg = {.msg_iov = framed ? iov : iov + 1, .msg_iovlen = framed ? 2 : 1};
+        ssize_t w = sendmsg(c->src.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (w < 0 && errno == ENOTSOCK)
+            w = writev(c->src.fd, msg.msg_iov, (int)msg.msg_iovlen);
+        if (w < 0 && errno != EAGAIN && errno != EINTR) {
+            client_dead(m, c);
+            return;
+        }
+        done = w > 0 ? (size_t)w : 0;
+    }
+    if (done == total)
+        return;
+    if (framed && done < sizeof head) {
+        queue(m, c, (char *)head + done, sizeof head - done);
+        done = sizeof head;
+    }
+    done -= framed ? sizeof head : 0;
+    queue(m, c, p + done, n - done);
+    client_interest(m, c);
+}
+
+/* ---- output of a process ---------------------------------------------------------------------------------------------- */
+
+static void pause_when_full(struct mon *m, struct proc *p) {
+    bool full = false;
+
+    for (struct client *c = p->clients; c; c = c->next)
+        full = full || (!c->dead && client_full(c));
+    if (full == p->paused)
+        return;
+    p->paused = full;
+    if (p->out.fd >= 0)
+        src_set(m, &p->out, full ? 0 : EPOLLIN);
+    if (p->err.fd >= 0)
+        src_set(m, &p->err, full ? 0 : EPOLLIN);
+}
+
+static void log_output(struct mon *m, struct proc *p, bool is_err, const char *data, size_t n) {
+    struct log_copier *c = &p->copier[is_err];
+
+    if (!m->has_log || p != &m->first)
+        return;
+    log_copier_feed(c, &m->log, data, n, clock_wall_ns());
+    m->log.driver->flush(&m->log);
+}
+
+static void stream_ended(struct mon *m, struct proc *p, struct src *s) {
+    if (m->has_log && p == &m->first) {
+        log_copier_end(&p->copier[s->kind == SRC_STDERR], &m->log, clock_wall_ns());
+        m->log.driver->flush(&m->log);
+    }
+    src_close(m, s);
+    if (p->tty) {
+        p->pty = -EBADF;
+        src_close(m, &p->in);
+    }
+}
+
+/* Read what is there, at most a few blocks per round so that nobody else waits long. */
+void proc_output(struct mon *m, struct src *s) {
+    struct proc *p = s->owner;
+    bool is_err = s->kind == SRC_STDERR;
+
+    for (int round = 0; round < 4 && s->fd >= 0; round++) {
+        ssize_t n = read(s->fd, m->block, READ_BLOCK);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) { /* EIO: the terminal's last user is gone */
+            stream_ended(m, p, s);
+            return;
+        }
+        log_output(m, p, is_err, m->block, (size_t)n);
+        for (struct client *c = p->clients; c; c = c->next)
+            if (!c->ending)
+                client_give(m, c, is_err, m->block, (size_t)n);
+        pause_when_full(m, p);
+        if (p->paused || (size_t)n < READ_BLOCK / 16)
+            return;
+    }
+}
+
+/* After the process is gone: everything that is still in its pipes. */
+void proc_drain(struct mon *m, struct proc *p) {
+    struct src *ends[2] = {&p->out, &p->err};
+
+    for (int i = 0; i < 2; i++)
+        while (ends[i]->fd >= 0 && !p->paused) {
+            int before = ends[i]->fd;
+            ssize_t n = read(before, m->block, READ_BLOCK);
+
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n < 0 && errno == EAGAIN)
+                break;
+            if (n <= 0) {
+                stream_ended(m, p, ends[i]);
+                break;
+            }
+            log_output(m, p, i, m->block, (size_t)n);
+            for (struct client *c = p->clients; c; c = c->next)
+                if (!c->ending)
+                    client_give(m, c, i, m->block, (size_t)n);
+            pause_when_full(m, p);
+        }
+}
+
+void proc_end_clients(struct mon *m, struct proc *p) {
+    for (struct client *c = p->clients; c; c = c->next) {
+        c->ending = true;
+        c->in_done = true;
+        if (client_flush(m, c))
+            client_dead(m, c);
+        else
+            client_interest(m, c);
+    }
+}
+
+void proc_close(struct mon *m, struct proc *p) {
+    src_close(m, &p->in);
+    src_close(m, &p->out);
+    src_close(m, &p->err);
+    p->pidfd = close_fd(p->pidfd);
+}
+
+/* ---- input ------------------------------------------------------------------------------------------------------------ */
+
+static void end_of_input(struct mon *m, struct client *c) {
+    struct proc *p = c->proc;
+
+    c->in_done = true;
+    if (!(c->flags & MP_CLIENT_STDIN))
+        return;
+    if (p->stdin_once && !p->tty) {
+        src_close(m, &p->in);
+        return;
+    }
+    /* As the reference: where the end of input is not passed on, the client's session ends with it. */
+    c->ending = true;
+}
+
+/* Hand bytes to the process; what it does not take now stays with the client. */
+static void feed(struct mon *m, struct client *c) {
+    struct proc *p = c->proc;
+
+    while (c->in_n) {
+        ssize_t n;
+
+        if (p->in.fd < 0) {
+            if (p->pid > 0 || p->exited)
+                c->in_n = 0; /* nobody reads: drop, as a closed pipe would */
+            break;
+        }
+        n = write(p->in.fd, c->in + c->in_at, c->in_n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN) {
+            src_set(m, &p->in, EPOLLOUT);
+            break;
+        }
+        if (n < 0) {
+            c->in_n = 0;
+            src_close(m, &p->in);
+            break;
+        }
+        c->in_at += (size_t)n;
+        c->in_n -= (size_t)n;
+    }
+    if (!c->in_n && c->in) {
+        free(c->in);
+        c->in = NULL;
+        c->in_at = 0;
+    }
+}
+
+void proc_stdin_ready(struct mon *m, struct proc *p) {
+    if (p->in.fd >= 0)
+        src_set(m, &p->in, 0);
+    for (struct client *c = p->clients; c; c = c->next) {
+        bool had = c->in_n;
+
+        feed(m, c);
+        if (had && !c->in_n && c->in_done)
+            end_of_input(m, c);
+        if (!c->dead) {
+            if (c->ending && client_flush(m, c))
+                client_dead(m, c);
+            client_interest(m, c);
+        }
+    }
+}
+
+/* Look for the detach sequence; returns how many bytes to keep, or -1 when it is complete. Bytes of a started sequence are held back. */
+static ssize_t look_for_keys(struct client *c, char *p, size_t n, char *ret, size_t *ret_n) {
+    size_t o = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (c->n_keys && (uint8_t)p[i] == c->keys[c->keys_seen]) {
+            if (++c->keys_seen == c->n_keys)
+                return -1;
+            continue;
+        }
+        memcpy(ret + o, c->keys, c->keys_seen);
+        o += c->keys_seen;
+        c->keys_seen = 0;
+        if (c->n_keys && (uint8_t)p[i] == c->keys[0])
+            c->keys_seen = 1;
+        else
+            ret[o++] = p[i];
+    }
+    *ret_n = o;
+    return (ssize_t)o;
+}
+
+/* Take n bytes that came from the client. */
+static void take_input(struct mon *m, struct client *c, char *p, size_t n) {
+    size_t keep = n;
+    char *fresh;
+
+    if (!(c->flags & MP_CLIENT_STDIN))
+        return;
+    fresh = malloc(n + sizeof c->keys + 1);
+    if (!fresh) {
+        client_dead(m, c);
+        return;
+    }
+    if (c->proc->tty && c->n_keys) {
+        if (look_for_keys(c, p, n, fresh, &keep) < 0) {
+            free(fresh);
+            c->in_done = true;
+            c->ending = true;
+            mon_event(m, MP_DETACHED, 0, 0, 0, 0, c->proc->id);
+            return;
+        }
+    } else {
+        memcpy(fresh, p, n);
+    }
+    free(c->in);
+    c->in = fresh;
+    c->in_at = 0;
+    c->in_n = keep;
+    feed(m, c);
+}
+
+static void client_input(struct mon *m, struct client *c) {
+    for (int round = 0; round < 4 && !c->in_n && !c->in_done && !c->dead; round++) {
+        ssize_t n = read(c->src.fd, m->block, KIB(16));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) {
+            if (n < 0)
+                client_dead(m, c);
+            end_of_input(m, c);
+            return;
+        }
+        take_input(m, c, m->block, (size_t)n);
+    }
+}
+
+void client_event(struct mon *m, struct client *c, uint32_t events) {
+    bool flushed = true;
+
+    if (c->dead)
+        return;
+    if (events & EPOLLERR) {
+        client_dead(m, c);
+        if (!c->in_done)
+            end_of_input(m, c);
+        return;
+    }
+    if (events & EPOLLIN || (events & EPOLLHUP && !c->in_done && !c->in_n))
+        client_input(m, c);
+    else if (events & EPOLLHUP && c->in_done) { /* both directions are closed: nobody will read */
+        client_dead(m, c);
+        return;
+    }
+    if (!c->dead && (c->out_n || c->spill_n))
+        flushed = client_flush(m, c);
+    if (!c->dead && c->ending && flushed)
+        client_dead(m, c);
+    pause_when_full(m, c->proc);
+    client_interest(m, c);
+}
+
+int client_add(struct mon *m, struct proc *p, int fd, unsigned flags, const char *keys, int64_t n_keys, const char *early, size_t n_early) {
+    struct client *c = calloc(1, sizeof *c);
+
+    if (!c) {
+        close_fd(fd);
+        return -ENOMEM;
+    }
+    c->src = (struct src){SRC_CLIENT, fd, 0, c};
+    c->proc = p;
+    c->flags = flags;
+    c->spill = -EBADF;
+    if (n_keys < 0) {
+        c->keys[0] = 0x10;
+        c->keys[1] = 0x11;
+        c->n_keys = 2;
+    } else if ((size_t)n_keys <= sizeof c->keys) {
+        c->n_keys = (size_t)n_keys;
+        memcpy(c->keys, keys, (size_t)n_keys);
+    }
+    ignore_result(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK));
+    c->next = p->clients;
+    p->clients = c;
+    if (flags & MP_CLIENT_STDIN && p->in.fd >= 0)
+        p->stdin_client = true;
+    if (n_early) {
+        char *copy = malloc(n_early);
+
+        if (copy) {
+            memcpy(copy, early, n_early);
+            take_input(m, c, copy, n_early);
+            free(copy);
+        }
+    }
+    if (p->exited && proc_streams_done(p)) {
+        c->ending = true;
+        c->in_done = true;
+    }
+    client_interest(m, c);
+    return 0;
+}
+
+/* Free the clients that died in this round. */
+void clients_sweep(struct mon *m, struct proc *p) {
+    for (struct client **at = &p->clients; *at;) {
+        struct client *c = *at;
+
+        if (!c->dead) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        src_close(m, &c->src);
+        close_fd(c->spill);
+        free(c->out);
+        free(c->in);
+        free(c);
+        pause_when_full(m, p);
+    }
+}

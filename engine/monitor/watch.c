@@ -1,0 +1,586 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The monitor's loop: start the container, watch, tell its end. */
+#include "monitor/watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/str.h"
+#include "monitor/main.h"
+
+/* How long output is waited for after a process ended while others hold its streams: as long as the reference waits. */
+#define STREAMS_WAIT_NS (2 * NSEC_PER_SEC)
+#define EXEC_ACK_WAIT_NS NSEC_PER_SEC
+#define LINGER_NS (300 * NSEC_PER_SEC)
+
+int src_set(struct mon *m, struct src *s, uint32_t events) {
+    struct epoll_event ev = {.events = events, .data.ptr = s};
+    bool keep = s->kind == SRC_CLIENT;
+    int op;
+
+    if (s->fd < 0)
+        return 0;
+    if (s->events == (events | (keep ? 1u << 30 : 0)))
+        return 0;
+    op = !s->events ? EPOLL_CTL_ADD : events || keep ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
+    s->events = events | (keep ? 1u << 30 : 0);
+    return epoll_ctl(m->ep, op, s->fd, &ev) < 0 ? -errno : 0;
+}
+
+void src_close(struct mon *m, struct src *s) {
+    if (s->fd < 0)
+        return;
+    if (s->events)
+        ignore_result(epoll_ctl(m->ep, EPOLL_CTL_DEL, s->fd, NULL));
+    s->events = 0;
+    s->fd = close_fd(s->fd);
+}
+
+static void control_lost(struct mon *m) {
+    src_close(m, &m->control);
+}
+
+void mon_event(struct mon *m, enum mp_type type, int64_t a, int64_t b, int64_t c, int64_t d, const char *text) {
+    struct mp_head h = {.type = type, .len = text ? (uint32_t)strlen(text) : 0, .v = {a, b, c, d}};
+
+    if (m->control.fd >= 0 && mp_send(m->control.fd, &h, text, NULL, 0, MSG_DONTWAIT) < 0)
+        control_lost(m); /* a daemon that does not listen finds the exit record, or adopts us again */
+}
+
+struct proc *proc_find(struct mon *m, const char *id) {
+    if (!*id)
+        return &m->first;
+    for (struct proc *p = m->execs; p; p = p->next)
+        if (streq(p->id, id))
+            return p;
+    return NULL;
+}
+
+void timer_arm(struct mon *m) {
+    struct itimerspec t = {.it_value = {0, 50 * NSEC_PER_MSEC}, .it_interval = {0, 50 * NSEC_PER_MSEC}};
+
+    if (m->timer_on)
+        return;
+    if (m->timer.fd < 0) {
+        m->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+        src_set(m, &m->timer, EPOLLIN);
+    }
+    ignore_result(timerfd_settime(m->timer.fd, 0, &t, NULL));
+    m->timer_on = true;
+}
+
+static void timer_stop(struct mon *m) {
+    struct itimerspec t = {0};
+
+    if (m->timer_on)
+        ignore_result(timerfd_settime(m->timer.fd, 0, &t, NULL));
+    m->timer_on = false;
+}
+
+/* ---- ends ------------------------------------------------------------------------------------------------------------- */
+
+static void write_exit_record(struct mon *m) {
+    char text[128], path[600], tmp[600];
+    int n = snprintf(text, sizeof text, "%d %d %d %lld\n", m->first.code, m->first.signal, m->oom_killed, (long long)m->finished_at), fd;
+
+    snprintf(path, sizeof path, "%s/" MP_EXIT_FILE, m->exec_dir);
+    snprintf(tmp, sizeof tmp, "%s/." MP_EXIT_FILE, m->exec_dir);
+    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return;
+    if (write(fd, text, (size_t)n) == n)
+        ignore_result(rename(tmp, path));
+    close_fd(fd);
+}
+
+static void tell_exit(struct mon *m) {
+    mon_event(m, MP_EXITED, m->first.code, m->first.signal, m->oom_killed, m->finished_at, NULL);
+}
+
+static void container_ended(struct mon *m) {
+    int64_t kills = oci_cgroup_oom_kills(m->k, &m->plan);
+
+    m->finished_at = clock_wall_ns();
+    if (kills > m->oom_seen)
+        mon_event(m, MP_OOM, 0, 0, 0, 0, NULL);
+    m->oom_killed = kills > 0;
+    proc_close(m, &m->first);
+    if (m->has_log)
+        m->log.driver->close(&m->log);
+    m->has_log = false;
+    src_close(m, &m->oom);
+    ignore_result(oci_cgroup_remove(m->k, &m->plan));
+    write_exit_record(m);
+    m->first.told = true;
+    m->exit_sent = true;
+    tell_exit(m);
+    proc_end_clients(m, &m->first);
+}
+
+static bool proc_finish(struct mon *m, struct proc *p) {
+    int64_t age = clock_mono_ns() - p->exited_ns;
+
+    if (!p->told && !proc_streams_done(p) && age < STREAMS_WAIT_NS)
+        return false;
+    if (!p->told) {
+        if (p == &m->first) {
+            container_ended(m);
+            return true;
+        }
+        proc_close(m, p);
+        p->told = true;
+        mon_event(m, MP_EXEC_EXITED, p->code, p->signal, 0, 0, p->id);
+    }
+    /* An exec's streams end after the daemon knows its exit code, so that a client that sees the end can ask for it. */
+    if (p != &m->first && (m->control.fd < 0 || age > STREAMS_WAIT_NS + EXEC_ACK_WAIT_NS || (!p->clients)))
+        proc_end_clients(m, p);
+    return true;
+}
+
+static void proc_reaped(struct mon *m, struct proc *p, int status) {
+    p->exited = true;
+    p->exited_ns = clock_mono_ns();
+    p->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    p->code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    if (p == &m->first) {
+        const struct plan_op *ns = plan_find(&m->plan, PLAN_NAMESPACES);
+
+        /* Without a pid namespace of its own nobody but us ends what is left. */
+        if (!ns || !(ns->i[0] & CLONE_NEWPID))
+            for (int i = 0; i < 50 && oci_cgroup_signal(m->k, &m->plan, SIGKILL, 0) > 0; i++)
+                usleep(2000);
+    }
+    proc_drain(m, p);
+    if (!proc_finish(m, p))
+        timer_arm(m);
+}
+
+static void reap(struct mon *m) {
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == m->first.pid && !m->first.exited)
+            proc_reaped(m, &m->first, status);
+        for (struct proc *p = m->execs; p; p = p->next)
+            if (p->pid == pid && !p->exited) {
+                proc_reaped(m, p, status);
+                break;
+            }
+    }
+}
+
+/* ---- set-up ----------------------------------------------------------------------------------------------------------- */
+
+static int listen_for_daemons(struct mon *m) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    char path[600];
+    int fd, dir;
+
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    snprintf(path, sizeof path, "%s/" MP_SOCKET_FILE, m->exec_dir);
+    ignore_result(unlink(path));
+    if (strlen(path) < sizeof a.sun_path) {
+        memcpy(a.sun_path, path, strlen(path) + 1);
+    } else {
+        dir = open(m->exec_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/" MP_SOCKET_FILE, dir);
+    }
+    umask(0077);
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 8) < 0) {
+        int r = -errno;
+
+        close_fd(fd);
+        return r;
+    }
+    umask(0022);
+    m->listen = (struct src){SRC_LISTEN, fd, 0, NULL};
+    return src_set(m, &m->listen, EPOLLIN);
+}
+
+static void accept_daemon(struct mon *m) {
+    int fd = accept4(m->listen.fd, NULL, NULL, SOCK_CLOEXEC);
+    struct ucred cred = {0};
+    socklen_t n = sizeof cred;
+
+    if (fd < 0)
+        return;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) < 0 || cred.uid != geteuid()) {
+        close_fd(fd);
+        return;
+    }
+    control_lost(m);
+    m->control.fd = fd;
+    src_set(m, &m->control, EPOLLIN);
+}
+
+static void start_ticks(struct mon *m) {
+    char path[64], text[1024], *p;
+    ssize_t n = -1;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)m->first.pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        n = read(fd, text, sizeof text - 1);
+    close_fd(fd);
+    if (n <= 0)
+        return;
+    text[n] = 0;
+    p = strrchr(text, ')'); /* the name may hold anything */
+    for (int field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    for (p = p ? p + 1 : NULL; p && *p >= '0' && *p <= '9'; p++)
+        m->ticks = m->ticks * 10 + (uint64_t)(*p - '0');
+}
+
+/* v1 tells of kills through an eventfd; only worth its files where a limit can be hit. */
+static void watch_oom(struct mon *m) {
+    const char *dir = oci_cgroup_dir(&m->plan, "memory");
+    char path[600], text[64];
+    bool limited = false;
+    int fd, control;
+
+    for (size_t i = 0; i < m->plan.n_ops; i++)
+        limited =
+            limited || (m->plan.ops[i].type == PLAN_CGROUP_SET && str_has_suffix(plan_s(&m->plan, &m->plan.ops[i], 0), "/memory.limit_in_bytes"));
+    if (!dir || !limited || snprintf(path, sizeof path, "%s/memory.oom_control", dir) >= (int)sizeof path)
+        return;
+    control = open(path, O_RDONLY | O_CLOEXEC);
+    fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    snprintf(path, sizeof path, "%s/cgroup.event_control", dir);
+    snprintf(text, sizeof text, "%d %d", fd, control);
+    if (control >= 0 && fd >= 0 && kern_write_file(m->k, AT_FDCWD, path, text) == 0) {
+        m->oom = (struct src){SRC_OOM, fd, 0, NULL};
+        src_set(m, &m->oom, EPOLLIN);
+    } else {
+        close_fd(fd);
+    }
+    close_fd(control);
+}
+
+static void oom_event(struct mon *m) {
+    uint64_t n;
+    int64_t kills = oci_cgroup_oom_kills(m->k, &m->plan);
+
+    ignore_result(read(m->oom.fd, &n, sizeof n));
+    if (kills > m->oom_seen) {
+        m->oom_seen = kills;
+        mon_event(m, MP_OOM, 0, 0, 0, 0, NULL);
+    } else if (kills < 0) {
+        src_close(m, &m->oom);
+    }
+}
+
+static void *untouched(size_t n) {
+    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static int open_log(struct mon *m, struct oci_fault *f) {
+    const struct plan_op *op = plan_find(&m->plan, PLAN_LOG);
+    struct err e = ERR_INIT;
+    int r;
+
+    if (!op || op->i[0] == 0)
+        return 0;
+    m->log = (struct log_writer){.driver = log_driver_find("json-file"), .max_size = (uint64_t)op->i[1], .max_file = (int)op->i[2], .fd = -EBADF};
+    if (plan_sn(&m->plan, op, 0) >= sizeof m->log.path || plan_sn(&m->plan, op, 1) >= sizeof m->log.attrs)
+        return -ENAMETOOLONG;
+    memcpy(m->log.path, plan_s(&m->plan, op, 0), plan_sn(&m->plan, op, 0) + 1);
+    memcpy(m->log.attrs, plan_s(&m->plan, op, 1), plan_sn(&m->plan, op, 1) + 1);
+    m->log.out = untouched(LOG_OUT_MAX);
+    m->first.copier[0].held = untouched(LIMIT_LOG_LINE);
+    m->first.copier[1].held = untouched(LIMIT_LOG_LINE);
+    r = m->log.out && m->first.copier[0].held && m->first.copier[1].held ? m->log.driver->open(&m->log, &e) : -ENOMEM;
+    if (r < 0) {
+        snprintf(f->text, sizeof f->text, "failed to initialize logging driver: %s", err_msg(&e));
+        f->errnum = EIO;
+        err_done(&e);
+        return -EIO;
+    }
+    m->has_log = true;
+    return 0;
+}
+
+/* MP_START: everything the container needs is there. */
+static int start_container(struct mon *m, struct oci_fault *f) {
+    struct oci_spawn s = {.k = m->k, .plan = &m->plan, .stdio = {-1, -1, -1}, .gate_fd = -1};
+    struct oci_running run;
+    int r = open_log(m, f);
+
+    if (r == 0 && !m->first.tty)
+        r = proc_pipes(m, &m->first, s.stdio);
+    if (r == 0)
+        r = oci_spawn(&s, &run, f);
+    for (int i = 0; i < 3; i++)
+        close_fd(s.stdio[i]);
+    if (r < 0) {
+        if (!f->text[0])
+            snprintf(f->text, sizeof f->text, "starting the container: errno %d", -r);
+        return r;
+    }
+    m->started_at = clock_wall_ns();
+    m->first.pid = run.pid;
+    m->first.pidfd = run.pidfd;
+    m->first.pty = run.pty;
+    m->started = true;
+    start_ticks(m);
+    return 0;
+}
+
+static void tell_started(struct mon *m) {
+    mon_event(m, MP_STARTED, m->first.pid, (int64_t)m->ticks, m->started_at, getpid(), NULL);
+}
+
+void mon_start(struct mon *m) {
+    struct oci_fault f = {0};
+    int r = start_container(m, &f);
+
+    if (r < 0) {
+        struct mp_head h = {.type = MP_FAILED, .len = (uint32_t)strlen(f.text), .v = {f.errnum}};
+
+        /* Clients see the end of their streams after the daemon has heard why. */
+        ignore_result(mp_send(m->control.fd, &h, f.text, NULL, 0, 0));
+        _exit(1);
+    }
+    tell_started(m);
+    r = listen_for_daemons(m);
+    proc_watch(m, &m->first);
+    watch_oom(m);
+    ignore_result(r);
+}
+
+void mon_hello(struct mon *m) {
+    tell_started(m);
+    if (m->exit_sent)
+        tell_exit(m);
+}
+
+/* ---- the loop --------------------------------------------------------------------------------------------------------- */
+
+static void control_event(struct mon *m) {
+    for (int n = 0; n < 64 && m->control.fd >= 0; n++) {
+        int fds[MP_FDS_MAX], n_fds, r;
+        struct mp_head h;
+
+        r = mp_recv(m->control.fd, &h, m->body, MP_BODY_MAX + 1, fds, &n_fds, MSG_DONTWAIT);
+        if (r == -EAGAIN)
+            return;
+        if (r <= 0) {
+            control_lost(m);
+            return;
+        }
+        mon_request(m, &h, m->body, fds, n_fds);
+    }
+}
+
+static void timer_event(struct mon *m) {
+    bool more = m->first.exited && !m->first.told && !proc_finish(m, &m->first);
+    uint64_t n;
+
+    ignore_result(read(m->timer.fd, &n, sizeof n));
+    for (struct proc *p = m->execs; p; p = p->next)
+        if (p->exited) {
+            proc_finish(m, p);
+            more = more || p->clients;
+        }
+    if (!more && !m->first.exited)
+        timer_stop(m);
+}
+
+static void dispatch(struct mon *m, struct src *s, uint32_t events) {
+    struct signalfd_siginfo si;
+
+    if (s->fd < 0)
+        return;
+    switch (s->kind) {
+    case SRC_SIGNAL:
+        while (read(s->fd, &si, sizeof si) == sizeof si) {
+        }
+        reap(m);
+        break;
+    case SRC_CONTROL:
+        control_event(m);
+        break;
+    case SRC_LISTEN:
+        accept_daemon(m);
+        break;
+    case SRC_STDOUT:
+    case SRC_STDERR:
+        proc_output(m, s);
+        break;
+    case SRC_STDIN:
+        proc_stdin_ready(m, s->owner);
+        break;
+    case SRC_CLIENT:
+        client_event(m, s->owner, events);
+        break;
+    case SRC_OOM:
+        oom_event(m);
+        break;
+    case SRC_TIMER:
+        timer_event(m);
+        break;
+    }
+}
+
+static void sweep(struct mon *m) {
+    clients_sweep(m, &m->first);
+    for (struct proc **at = &m->execs; *at;) {
+        struct proc *p = *at;
+
+        clients_sweep(m, p);
+        if (p->exited && !p->told && proc_streams_done(p))
+            proc_finish(m, p);
+        if (!p->told || p->clients) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        proc_close(m, p);
+        free(p);
+    }
+    if (m->first.exited && !m->first.told && proc_streams_done(&m->first))
+        proc_finish(m, &m->first);
+}
+
+/* After the end: until the daemon has it (or is not there) and clients have taken their output. */
+static bool may_leave(struct mon *m) {
+    if (!m->exit_sent)
+        return false;
+    if (m->control.fd >= 0 && !m->acked)
+        return false;
+    return (!m->first.clients && !m->execs) || clock_mono_ns() - m->first.exited_ns > LINGER_NS;
+}
+
+static void leave(struct mon *m) {
+    char path[600];
+
+    snprintf(path, sizeof path, "%s/" MP_SOCKET_FILE, m->exec_dir);
+    ignore_result(unlink(path));
+    snprintf(path, sizeof path, "%s/" MP_EXIT_FILE, m->exec_dir);
+    if (m->acked)
+        ignore_result(unlink(path));
+    _exit(0);
+}
+
+/* Give back pages that only speed needs. */
+static void trim(struct mon *m) {
+    ignore_result(madvise(m->block, READ_BLOCK, MADV_DONTNEED));
+    ignore_result(madvise((void *)(uintptr_t)m->plan_mem, m->plan_size, MADV_DONTNEED));
+    ignore_result(madvise(m->body, MP_BODY_MAX + 1, MADV_DONTNEED));
+    if (m->has_log && !m->log.n_out)
+        ignore_result(madvise(m->log.out, LOG_OUT_MAX, MADV_DONTNEED));
+    for (int i = 0; i < 2; i++)
+        if (m->first.copier[i].held && !m->first.copier[i].n)
+            ignore_result(madvise(m->first.copier[i].held, LIMIT_LOG_LINE, MADV_DONTNEED));
+}
+
+static void loop(struct mon *m) {
+    struct epoll_event ev[16];
+    bool idle = false;
+
+    while (!may_leave(m)) {
+        int n = epoll_wait(m->ep, ev, ELEMENTSOF(ev), idle ? -1 : 300);
+
+        if (n < 0 && errno != EINTR)
+            _exit(1);
+        if (n == 0) {
+            trim(m);
+            idle = true;
+        } else {
+            idle = false;
+        }
+        for (int i = 0; i < n; i++)
+            dispatch(m, ev[i].data.ptr, ev[i].events);
+        sweep(m);
+        if (!m->started && m->control.fd < 0)
+            _exit(1); /* the daemon went before it said start */
+    }
+    leave(m);
+}
+
+static int open_plan(struct mon *m) {
+    struct stat st;
+    const struct plan_op *op;
+
+    if (fstat(MP_PLAN_FD, &st) < 0 || st.st_size <= 0 || (size_t)st.st_size > LIMIT_PLAN_BYTES)
+        return -EPROTO;
+    m->plan_size = (size_t)st.st_size;
+    m->plan_mem = mmap(NULL, m->plan_size, PROT_READ, MAP_PRIVATE, MP_PLAN_FD, 0);
+    if (m->plan_mem == MAP_FAILED)
+        return -errno;
+    ignore_result(close_fd(MP_PLAN_FD));
+    if (plan_open(m->plan_mem, m->plan_size, &m->plan) < 0)
+        return -EPROTO;
+    op = plan_find(&m->plan, PLAN_CONTAINER);
+    if (op)
+        snprintf(m->id, sizeof m->id, "%s", plan_s(&m->plan, op, 0));
+    op = plan_find(&m->plan, PLAN_MONITOR);
+    if (!op || plan_sn(&m->plan, op, 0) >= sizeof m->exec_dir)
+        return -EPROTO;
+    snprintf(m->exec_dir, sizeof m->exec_dir, "%s", plan_s(&m->plan, op, 0));
+    m->first.tty = plan_find(&m->plan, PLAN_CONSOLE);
+    m->first.stdin_open = op->i[1];
+    m->first.stdin_once = op->i[2];
+    return 0;
+}
+
+int monitor_main(void) {
+    static struct mon m; /* the only one; zero pages until used */
+    sigset_t set;
+    int r;
+
+    m.k = &kern_linux;
+    m.control = (struct src){SRC_CONTROL, MP_CONTROL_FD, 0, NULL};
+    m.listen = (struct src){SRC_LISTEN, -EBADF, 0, NULL};
+    m.oom = (struct src){SRC_OOM, -EBADF, 0, NULL};
+    m.timer = (struct src){SRC_TIMER, -EBADF, 0, NULL};
+    proc_init(&m.first);
+    ignore_result(fcntl(MP_CONTROL_FD, F_SETFD, FD_CLOEXEC));
+    r = open_plan(&m);
+    m.block = untouched(READ_BLOCK);
+    m.body = untouched(MP_BODY_MAX + 1);
+    m.ep = epoll_create1(EPOLL_CLOEXEC);
+    if (r < 0 || !m.block || !m.body || m.ep < 0) {
+        struct mp_head h = {.type = MP_FAILED, .v = {EPROTO}, .len = 21};
+
+        ignore_result(mp_send(MP_CONTROL_FD, &h, "the plan is not valid", NULL, 0, 0));
+        return 1;
+    }
+    setsid();
+    ignore_result(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+    signal(SIGPIPE, SIG_IGN);
+    sigfillset(&set);
+    sigdelset(&set, SIGSEGV);
+    sigdelset(&set, SIGBUS);
+    sigdelset(&set, SIGABRT);
+    sigdelset(&set, SIGFPE);
+    sigdelset(&set, SIGILL);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    m.signals = (struct src){SRC_SIGNAL, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), 0, NULL};
+    src_set(&m, &m.signals, EPOLLIN);
+    src_set(&m, &m.control, EPOLLIN);
+    loop(&m);
+    return 0;
+}

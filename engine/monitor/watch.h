@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * watch.h - the inside of hatake-monitor: one process, one thread, one epoll. Shared by its files, nobody else includes it.
+ *
+ * A `proc` is a process of the container that the monitor started: the first one (the container itself) and the execs. It has up to three stream ends (or a
+ * terminal). A `client` is a connected stream socket that takes output of one proc and may give its input. Memory is taken when a client or an
+ * exec comes and given back when it goes; a monitor of a quiet container owns a few pages.
+ *
+ * Output of a proc goes first to the log, then to each client. A client that does not take it gets up to 256 KiB in memory and then up to SPILL_MAX in an
+ * unnamed file; only beyond that the container's own output waits (R17).
+ */
+#ifndef HATAKE_MONITOR_WATCH_H
+#define HATAKE_MONITOR_WATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/limits.h"
+#include "logdrv/logdrv.h"
+#include "monitor/proto.h"
+#include "oci/exec.h"
+
+#define SPILL_MAX MIB(256)
+#define READ_BLOCK KIB(64)
+
+struct mon;
+struct proc;
+
+enum src_kind { SRC_SIGNAL, SRC_CONTROL, SRC_LISTEN, SRC_STDOUT, SRC_STDERR, SRC_STDIN, SRC_CLIENT, SRC_OOM, SRC_TIMER };
+
+/* What an epoll event points at. */
+struct src {
+    enum src_kind kind;
+    int fd;
+    uint32_t events;
+    void *owner; /* struct proc or struct client */
+};
+
+struct client {
+    struct client *next;
+    struct src src;
+    struct proc *proc;
+    unsigned flags; /* MP_CLIENT_* */
+    /* to the client */
+    char *out;
+    size_t out_at, out_n, out_cap;
+    int spill; /* unnamed file, or -EBADF */
+    uint64_t spill_at, spill_n;
+    bool ending; /* close when everything is delivered */
+    bool dead;   /* free at the end of this round */
+    /* from the client */
+    char *in; /* bytes that standard input did not take yet */
+    size_t in_at, in_n;
+    bool in_done; /* end of its input seen */
+    uint8_t keys[32];
+    size_t n_keys, keys_seen;
+};
+
+struct proc {
+    struct proc *next;
+    char id[MP_EXEC_ID_MAX]; /* "" for the container */
+    pid_t pid;
+    int pidfd, pty;
+    bool tty, stdin_open, stdin_once, stdin_client; /* stdin_client: some client feeds it */
+    struct src in, out, err;                        /* with a tty only `out` is watched, and `in` has the same descriptor */
+    struct client *clients;
+    bool exited, told, paused;
+    int code, signal;
+    int64_t exited_ns; /* monotonic */
+    struct log_copier copier[2];
+};
+
+struct mon {
+    const struct kern *k;
+    const void *plan_mem;
+    size_t plan_size;
+    struct plan plan;
+    char id[80];
+    char exec_dir[512];
+    int ep, control_fd;
+    struct src control, listen, signals, oom, timer;
+    struct proc first;
+    struct proc *execs;
+    struct log_writer log;
+    bool has_log, started, acked, exit_sent, timer_on;
+    int64_t started_at, finished_at;
+    uint64_t ticks;
+    int64_t oom_seen;
+    bool oom_killed;
+    char *block; /* READ_BLOCK bytes for reading, untouched pages while idle */
+    char *body;  /* MP_BODY_MAX + 1 */
+};
+
+/* watch.c */
+int src_set(struct mon *m, struct src *s, uint32_t events);
+void src_close(struct mon *m, struct src *s);
+void mon_event(struct mon *m, enum mp_type type, int64_t a, int64_t b, int64_t c, int64_t d, const char *text);
+struct proc *proc_find(struct mon *m, const char *id);
+void timer_arm(struct mon *m);
+
+/* streams.c */
+void proc_init(struct proc *p);
+int proc_pipes(struct mon *m, struct proc *p, int ret_child[3]);
+void proc_watch(struct mon *m, struct proc *p);
+void proc_output(struct mon *m, struct src *s);
+void proc_drain(struct mon *m, struct proc *p);
+bool proc_streams_done(const struct proc *p);
+void proc_end_clients(struct mon *m, struct proc *p);
+void proc_close(struct mon *m, struct proc *p);
+int client_add(struct mon *m, struct proc *p, int fd, unsigned flags, const char *keys, int64_t n_keys, const char *early, size_t n_early);
+void client_event(struct mon *m, struct client *c, uint32_t events);
+void proc_stdin_ready(struct mon *m, struct proc *p);
+void clients_sweep(struct mon *m, struct proc *p);
+
+/* requests.c */
+void mon_request(struct mon *m, struct mp_head *h, const char *body, int *fds, int n_fds);
+
+#endif
