@@ -111,7 +111,7 @@ TESTED := $(sort $(foreach m,$(MODULES),$(if $(filter-out engine/base/test-main.
 
 # ---- programs --------------------------------------------------------------------------------------------------------
 STATIC_LIBS = $(foreach m,$(filter base kern oci monitor logdrv netplane netd,$(MODULES)),$(call LIB,$(m)))
-$(BIN)/hataked: $(call objs,$(wildcard engine/daemon/main*.c)) $(filter-out %/monitor.a %/netd.a,$(ALL_LIBS)) $(GEN_LIB)
+$(BIN)/hataked: $(call objs,$(wildcard engine/daemon/main*.c)) $(filter-out %/netd.a,$(ALL_LIBS)) $(GEN_LIB)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_DAEMON)
