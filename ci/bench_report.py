@@ -37,7 +37,7 @@ def part(value):
     """A ratio as people compare them: 1/30."""
     if value is None:
         return "-"
-    return f"1/{1 / value:.0f}" if value <= 0.1 else f"1/{1 / value:.1f}" if value < 0.95 else f"{value:.2f}"
+    return f"1/{1 / value:.0f}" if value <= 0.1 else "1/" + f"{1 / value:.1f}".removesuffix(".0") if value < 0.95 else f"{value:.2f}"
 
 
 def limit(bound, unit):
