@@ -257,3 +257,43 @@ TEST(http_strictness) {
     }
     test_server_stop(t);
 }
+
+TEST(http_head_limit) {
+    struct test_server *t = test_server_start();
+    size_t n = 30000;
+    char *request = malloc(n * 2);
+    int k = snprintf(request, 100, "GET /_ping HTTP/1.1\r\nHost: d\r\nX-Long: ");
+
+    memset(request + k, 'x', n);
+    memcpy(request + (size_t)k + n, "\r\n\r\n", 5);
+    HAS(test_exchange(t, request), "HTTP/1.1 200 OK\r\n");
+    memset(request + k, 'x', n + 5000);
+    memcpy(request + (size_t)k + n + 5000, "\r\n\r\n", 5);
+    HAS(test_exchange(t, request), "HTTP/1.1 431 ");
+    free(request);
+    test_server_stop(t);
+}
+
+TEST(http_json_limit) {
+    struct test_server *t = test_server_start();
+    static const char head[] = "POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n";
+    char request[256], *piece = malloc(1 << 20);
+    int fd;
+
+    snprintf(request, sizeof(request), "%sContent-Length: %u\r\n\r\n", head, (16u << 20) + 1);
+    HAS(test_exchange(t, request), "HTTP/1.1 413 ");
+    /* announced piece by piece */
+    fd = test_connect(t);
+    snprintf(request, sizeof(request), "%sTransfer-Encoding: chunked\r\n\r\n", head);
+    test_send(fd, request, strlen(request));
+    memset(piece, ' ', 1 << 20);
+    for (int i = 0; i < 17; i++) {
+        test_send(fd, "100000\r\n", 8);
+        test_send(fd, piece, 1 << 20);
+        test_send(fd, "\r\n", 2);
+    }
+    HAS(test_read(fd, "too large", 2000, NULL), "{\"message\":\"request body too large\"}");
+    close(fd);
+    free(piece);
+    test_server_stop(t);
+}

@@ -61,8 +61,7 @@ static void *soak_thread(void *arg) {
         "POST /containers/x/attach HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
         "POST /containers/x/attach HTTP/1.1\r\nHost: d\r\n\r\n",
         "POST /containers/x/attach HTTP/1.1\r\nHost: d\r\nContent-Length: 4\r\n\r\nbody",
-        "POST /containers/x/attach HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nTransfer-Encoding: "
-        "chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+        "POST /containers/x/attach HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
     };
     struct soak *s = arg;
     char *data = malloc(300000), *back = malloc(300000);

@@ -399,7 +399,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls, 
 
 /* ---- the server --------------------------------------------------------------------------------------------------------------------- */
 
-static void on_library_log(void *cls, const char *fmt, va_list ap) {
+static void __attribute__((format(printf, 2, 0))) on_library_log(void *cls, const char *fmt, va_list ap) {
     struct buf b = BUF_INIT(4096);
 
     if (!log_enabled(LOG_LVL_DEBUG))

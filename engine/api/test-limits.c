@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Bounds of the HTTP server below the API: heads that never end, too many connections, too many long handlers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/test.h"
+#include "wire/http.h"
+#include "wire/listen.h"
+#include "wire/loop.h"
+
+struct fixture {
+    struct loop *loop;
+    struct http_server *http;
+    char dir[64], path[96];
+};
+
+static void route(struct call *c, struct http_route *ret, void *data) {
+    ret->exec = strcmp(call_method(c), "GET") == 0 ? HTTP_QUICK : HTTP_LONG;
+}
+
+static void run(struct call *c, void *data) {
+    if (strcmp(call_method(c), "POST") == 0)
+        usleep(400000);
+    call_reply_empty(c, 204);
+}
+
+static bool start(struct fixture *f, const struct http_options *o) {
+    struct http_hooks hooks = {.route = route, .run = run};
+    int fd = -1;
+
+    snprintf(f->dir, sizeof(f->dir), "/tmp/hatake-test-XXXXXX");
+    if (!mkdtemp(f->dir))
+        return false;
+    snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
+    return loop_new("loop", &f->loop, NULL) >= 0 && loop_start(f->loop, NULL) >= 0 && http_new(NULL, f->loop, &hooks, o, &f->http, NULL) >= 0 &&
+           listen_unix(f->path, (gid_t)-1, 0600, &fd, NULL) >= 0 && http_listen(f->http, HTTP_LISTEN_PLAIN, fd, NULL, NULL) >= 0;
+}
+
+static void stop(struct fixture *f) {
+    CHECK(http_stop(f->http, 3 * NSEC_PER_SEC));
+    http_free(f->http);
+    loop_free(f->loop);
+    unlink(f->path);
+    rmdir(f->dir);
+}
+
+static int dial(const struct fixture *f) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    memcpy(a.sun_path, f->path, strlen(f->path) + 1);
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+        test_fail(__FILE__, __LINE__, "no connection");
+    return fd;
+}
+
+static bool closed_within(int fd, int ms) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char c;
+
+    return poll(&p, 1, ms) == 1 && recv(fd, &c, 1, 0) <= 0;
+}
+
+static bool answered_within(int fd, int ms) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char b[512];
+
+    return poll(&p, 1, ms) == 1 && recv(fd, b, sizeof(b), 0) > 12 && strncmp(b, "HTTP/1.1 204", 12) == 0;
+}
+
+static void send_text(int fd, const char *s) {
+    CHECK(send(fd, s, strlen(s), MSG_NOSIGNAL) == (ssize_t)strlen(s));
+}
+
+/* A byte now and then does not keep a head open. */
+TEST(limit_slow_head) {
+    struct http_options o = {.head_seconds = 1};
+    struct fixture f;
+    int fd, used;
+    bool closed = false;
+
+    REQUIRE(start(&f, &o));
+    fd = dial(&f);
+    used = dial(&f);
+    send_text(fd, "GET / HTTP/1.1\r\nHost: d\r\nX: ");
+    send_text(used, "GET / HTTP/1.1\r\nHost: d\r\n\r\n");
+    CHECK(answered_within(used, 1000));
+    for (int i = 0; i < 30 && !closed; i++) {
+        closed = closed_within(fd, 100);
+        if (!closed)
+            send(fd, "x", 1, MSG_NOSIGNAL);
+    }
+    CHECK(closed);
+    /* forgotten keep-alives go the same way */
+    CHECK(closed_within(used, 2000));
+    close(fd);
+    close(used);
+    stop(&f);
+}
+
+/* Beyond the limit the longest idle connection makes room for a new one. */
+TEST(limit_connections) {
+    struct http_options o = {.max_connections = 4};
+    struct fixture f;
+    int fd[6];
+
+    REQUIRE(start(&f, &o));
+    for (int i = 0; i < 6; i++) {
+        fd[i] = dial(&f);
+        send_text(fd[i], "GET / HTTP/1.1\r\nHost: d\r\n\r\n");
+        CHECK(answered_within(fd[i], 1000));
+    }
+    CHECK(closed_within(fd[0], 1000));
+    CHECK(closed_within(fd[1], 1000));
+    send_text(fd[5], "GET / HTTP/1.1\r\nHost: d\r\n\r\n");
+    CHECK(answered_within(fd[5], 1000));
+    for (int i = 0; i < 6; i++)
+        close(fd[i]);
+    stop(&f);
+}
+
+/* All places for long handlers taken: quick requests do not notice, further long ones wait their turn. */
+TEST(limit_long_handlers) {
+    struct http_options o = {.slow = 2};
+    struct fixture f;
+    int fd[4], quick;
+    int64_t t;
+
+    REQUIRE(start(&f, &o));
+    for (int i = 0; i < 4; i++) {
+        fd[i] = dial(&f);
+        send_text(fd[i], "POST / HTTP/1.1\r\nHost: d\r\n\r\n");
+    }
+    usleep(50000);
+    quick = dial(&f);
+    t = clock_mono_ns();
+    send_text(quick, "GET / HTTP/1.1\r\nHost: d\r\n\r\n");
+    CHECK(answered_within(quick, 1000));
+    CHECK(clock_mono_ns() - t < 200 * NSEC_PER_MSEC);
+    for (int i = 0; i < 4; i++) {
+        CHECK(answered_within(fd[i], 2000));
+        close(fd[i]);
+    }
+    close(quick);
+    stop(&f);
+}
+
+/* The file of a dead server is replaced, that of a live one is not. */
+TEST(listen_unix_paths) {
+    char dir[] = "/tmp/hatake-test-XXXXXX", path[64];
+    struct err e = ERR_INIT;
+    struct stat st;
+    int fd = -1, again = -1;
+
+    REQUIRE(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/s", dir);
+    CHECK_INT(listen_unix(path, (gid_t)-1, 0660, &fd, &e), 0);
+    CHECK(stat(path, &st) == 0 && (st.st_mode & 0777) == 0660);
+    CHECK_INT(listen_unix(path, (gid_t)-1, 0660, &again, &e), -ERR_CONFLICT);
+    close(fd);
+    CHECK_INT(listen_unix(path, (gid_t)-1, 0600, &again, &e), 0);
+    close(again);
+    unlink(path);
+    fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    close(fd);
+    CHECK_INT(listen_unix(path, (gid_t)-1, 0600, &again, &e), -ERR_CONFLICT);
+    unlink(path);
+    rmdir(dir);
+    err_done(&e);
+}
