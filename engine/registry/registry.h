@@ -46,8 +46,8 @@ typedef bool registry_cancelled_fn(void *arg);
  * Find the endpoint of the reference's registry that answers (mirrors first for docker.io; https, then http where it may be insecure). auth may be NULL.
  * `cancelled` (may be NULL) is asked several times a second during every transfer of the session.
  */
-int registry_session_new(struct registry *r, const struct reference *ref, const struct registry_auth *auth, registry_cancelled_fn *cancelled, void *arg,
-                         struct registry_session **ret, struct err *e);
+int registry_session_new(struct registry *r, const struct reference *ref, const struct registry_auth *auth, registry_cancelled_fn *cancelled,
+                         void *arg, struct registry_session **ret, struct err *e);
 struct registry_session *registry_session_free(struct registry_session *s);
 
 #define REGISTRY_TYPE_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
@@ -57,9 +57,9 @@ struct registry_session *registry_session_free(struct registry_session *s);
 #define REGISTRY_TYPE_OCI_INDEX "application/vnd.oci.image.index.v1+json"
 
 struct registry_manifest {
-    struct buf body;   /* at most LIMIT_MANIFEST_BYTES; exactly what was sent */
-    char *media_type;  /* of the Content-Type header, without parameters */
-    char digest[72];   /* "sha256:..." computed over body; equal to the digest asked for when there was one */
+    struct buf body;  /* at most LIMIT_MANIFEST_BYTES; exactly what was sent */
+    char *media_type; /* of the Content-Type header, without parameters */
+    char digest[72];  /* "sha256:..." computed over body; equal to the digest asked for when there was one */
 };
 #define REGISTRY_MANIFEST_INIT ((struct registry_manifest){.body = BUF_INIT(LIMIT_MANIFEST_BYTES)})
 void registry_manifest_done(struct registry_manifest *m);

@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Sections: where a registry is; sessions; requests; manifests and tags; blobs; login. */
+#include <arpa/inet.h>
+#include <jansson.h>
+#include <netdb.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "registry/registry-internal.h"
+
+#define TAGS_BYTES_MAX MIB(16)
+#define TAGS_MAX 100000
+#define ACCEPT_MANIFESTS                                                                                                                             \
+    REGISTRY_TYPE_DOCKER_MANIFEST "," REGISTRY_TYPE_DOCKER_LIST "," REGISTRY_TYPE_OCI_INDEX "," REGISTRY_TYPE_OCI_MANIFEST                           \
+                                  "," REGISTRY_TYPE_DOCKER_SCHEMA1
+
+static void decrefp(json_t **j) {
+    json_decref(*j);
+}
+
+/* ---- where a registry is ------------------------------------------------------------------------------------------------------------ */
+
+/* One IPv4 or IPv6 network as CIDR text; does it hold the address? */
+static bool cidr_has(const char *cidr, const char *address) {
+    _cleanup_free_ char *net = strndup(cidr, strcspn(cidr, "/"));
+    const char *slash = strchr(cidr, '/');
+    static const int families[] = {AF_INET, AF_INET6};
+    unsigned char a[16], n[16];
+    int64_t bits;
+
+    for (size_t i = 0; net && slash && i < ELEMENTSOF(families); i++) {
+        if (inet_pton(families[i], net, n) != 1 || inet_pton(families[i], address, a) != 1)
+            continue;
+        if (parse_int_range(slash + 1, 0, i == 0 ? 32 : 128, &bits) < 0 || memcmp(a, n, (size_t)bits / 8) != 0)
+            return false;
+        return bits % 8 == 0 || ((a[bits / 8] ^ n[bits / 8]) >> (8 - bits % 8)) == 0;
+    }
+    return false;
+}
+
+static bool any_cidr_has(const struct engine_config *c, const char *address) {
+    if (cidr_has("127.0.0.0/8", address) || streq(address, "::1"))
+        return true;
+    for (size_t i = 0; i < c->insecure_registries.n; i++)
+        if (strchr(c->insecure_registries.v[i], '/') && cidr_has(c->insecure_registries.v[i], address))
+            return true;
+    return false;
+}
+
+/* Named as insecure, or resolving into a network that is. */
+static bool may_be_insecure(const struct engine_config *c, const char *host_port) {
+    _cleanup_free_ char *host =
+        host_port[0] == '[' ? strndup(host_port + 1, strcspn(host_port + 1, "]")) : strndup(host_port, strcspn(host_port, ":"));
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+    bool found = false;
+
+    if (strv_has(&c->insecure_registries, host_port))
+        return true;
+    if (!host || getaddrinfo(host, NULL, &hints, &list) != 0)
+        return false;
+    for (struct addrinfo *i = list; i && !found; i = i->ai_next) {
+        char text[NI_MAXHOST];
+
+        if (getnameinfo(i->ai_addr, i->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) == 0)
+            found = any_cidr_has(c, text);
+    }
+    freeaddrinfo(list);
+    return found;
+}
+
+int registry_new(const struct engine_config *config, struct registry **ret, struct err *e) {
+    struct registry *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return err_oom(e);
+    r->config = config;
+    *ret = r;
+    return 0;
+}
+
+struct registry *registry_free(struct registry *r) {
+    free(r);
+    return NULL;
+}
+
+/* ---- sessions --------------------------------------------------------------------------------------------------------------------------- */
+
+struct registry_session *registry_session_free(struct registry_session *s) {
+    if (!s)
+        return NULL;
+    for (size_t i = 0; i < s->n_handles; i++)
+        curl_easy_cleanup(s->handles[i]);
+    reference_done(&s->ref);
+    registry_auth_done(&s->auth);
+    wipe(&s->token);
+    free(s->base);
+    free(s->host);
+    free(s->realm);
+    free(s->service);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+    return NULL;
+}
+
+static void session_freep(struct registry_session **s) {
+    registry_session_free(*s);
+}
+
+static int copy_auth(struct registry_auth *to, const struct registry_auth *from, struct err *e) {
+    if (!from)
+        return 0;
+    if (str_set(&to->username, from->username) < 0 || str_set(&to->password, from->password) < 0 ||
+        str_set(&to->identity_token, from->identity_token) < 0 || str_set(&to->registry_token, from->registry_token) < 0)
+        return err_oom(e);
+    return 0;
+}
+
+/* Ask GET /v2/: any answer means that a registry is there; a 401 says how to authenticate. */
+static int ping(struct registry_session *s, const char *scheme, const char *host, bool skip_verify, struct err *e) {
+    _cleanup_free_ char *url = str_printf("%s://%s/v2/", scheme, host);
+    _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_TOKEN_BYTES);
+    struct transfer t = {.s = s, .method = "GET", .url = url, .body = &body};
+    int r;
+
+    if (!url || str_set(&s->host, host) < 0)
+        return err_oom(e);
+    free(s->base);
+    s->base = str_printf("%s://%s", scheme, host);
+    s->skip_verify = skip_verify;
+    s->scheme = AUTH_NONE;
+    r = s->base ? transfer_run(&t, e) : err_oom(e);
+    if (r == 0 && t.challenge)
+        r = auth_challenge(s, t.challenge, e);
+    transfer_done(&t);
+    return r;
+}
+
+/* "https://mirror.example/" → scheme and host; a path of a mirror is not part of the registry API. */
+static int ping_mirror(struct registry_session *s, const char *mirror) {
+    const char *sep = strstr(mirror, "://");
+    _cleanup_free_ char *scheme = sep ? strndup(mirror, (size_t)(sep - mirror)) : NULL, *host = sep ? strndup(sep + 3, strcspn(sep + 3, "/")) : NULL;
+
+    return scheme && host ? ping(s, scheme, host, false, NULL) : -ERR_INVALID;
+}
+
+static int find_endpoint(struct registry_session *s, struct err *e) {
+    const struct engine_config *c = s->registry->config;
+    bool hub = streq(s->ref.domain, "docker.io"), insecure;
+    int r;
+
+    for (size_t i = 0; hub && i < c->registry_mirrors.n; i++) {
+        /* Credentials of the default registry are not for its mirrors. */
+        struct registry_auth kept = s->auth;
+
+        s->auth = (struct registry_auth){0};
+        r = ping_mirror(s, c->registry_mirrors.v[i]);
+        if (r == 0) {
+            registry_auth_done(&kept);
+            return 0;
+        }
+        s->auth = kept;
+        if (r == -ERR_CANCELLED)
+            return err_set(e, ERR_CANCELLED, "context canceled");
+    }
+    if (hub)
+        return ping(s, "https", "registry-1.docker.io", false, e);
+    insecure = may_be_insecure(c, s->ref.domain);
+    r = ping(s, "https", s->ref.domain, insecure, e);
+    if (r < 0 && r != -ERR_CANCELLED && insecure)
+        r = ping(s, "http", s->ref.domain, true, e);
+    return r;
+}
+
+/* Inside this folder "unavailable" means: nobody answered. The API answers 500 for it. */
+static int as_internal(int r, struct err *e) {
+    if (r == -ERR_UNAVAILABLE && e)
+        e->kind = ERR_INTERNAL;
+    return r == -ERR_UNAVAILABLE ? -ERR_INTERNAL : r;
+}
+
+int registry_session_new(struct registry *registry, const struct reference *ref, const struct registry_auth *auth, registry_cancelled_fn *cancelled,
+                         void *arg, struct registry_session **ret, struct err *e) {
+    _cleanup_(session_freep) struct registry_session *s = calloc(1, sizeof(*s));
+    int r;
+
+    if (!s)
+        return err_oom(e);
+    pthread_mutex_init(&s->lock, NULL);
+    s->registry = registry;
+    s->cancelled = cancelled;
+    s->cancelled_arg = arg;
+    r = reference_copy(&s->ref, ref, e);
+    if (r == 0)
+        r = copy_auth(&s->auth, auth, e);
+    if (r == 0)
+        r = find_endpoint(s, e);
+    if (r < 0)
+        return as_internal(r, e);
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+/* ---- requests ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* Run with authorization; a 401 although a token was sent means that it has expired: once more with a fresh one. */
+static int authorised(struct transfer *t, const char *shown, struct err *e) {
+    for (int attempt = 0;; attempt++) {
+        char *value = NULL;
+        int r = auth_header(t->s, shown, t->url, attempt > 0, &value, e);
+
+        if (r < 0)
+            return r;
+        t->authorization = value;
+        r = transfer_run(t, e);
+        wipe(&value);
+        t->authorization = NULL;
+        if (r < 0 || t->status != 401 || attempt > 0 || t->s->scheme != AUTH_BEARER)
+            return r;
+        if (t->body)
+            buf_reset(t->body);
+        transfer_done(t);
+        t->content_type = t->challenge = NULL;
+    }
+}
+
+/* Errors of a repository in the reference's words. */
+static int repository_error(struct registry_session *s, const char *what, long status, const struct buf *body, const char *challenge, struct err *e) {
+    _cleanup_free_ char *name = reference_familiar_name(&s->ref), *full = NULL;
+    const char *code = NULL;
+    int r = auth_reply_error(status, body, challenge, &code, e);
+
+    if (!code || !e || !name)
+        return r;
+    if (streq(code, "DENIED")) {
+        err_wrap(e, "pull access denied for %s, repository does not exist or may require 'docker login'", name);
+    } else if (streq(code, "MANIFEST_UNKNOWN")) {
+        full = what ? str_printf("%s%s%s", name, strchr(what, ':') ? "@" : ":", what) : strdup(name);
+        err_wrap(e, "manifest for %s not found", full ? full : name);
+    } else if (streq(code, "NAME_UNKNOWN")) {
+        err_wrap(e, "repository %s not found", name);
+    } else {
+        return r;
+    }
+    e->kind = ERR_NOT_FOUND;
+    return -ERR_NOT_FOUND;
+}
+
+/* ---- manifests and tags ----------------------------------------------------------------------------------------------------------------- */
+
+void registry_manifest_done(struct registry_manifest *m) {
+    buf_done(&m->body);
+    free(m->media_type);
+    m->media_type = NULL;
+}
+
+static int digest_of(const struct buf *b, char ret[72], struct err *e) {
+    unsigned char md[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+
+    if (EVP_Digest(buf_str(b), b->len, md, &n, EVP_sha256(), NULL) != 1)
+        return err_oom(e);
+    memcpy(ret, "sha256:", 7);
+    hex_encode(md, n, ret + 7);
+    return 0;
+}
+
+int registry_get_manifest(struct registry_session *s, const char *what, struct registry_manifest *ret, struct err *e) {
+    _cleanup_free_ char *url = str_printf("%s/v2/%s/manifests/%s", s->base, s->ref.path, what);
+    bool by_digest = strchr(what, ':') != NULL;
+    struct transfer t = {.s = s, .method = "GET", .shown = by_digest ? "Get" : "Head", .url = url, .accept = ACCEPT_MANIFESTS, .body = &ret->body};
+    int r;
+
+    if (!url)
+        return err_oom(e);
+    buf_reset(&ret->body);
+    r = authorised(&t, t.shown, e);
+    if (r == 0 && t.status != 200)
+        r = repository_error(s, what, t.status, &ret->body, t.challenge, e);
+    if (r == 0)
+        r = digest_of(&ret->body, ret->digest, e);
+    if (r == 0 && by_digest && !streq(ret->digest, what))
+        r = err_set(e, ERR_INTERNAL, "manifest verification failed for digest %s", what);
+    if (r == 0) {
+        free(ret->media_type);
+        ret->media_type = t.content_type ? TAKE_PTR(t.content_type) : strdup("");
+        r = ret->media_type ? 0 : err_oom(e);
+    }
+    transfer_done(&t);
+    return as_internal(r, e);
+}
+
+int registry_get_tags(struct registry_session *s, struct strv *ret, struct err *e) {
+    _cleanup_free_ char *url = str_printf("%s/v2/%s/tags/list", s->base, s->ref.path);
+    _cleanup_buf_ struct buf body = BUF_INIT(TAGS_BYTES_MAX);
+    _cleanup_(decrefp) json_t *o = NULL;
+    struct transfer t = {.s = s, .method = "GET", .url = url, .body = &body};
+    json_t *tag;
+    size_t i;
+    int r;
+
+    if (!url)
+        return err_oom(e);
+    r = authorised(&t, "Get", e);
+    if (r == 0 && t.status != 200)
+        r = repository_error(s, NULL, t.status, &body, t.challenge, e);
+    transfer_done(&t);
+    if (r < 0)
+        return as_internal(r, e);
+    o = json_loadb(buf_str(&body), body.len, 0, NULL);
+    json_array_foreach(json_object_get(o, "tags"), i, tag) {
+        if (i >= TAGS_MAX)
+            return err_set(e, ERR_TOO_LARGE, "repository %s has more than %d tags", s->ref.path, TAGS_MAX);
+        if (json_is_string(tag) && tag_is_valid(json_string_value(tag)) && strv_add(ret, json_string_value(tag)) < 0)
+            return err_oom(e);
+    }
+    return 0;
+}
+
+/* ---- blobs -------------------------------------------------------------------------------------------------------------------------------- */
+
+struct blob_read {
+    registry_sink_fn *sink;
+    void *arg;
+    int64_t at; /* bytes handed out so far, counted from the start of the blob */
+    int64_t size;
+    int64_t skip; /* bytes of this reply to drop: the server ignored the range */
+    struct transfer *t;
+    bool first;
+};
+
+static int on_blob(void *arg, const void *p, size_t n, struct err *e) {
+    struct blob_read *b = arg;
+    const char *from = p;
+    int r;
+
+    if (b->first) {
+        b->first = false;
+        b->skip = b->t->partial ? 0 : b->at;
+    }
+    if (b->skip > 0) {
+        size_t drop = (int64_t)n < b->skip ? n : (size_t)b->skip;
+
+        from += drop;
+        n -= drop;
+        b->skip -= (int64_t)drop;
+    }
+    if (n == 0)
+        return 0;
+    if ((int64_t)n > b->size - b->at)
+        return err_set(e, ERR_INVALID, "the registry sent more than the %lld bytes that the manifest says", (long long)b->size);
+    r = b->sink(b->arg, from, n, e);
+    if (r == 0)
+        b->at += (int64_t)n;
+    return r;
+}
+
+/* Wait in small steps, so that a client that leaves ends it. */
+static int back_off(struct registry_session *s, int64_t ms, struct err *e) {
+    for (; ms > 0; ms -= 100) {
+        if (s->cancelled && s->cancelled(s->cancelled_arg))
+            return err_set(e, ERR_CANCELLED, "context canceled");
+        poll(NULL, 0, (int)(ms < 100 ? ms : 100));
+    }
+    return 0;
+}
+
+static bool busy_status(long status) {
+    return status == 429 || status >= 500;
+}
+
+/* One attempt. ERR_UNAVAILABLE: worth another one. */
+static int blob_once(struct registry_session *s, const char *url, struct blob_read *b, int64_t *ret_wait_ms, struct err *e) {
+    struct transfer t = {.s = s, .method = "GET", .url = url, .range_from = b->at, .sink = on_blob, .sink_arg = b};
+    int r;
+
+    b->t = &t;
+    b->first = true;
+    r = authorised(&t, "Get", e);
+    *ret_wait_ms = t.retry_after * 1000;
+    if (r == 0 && (t.status == 200 || t.status == 206)) {
+        if (b->at < b->size)
+            r = err_set(e, ERR_UNAVAILABLE, "Get \"%s\": unexpected EOF", url);
+    } else if (r == 0 && busy_status(t.status)) {
+        auth_reply_error(t.status, &t.failure, NULL, NULL, e);
+        if (e)
+            e->kind = ERR_UNAVAILABLE;
+        r = -ERR_UNAVAILABLE;
+    } else if (r == 0) {
+        r = repository_error(s, NULL, t.status, &t.failure, t.challenge, e);
+    }
+    transfer_done(&t);
+    return r;
+}
+
+int registry_blob(struct registry_session *s, const char *digest, int64_t offset, int64_t size, registry_sink_fn *sink, void *arg, struct err *e) {
+    _cleanup_free_ char *url = str_printf("%s/v2/%s/blobs/%s", s->base, s->ref.path, digest);
+    struct blob_read b = {.sink = sink, .arg = arg, .at = offset, .size = size};
+    int64_t attempts = MAX(s->registry->config->max_download_attempts, INT64_C(1)), left = attempts;
+
+    if (!url)
+        return err_oom(e);
+    for (;;) {
+        _cleanup_err_ struct err why = ERR_INIT;
+        int64_t before = b.at, wait = 0;
+        int r = blob_once(s, url, &b, &wait, &why);
+
+        if (r == 0)
+            return 0;
+        /* Only attempts that brought nothing count: a slow but living link gets there. */
+        left = b.at > before ? attempts : left - 1;
+        if (r != -ERR_UNAVAILABLE || left <= 0) {
+            r = err_move(e, &why);
+            return as_internal(r, e);
+        }
+        r = back_off(s, wait ? wait : 250 * (attempts - left + 1), e);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* ---- login -------------------------------------------------------------------------------------------------------------------------------- */
+
+int registry_login(struct registry *registry, const struct registry_auth *auth, char **ret_token, struct err *e) {
+    const char *server = str_empty(auth->server_address) ? "docker.io" : auth->server_address, *scheme = strstr(server, "://");
+    _cleanup_(session_freep) struct registry_session *s = NULL;
+    _cleanup_free_ char *domain = NULL, *url = NULL;
+    _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_TOKEN_BYTES);
+    struct reference ref = REFERENCE_INIT;
+    struct transfer t;
+    int r;
+
+    if (scheme)
+        server = scheme + 3;
+    domain = strndup(server, strcspn(server, "/"));
+    if (!domain)
+        return err_oom(e);
+    if (streq(domain, "index.docker.io") && str_set(&domain, "docker.io") < 0)
+        return err_oom(e);
+    ref.domain = domain;
+    r = registry_session_new(registry, &ref, auth, NULL, NULL, &s, e);
+    if (r < 0)
+        return r;
+    url = str_printf("%s/v2/", s->base);
+    if (!url)
+        return err_oom(e);
+    t = (struct transfer){.s = s, .method = "GET", .url = url, .body = &body};
+    r = authorised(&t, "Get", e);
+    if (r == 0 && t.status != 200)
+        r = auth_reply_error(t.status, &body, t.challenge, NULL, e);
+    transfer_done(&t);
+    if (r < 0 && e && strstr(err_msg(e), "unauthorized")) {
+        e->kind = ERR_UNAUTHORIZED;
+        return -ERR_UNAUTHORIZED;
+    }
+    if (r < 0)
+        return as_internal(r, e);
+    *ret_token = NULL;
+    return 0;
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+/* registry-internal.h - shared by the files of registry/ only. */
+#ifndef HATAKE_REGISTRY_INTERNAL_H
+#define HATAKE_REGISTRY_INTERNAL_H
+
+#include <curl/curl.h>
+#include <pthread.h>
+
+#include "registry/registry.h"
+
+#define HANDLES_KEPT 8
+
+struct registry {
+    const struct engine_config *config;
+};
+
+enum auth_scheme { AUTH_NONE, AUTH_BASIC, AUTH_BEARER };
+
+struct registry_session {
+    struct registry *registry;
+    struct reference ref;
+    char *base; /* "https://registry-1.docker.io" */
+    char *host; /* its host and port */
+    bool skip_verify;
+    struct registry_auth auth;
+    enum auth_scheme scheme;
+    char *realm, *service;
+    registry_cancelled_fn *cancelled;
+    void *cancelled_arg;
+    pthread_mutex_t lock; /* of token, token_until, handles */
+    char *token;
+    int64_t token_until; /* monotonic ns */
+    CURL *handles[HANDLES_KEPT];
+    size_t n_handles;
+};
+
+/* ---- transfer.c: one HTTP exchange */
+struct transfer {
+    /* in */
+    struct registry_session *s;
+    const char *method; /* "GET", "POST"; also what error texts show ("Get"), unless `shown` */
+    const char *shown;  /* "Head" where the reference would have asked by HEAD */
+    const char *url;
+    const char *authorization; /* whole value, or NULL */
+    const char *accept;        /* NULL: none */
+    const char *form;          /* POST body, urlencoded */
+    int64_t range_from;        /* > 0: Range: bytes=N- */
+    struct buf *body;          /* collect the reply here... */
+    registry_sink_fn *sink;    /* ...or hand a 200/206 to this */
+    void *sink_arg;
+    bool any_origin; /* token servers: TLS settings of this registry do not apply */
+    /* out */
+    long status;
+    char *content_type, *challenge;
+    int64_t retry_after; /* seconds, 0 when not said */
+    struct buf failure;  /* body of a reply that is no success, when there is a sink */
+    bool partial;        /* the reply was 206 */
+    /* inner */
+    struct err sink_err;
+    int sink_result;
+    char dialled[128];
+    bool was_cancelled;
+};
+void transfer_done(struct transfer *t);
+/*
+ * Do it. 0 when a whole reply came, whatever its status; ERR_CANCELLED; or ERR_UNAVAILABLE with the text `Get "url": dial tcp ...` when it did not (a broken
+ * body included); the sink's own error when that refused.
+ */
+int transfer_run(struct transfer *t, struct err *e);
+
+/* ---- auth.c */
+/* Read a WWW-Authenticate header into the session. */
+int auth_challenge(struct registry_session *s, const char *header, struct err *e);
+/* Value for Authorization in fresh memory, NULL when none is needed. `method` and `url` are for the text of failures. */
+int auth_header(struct registry_session *s, const char *shown, const char *url, bool renew, char **ret, struct err *e);
+/* Turn a reply that is no success into an error in the reference's words, naming the code and message of its body. */
+int auth_reply_error(long status, const struct buf *body, const char *challenge, const char **ret_code, struct err *e);
+void wipe(char **s);
+
+#endif

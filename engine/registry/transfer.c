@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One HTTP exchange by libcurl, with errors worded as the reference's HTTP client words them. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "registry/registry-internal.h"
+
+#define CONNECT_SECONDS 30L
+#define STALL_SECONDS 60L
+#define CA_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
+
+static void init_curl(void) {
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+void transfer_done(struct transfer *t) {
+    free(t->content_type);
+    free(t->challenge);
+    buf_done(&t->failure);
+    err_done(&t->sink_err);
+}
+
+static size_t on_header(char *p, size_t size, size_t n, void *data) {
+    struct transfer *t = data;
+    size_t len = size * n;
+    _cleanup_free_ char *line = strndup(p, len);
+    char *colon, *value;
+
+    if (!line)
+        return 0;
+    line[strcspn(line, "\r\n")] = 0;
+    if (str_has_prefix(line, "HTTP/")) { /* a new reply (after a redirect) */
+        free(t->content_type);
+        free(t->challenge);
+        t->content_type = t->challenge = NULL;
+        t->retry_after = 0;
+        return len;
+    }
+    colon = strchr(line, ':');
+    if (!colon)
+        return len;
+    *colon = 0;
+    value = colon + 1 + strspn(colon + 1, " \t");
+    if (strcasecmp(line, "Content-Type") == 0) {
+        free(t->content_type);
+        t->content_type = strndup(value, strcspn(value, "; "));
+    } else if (strcasecmp(line, "WWW-Authenticate") == 0 && !t->challenge && strlen(value) <= LIMIT_CHALLENGE_BYTES) {
+        t->challenge = strdup(value);
+    } else if (strcasecmp(line, "Retry-After") == 0) {
+        ignore_result(parse_int_range(value, 0, 3600, &t->retry_after) < 0);
+    }
+    return len;
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *data) {
+    struct transfer *t = data;
+    size_t len = size * n;
+
+    if (t->sink && (t->status == 200 || t->status == 206)) {
+        t->sink_result = t->sink(t->sink_arg, p, len, &t->sink_err);
+        return t->sink_result < 0 ? 0 : len;
+    }
+    buf_add(t->sink ? &t->failure : t->body, p, len);
+    return buf_ok(t->sink ? &t->failure : t->body) ? len : 0;
+}
+
+struct body_state {
+    struct transfer *t;
+    CURL *h;
+};
+
+/* The status is known once a body begins: decide there where it goes. */
+static size_t on_body_first(char *p, size_t size, size_t n, void *data) {
+    struct body_state *b = data;
+
+    curl_easy_getinfo(b->h, CURLINFO_RESPONSE_CODE, &b->t->status);
+    b->t->partial = b->t->status == 206;
+    return on_body(p, size, n, b->t);
+}
+
+static int on_progress(void *data, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
+    struct transfer *t = data;
+
+    if (t->s->cancelled && t->s->cancelled(t->s->cancelled_arg))
+        t->was_cancelled = true;
+    return t->was_cancelled;
+}
+
+/* Remember where we dialled, for the text of a failure. */
+static curl_socket_t on_socket(void *data, curlsocktype purpose, struct curl_sockaddr *a) {
+    struct transfer *t = data;
+    char host[INET6_ADDRSTRLEN] = "";
+
+    if (a->family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&a->addr;
+
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+        snprintf(t->dialled, sizeof(t->dialled), "%s:%u", host, ntohs(in->sin_port));
+    } else if (a->family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)&a->addr;
+
+        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
+        snprintf(t->dialled, sizeof(t->dialled), "[%s]:%u", host, ntohs(in->sin6_port));
+    }
+    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+static void first_nameserver(char ret[64]) {
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+
+    snprintf(ret, 64, "127.0.0.1:53");
+    if (fs_read_file("/etc/resolv.conf", &b, NULL) < 0)
+        return;
+    for (const char *line = buf_str(&b); line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+        const char *v = str_after(line, "nameserver");
+
+        if (!v || (*v != ' ' && *v != '\t'))
+            continue;
+        v += strspn(v, " \t");
+        snprintf(ret, 64, strchr(v, ':') && strcspn(v, ":") < strcspn(v, " \t\n") ? "[%.*s]:53" : "%.*s:53", (int)strcspn(v, " \t\r\n"), v);
+        return;
+    }
+}
+
+static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
+    char host[256] = "", dns[64];
+    const char *from = strstr(t->url, "://"), *verb = t->shown ? t->shown : streq(t->method, "POST") ? "Post" : "Get";
+    long os_errno = 0;
+
+    from = from ? from + 3 : t->url;
+    snprintf(host, sizeof(host), "%.*s", (int)strcspn(from, "/:"), from);
+    curl_easy_getinfo(h, CURLINFO_OS_ERRNO, &os_errno);
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        first_nameserver(dns);
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp: lookup %s on %s: no such host", verb, t->url, host, dns);
+    case CURLE_COULDNT_CONNECT: {
+        char why[128];
+
+        if (os_errno == ETIMEDOUT || os_errno == 0)
+            return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp %s: i/o timeout", verb, t->url, t->dialled);
+        snprintf(why, sizeof(why), "%s", strerrordesc_np((int)os_errno) ? strerrordesc_np((int)os_errno) : "failed");
+        for (char *p = why; *p; p++)
+            *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp %s: connect: %s", verb, t->url, t->dialled, why);
+    }
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": tls: failed to verify certificate: x509: certificate signed by unknown authority", verb,
+                       t->url);
+    case CURLE_SSL_CONNECT_ERROR:
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": http: server gave HTTP response to HTTPS client", verb, t->url);
+    case CURLE_OPERATION_TIMEDOUT:
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": net/http: the registry sent nothing for %ld seconds", verb, t->url, STALL_SECONDS);
+    case CURLE_TOO_MANY_REDIRECTS:
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": stopped after %d redirects", verb, t->url, LIMIT_REDIRECTS);
+    case CURLE_PARTIAL_FILE:
+    case CURLE_RECV_ERROR:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": unexpected EOF", verb, t->url);
+    case CURLE_GOT_NOTHING:
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": EOF", verb, t->url);
+    default:
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": %s", verb, t->url, curl_easy_strerror(code));
+    }
+}
+
+/* certs.d/HOST: *.crt are further authorities, NAME.cert and NAME.key a client certificate. Source: the reference's documented layout. */
+static void set_certificates(CURL *h, const struct registry_session *s) {
+    static const char *const roots[] = {"/etc/hatake/certs.d", "/etc/docker/certs.d"};
+    const char *bundle = getenv("SSL_CERT_FILE");
+
+    curl_easy_setopt(h, CURLOPT_CAINFO, bundle && *bundle ? bundle : CA_BUNDLE);
+    for (size_t i = 0; i < ELEMENTSOF(roots); i++) {
+        _cleanup_free_ char *ca = str_printf("%s/%s/ca.crt", roots[i], s->host), *cert = str_printf("%s/%s/client.cert", roots[i], s->host),
+                            *key = str_printf("%s/%s/client.key", roots[i], s->host);
+
+        if (ca && fs_exists(ca))
+            curl_easy_setopt(h, CURLOPT_CAINFO, ca);
+        if (cert && key && fs_exists(cert) && fs_exists(key)) {
+            curl_easy_setopt(h, CURLOPT_SSLCERT, cert);
+            curl_easy_setopt(h, CURLOPT_SSLKEY, key);
+        }
+    }
+}
+
+static void set_proxy(CURL *h, const struct engine_config *c, const char *url) {
+    const char *proxy = str_has_prefix(url, "https:") ? c->https_proxy : c->http_proxy;
+
+    if (!str_empty(proxy))
+        curl_easy_setopt(h, CURLOPT_PROXY, proxy);
+    if (!str_empty(c->no_proxy))
+        curl_easy_setopt(h, CURLOPT_NOPROXY, c->no_proxy);
+}
+
+static CURL *take_handle(struct registry_session *s) {
+    CURL *h = NULL;
+
+    pthread_mutex_lock(&s->lock);
+    if (s->n_handles > 0)
+        h = s->handles[--s->n_handles];
+    pthread_mutex_unlock(&s->lock);
+    if (!h)
+        return curl_easy_init();
+    curl_easy_reset(h); /* connections and TLS sessions stay */
+    return h;
+}
+
+static void give_handle(struct registry_session *s, CURL *h) {
+    pthread_mutex_lock(&s->lock);
+    if (s->n_handles < HANDLES_KEPT) {
+        s->handles[s->n_handles++] = h;
+        h = NULL;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (h)
+        curl_easy_cleanup(h);
+}
+
+static struct curl_slist *headers_of(const struct transfer *t) {
+    struct curl_slist *l = curl_slist_append(NULL, "Expect:");
+    _cleanup_free_ char *auth = t->authorization ? str_printf("Authorization: %s", t->authorization) : NULL;
+
+    if (auth)
+        l = curl_slist_append(l, auth);
+    for (const char *p = t->accept; p && *p;) {
+        size_t n = strcspn(p, ",");
+        _cleanup_free_ char *line = str_printf("Accept: %.*s", (int)n, p);
+
+        if (line)
+            l = curl_slist_append(l, line);
+        p += n + (p[n] == ',');
+    }
+    return l;
+}
+
+static void set_options(CURL *h, struct transfer *t, struct body_state *b, struct curl_slist *headers, char *range) {
+    curl_easy_setopt(h, CURLOPT_URL, t->url);
+    curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(h, CURLOPT_USERAGENT, "docker/26.1.5 UpstreamClient(hataked)");
+    curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(h, CURLOPT_REDIR_PROTOCOLS_STR, str_has_prefix(t->url, "https:") ? "https" : "http,https");
+    curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)LIMIT_REDIRECTS);
+    curl_easy_setopt(h, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
+    curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, STALL_SECONDS);
+    curl_easy_setopt(h, CURLOPT_BUFFERSIZE, 256L * 1024);
+    curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(h, CURLOPT_HEADERDATA, t);
+    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body_first);
+    curl_easy_setopt(h, CURLOPT_WRITEDATA, b);
+    curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, t);
+    curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(h, CURLOPT_XFERINFODATA, t);
+    if (t->form)
+        curl_easy_setopt(h, CURLOPT_COPYPOSTFIELDS, t->form);
+    if (range)
+        curl_easy_setopt(h, CURLOPT_RANGE, range);
+    if (!t->any_origin && t->s->skip_verify) {
+        curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+    set_certificates(h, t->s);
+    set_proxy(h, t->s->registry->config, t->url);
+}
+
+int transfer_run(struct transfer *t, struct err *e) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct curl_slist *headers;
+    struct body_state b;
+    char range[32];
+    CURLcode code;
+    CURL *h;
+    int r = 0;
+
+    pthread_once(&once, init_curl);
+    t->failure = BUF_INIT(LIMIT_TOKEN_BYTES);
+    t->sink_err = ERR_INIT;
+    h = take_handle(t->s);
+    headers = headers_of(t);
+    if (!h || !headers) {
+        if (h)
+            curl_easy_cleanup(h);
+        curl_slist_free_all(headers);
+        return err_oom(e);
+    }
+    b = (struct body_state){t, h};
+    snprintf(range, sizeof(range), "%lld-", (long long)t->range_from);
+    set_options(h, t, &b, headers, t->range_from > 0 ? range : NULL);
+    code = curl_easy_perform(h);
+    curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, &t->status);
+    if (t->was_cancelled)
+        r = err_set(e, ERR_CANCELLED, "context canceled");
+    else if (t->sink_result < 0)
+        r = err_move(e, &t->sink_err);
+    else if (code == CURLE_WRITE_ERROR)
+        r = err_set(e, ERR_INTERNAL, "%s answered with more than %zu bytes where that is not allowed", t->url,
+                    t->sink ? t->failure.max : t->body->max);
+    else if (code != CURLE_OK)
+        r = failed(t, h, code, e);
+    curl_slist_free_all(headers);
+    give_handle(t->s, h);
+    return r;
+}
