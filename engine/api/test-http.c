@@ -269,7 +269,7 @@ TEST(http_head_limit) {
     HAS(test_exchange(t, request), "HTTP/1.1 200 OK\r\n");
     memset(request + k, 'x', n + 5000);
     memcpy(request + (size_t)k + n + 5000, "\r\n\r\n", 5);
-    HAS(test_exchange(t, request), "HTTP/1.1 431 ");
+    HAS(test_exchange(t, request), "HTTP/1.1 431 Request Header Fields Too Large\r\n");
     free(request);
     test_server_stop(t);
 }
@@ -295,5 +295,28 @@ TEST(http_json_limit) {
     HAS(test_read(fd, "too large", 2000, NULL), "{\"message\":\"request body too large\"}");
     close(fd);
     free(piece);
+    test_server_stop(t);
+}
+
+/* Heads the library refuses by itself: the client sees the plain text of the reference, never an HTML page. */
+TEST(http_no_library_pages) {
+    static const struct {
+        const char *request, *want;
+    } cases[] = {
+        {"GET /_ping\r\n\r\n", "400 Bad Request"},
+        {"GET /_ping HTTP/2.0\r\nHost: a\r\n\r\n", "505 HTTP Version Not Supported"},
+        {"POST /containers/create HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n{}", "400 Bad Request"},
+        {"POST /containers/create HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n{}", "400 Bad Request"},
+        {"POST /containers/create HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "400 Bad Request"},
+    };
+    struct test_server *t = test_server_start();
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *r = test_exchange(t, cases[i].request);
+
+        HAS(r, cases[i].want);
+        HAS(r, "Content-Type: text/plain; charset=utf-8\r\n");
+        CHECK(!strstr(r, "<html"));
+    }
     test_server_stop(t);
 }

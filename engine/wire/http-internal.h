@@ -164,6 +164,9 @@ void http_raw_reply(struct call *c);
 /* Read and drop from fd until its end, 64 MiB or 5 s, then close it. Takes fd over. */
 void http_linger(struct loop *l, int fd);
 
+/* http-pages.c: MHD_queue_response() of the library. Ours is never called by us: it replaces the library's own error pages. */
+enum MHD_Result http_queue(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response);
+
 /* http-take.c: take the connection off the library. The request must have been read to its end. Returns the descriptor or a negative ERR_. */
 int http_detach(struct call *c, struct err *e);
 void http_on_upgrade(void *cls, struct MHD_Connection *connection, void *req_cls, const char *extra_in, size_t extra_in_size, MHD_socket sock,

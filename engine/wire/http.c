@@ -190,7 +190,7 @@ static enum MHD_Result queue(struct call *c, unsigned status, struct MHD_Respons
     if (!r)
         return MHD_NO;
     c->state = c->state == CALL_UPGRADING ? CALL_UPGRADING : CALL_REPLIED;
-    ok = MHD_queue_response(c->mhd, status, r);
+    ok = http_queue(c->mhd, status, r);
     MHD_destroy_response(r);
     return ok;
 }
