@@ -24,10 +24,12 @@
 #include "container/container.h"
 #include "db/db.h"
 #include "db/journal.h"
+#include "exec/exec.h"
 #include "image/image.h"
 #include "layers/layers.h"
 #include "monitor/client.h"
 #include "network/network.h"
+#include "registry/registry.h"
 #include "system/events.h"
 #include "volume/volume.h"
 #include "wire/loop.h"
@@ -171,11 +173,15 @@ static int start_managers(struct daemon_state *d, struct err *e) {
     if (r == 0)
         r = layers_new(en->db, &lc, &en->layers, e);
     if (r == 0)
+        r = registry_new(en->config, &en->registry, e);
+    if (r == 0)
         r = images_new(en, &en->images, e);
     if (r == 0)
         r = networks_new(en, &en->networks, e);
     if (r == 0)
         r = volumes_new(en, &en->volumes, e);
+    if (r == 0)
+        r = execs_new(en, &en->execs, e);
     if (r == 0)
         r = containers_new(en, &en->containers, e);
     if (r < 0)
@@ -303,13 +309,16 @@ bool startup_down(struct daemon_state *d) {
     server_free(d->server);
     if (en->loop)
         loop_stop(en->loop);
+    /* First no more news from monitors, then nobody who could hear them. */
+    launcher_free(en->launcher);
+    execs_free(en->execs);
     containers_free(en->containers);
     volumes_free(en->volumes);
     networks_free(en->networks);
     images_free(en->images);
+    registry_free(en->registry);
     layers_free(en->layers);
     events_free(en->events);
-    launcher_free(en->launcher);
     loop_free(en->loop);
     db_close(en->db);
     close_fd(d->lock_fd);
