@@ -478,12 +478,27 @@ static void bind_console(struct child *c) {
 
 /* ---- the root --------------------------------------------------------------------------------------------------------- */
 
+/* The kernel refuses an upper folder that was in a volatile mount before, as a crash may have lost part of it. Whoever asks for volatile has decided. */
+static void forget_volatile(struct child *c, const struct plan_op *op) {
+    char path[4096];
+
+    if (snprintf(path, sizeof path, "%s/work/incompat/volatile", plan_s(c->p, op, 2)) < (int)sizeof path &&
+        unlinkat(AT_FDCWD, path, AT_REMOVEDIR) < 0 && errno == ENOTEMPTY) {
+        int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        ignore_result(unlinkat(dir, "dirty", 0));
+        close_fd(dir);
+        ignore_result(unlinkat(AT_FDCWD, path, AT_REMOVEDIR));
+    }
+}
+
 static int overlay_mount(struct child *c, const struct plan_op *op) {
     _cleanup_close_ int fs = c->k->fsopen("overlay", FSOPEN_CLOEXEC);
     int r = fs;
 
     if (fs < 0)
         return fs;
+    forget_volatile(c, op);
     ignore_result(c->k->fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0));
     for (const char *s = NULL; (s = plan_list_next(c->p, op, 0, s));) {
         r = c->k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", s, 0);
