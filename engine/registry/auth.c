@@ -216,6 +216,9 @@ static int parse_token(struct registry_session *s, const struct buf *body, struc
         token = json_string_value(json_object_get(o, "access_token"));
     if (str_empty(token) || strpbrk(token, "\r\n"))
         return err_set(e, ERR_INTERNAL, "authorization server did not include a token in the response");
+    if (s->want_refresh && json_is_string(json_object_get(o, "refresh_token")) &&
+        str_set(&s->refresh_token, json_string_value(json_object_get(o, "refresh_token"))) < 0)
+        return err_oom(e);
     wipe(&s->token);
     s->token = strdup(token);
     if (!s->token)
@@ -254,6 +257,10 @@ static int fetch_token(struct registry_session *s, struct err *e) {
             add_query(&url, "scope", scope);
         if (s->service)
             add_query(&url, "service", s->service);
+        if (s->want_refresh) {
+            add_query(&url, "offline_token", "true");
+            add_query(&url, "client_id", "docker");
+        }
         if (s->auth.username)
             t.authorization = basic = basic_value(&s->auth);
     }

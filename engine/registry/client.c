@@ -100,6 +100,7 @@ struct registry_session *registry_session_free(struct registry_session *s) {
     reference_done(&s->ref);
     registry_auth_done(&s->auth);
     wipe(&s->token);
+    wipe(&s->refresh_token);
     free(s->base);
     free(s->host);
     free(s->realm);
@@ -427,6 +428,19 @@ int registry_blob(struct registry_session *s, const char *digest, int64_t offset
 
 /* ---- login -------------------------------------------------------------------------------------------------------------------------------- */
 
+static const char *reason_phrase(long status) {
+    static const struct {
+        long status;
+        const char *phrase;
+    } known[] = {{400, "Bad Request"},       {401, "Unauthorized"},          {403, "Forbidden"},   {404, "Not Found"},
+                 {429, "Too Many Requests"}, {500, "Internal Server Error"}, {502, "Bad Gateway"}, {503, "Service Unavailable"}};
+
+    for (size_t i = 0; i < ELEMENTSOF(known); i++)
+        if (known[i].status == status)
+            return known[i].phrase;
+    return "";
+}
+
 int registry_login(struct registry *registry, const struct registry_auth *auth, char **ret_token, struct err *e) {
     const char *server = str_empty(auth->server_address) ? "docker.io" : auth->server_address, *scheme = strstr(server, "://");
     _cleanup_(session_freep) struct registry_session *s = NULL;
@@ -450,17 +464,18 @@ int registry_login(struct registry *registry, const struct registry_auth *auth, 
     url = str_printf("%s/v2/", s->base);
     if (!url)
         return err_oom(e);
+    s->want_refresh = true;
     t = (struct transfer){.s = s, .method = "GET", .url = url, .body = &body};
-    r = authorised(&t, "Get", e);
-    if (r == 0 && t.status != 200)
-        r = auth_reply_error(t.status, &body, t.challenge, NULL, e);
+    r = str_empty(auth->username) && str_empty(auth->identity_token) ? 0 : authorised(&t, "Get", e);
+    if (r == 0 && t.status && t.status != 200)
+        r = err_set(e, ERR_INTERNAL, "login attempt to %s failed with status: %ld %s", url, t.status, reason_phrase(t.status));
     transfer_done(&t);
-    if (r < 0 && e && strstr(err_msg(e), "unauthorized")) {
+    if (r < 0 && e && strstr(err_msg(e), ": unauthorized: ")) {
         e->kind = ERR_UNAUTHORIZED;
         return -ERR_UNAUTHORIZED;
     }
     if (r < 0)
         return as_internal(r, e);
-    *ret_token = NULL;
+    *ret_token = TAKE_PTR(s->refresh_token);
     return 0;
 }

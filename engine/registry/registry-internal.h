@@ -29,6 +29,8 @@ struct registry_session {
     void *cancelled_arg;
     pthread_mutex_t lock; /* of token, token_until, handles */
     char *token;
+    bool want_refresh;   /* login: ask for a refresh token as well */
+    char *refresh_token; /* what was given */
     int64_t token_until; /* monotonic ns */
     CURL *handles[HANDLES_KEPT];
     size_t n_handles;

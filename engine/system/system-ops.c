@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* HTTP face of the section System. */
+#include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api-handlers.h"
 #include "base/buf.h"
@@ -8,10 +10,12 @@
 #include "base/engine.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "registry/registry.h"
 #include "system/events.h"
 #include "system/system.h"
 #include "types.h"
 #include "wire/call.h"
+#include "wire/codec.h"
 #include "wire/filters.h"
 
 static void ping_headers(struct call *c) {
@@ -56,6 +60,49 @@ int op_system_info(struct call *c, struct err *e) {
     if (r == 0)
         r = api_system_info_write(&info, call_api_version(c), &body, e);
     api_system_info_done(&info);
+    return r < 0 ? r : call_reply(c, 200, &body, e);
+}
+
+static int auth_read(struct call *c, struct api_auth_config *ret, struct err *e) {
+    _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_JSON_BODY);
+    json_t *json = NULL;
+    size_t end; /* what follows the first value is ignored */
+    int r = call_body(c, &body, e);
+
+    if (r < 0)
+        return r;
+    r = codec_parse(buf_str(&body), body.len, &json, &end, e);
+    if (r == 0)
+        r = api_auth_config_read(ret, json, "", e);
+    json_decref(json);
+    /* The reference answers 500 to a body it cannot read here. */
+    if (r < 0 && e)
+        e->kind = ERR_INTERNAL;
+    return r < 0 ? -ERR_INTERNAL : 0;
+}
+
+int op_system_auth(struct call *c, struct err *e) {
+    _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_REPLY_BYTES);
+    struct api_auth_config in = {0};
+    struct api_system_auth_response out = {0};
+    struct registry_auth auth = {0};
+    char *token = NULL;
+    int r = auth_read(c, &in, e);
+
+    if (r == 0) {
+        auth = (struct registry_auth){in.username, in.password, in.identitytoken, in.registrytoken, in.serveraddress};
+        r = registry_login(call_engine(c)->registry, &auth, &token, e);
+    }
+    if (r == 0) {
+        out.status = (char *)"Login Succeeded";
+        out.identity_token = token ? token : (char *)"";
+        r = api_system_auth_response_write(&out, call_api_version(c), &body, e);
+    }
+    for (char **secret = (char *[]){in.password, in.identitytoken, in.registrytoken, token, NULL}, **end = secret + 4; secret < end; secret++)
+        if (*secret)
+            explicit_bzero(*secret, strlen(*secret));
+    free(token);
+    api_auth_config_done(&in);
     return r < 0 ? r : call_reply(c, 200, &body, e);
 }
 
