@@ -168,7 +168,7 @@ static int build_init(struct layers *l, const struct layer *top, const char *nam
     if (r == 0 && rename(staged, place) < 0)
         r = err_errno(e, errno, "rename %s", place);
     if (r < 0)
-        reaper_add(l->reaper, staged);
+        layer_reaper_add(l->reaper, staged);
     return r;
 }
 

@@ -25,7 +25,7 @@ struct layer {
     char *init_link; /* short link of the shared init folder on top of this layer, made on first use; under layers.init_lock */
 };
 
-struct reaper;
+struct layer_reaper;
 
 struct layers {
     struct db *db;
@@ -39,7 +39,7 @@ struct layers {
     pthread_mutex_t publish_lock; /* registering of layers; taken before all others */
     struct map chains;            /* chain id → struct layer */
     struct map containers;        /* container id → struct container_layer */
-    struct reaper *reaper;
+    struct layer_reaper *reaper;
 };
 
 struct container_layer {
@@ -49,10 +49,10 @@ struct container_layer {
 };
 
 /* reaper.c: deletes folders in the background, one thread. */
-struct reaper *reaper_new(void);
-struct reaper *reaper_free(struct reaper *r); /* waits until all is gone */
+struct layer_reaper *layer_reaper_new(void);
+struct layer_reaper *layer_reaper_free(struct layer_reaper *r); /* waits until all is gone */
 /* Delete the tree at path some time soon; in the foreground when memory ran out. */
-void reaper_add(struct reaper *r, const char *path);
+void layer_reaper_add(struct layer_reaper *r, const char *path);
 
 /* store.c */
 int store_load(struct layers *l, struct err *e);

@@ -115,7 +115,7 @@ void store_discard(struct layers *l, const char *name) {
     if (!from || !to)
         return;
     if (rename(from, to) == 0)
-        reaper_add(l->reaper, to);
+        layer_reaper_add(l->reaper, to);
     else if (errno != ENOENT)
         log_kv(LOG_LVL_WARN, "moving a folder away failed", "path", from, "error", strerror(errno), NULL);
 }
@@ -160,7 +160,7 @@ int store_clean_leftovers(struct layers *l, struct err *e) {
             _cleanup_free_ char *path = str_printf("%s/%s", l->home, d->d_name);
 
             if (path)
-                reaper_add(l->reaper, path);
+                layer_reaper_add(l->reaper, path);
         }
     return 0;
 }
@@ -177,7 +177,7 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
     pthread_mutex_init(&l->publish_lock, NULL);
     l->data_root = str_dup(config->data_root);
     l->libexec_dir = str_dup(config->libexec_dir);
-    l->reaper = reaper_new();
+    l->reaper = layer_reaper_new();
     r = l->data_root && l->libexec_dir && l->reaper ? 0 : err_oom(e);
     if (r == 0)
         r = db_migrate(db, "layers", steps, ELEMENTSOF(steps), e);
@@ -200,7 +200,7 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
 struct layers *layers_free(struct layers *l) {
     if (!l)
         return NULL;
-    reaper_free(l->reaper);
+    layer_reaper_free(l->reaper);
     map_done_with(&l->containers, container_layer_free);
     map_done_with(&l->chains, layer_free);
     pthread_mutex_destroy(&l->lock);

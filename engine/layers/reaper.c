@@ -12,7 +12,7 @@ struct job {
     char path[];
 };
 
-struct reaper {
+struct layer_reaper {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct job *first, **last;
@@ -27,8 +27,8 @@ static void remove_now(const char *path) {
         log_kv(LOG_LVL_WARN, "removing a folder failed; the next start tries again", "path", path, "error", err_msg(&e), NULL);
 }
 
-static void *reaper_run(void *arg) {
-    struct reaper *r = arg;
+static void *layer_reaper_run(void *arg) {
+    struct layer_reaper *r = arg;
 
     pthread_mutex_lock(&r->lock);
     for (;;) {
@@ -51,8 +51,8 @@ static void *reaper_run(void *arg) {
     return NULL;
 }
 
-struct reaper *reaper_new(void) {
-    struct reaper *r = calloc(1, sizeof *r);
+struct layer_reaper *layer_reaper_new(void) {
+    struct layer_reaper *r = calloc(1, sizeof *r);
 
     if (!r)
         return NULL;
@@ -62,7 +62,7 @@ struct reaper *reaper_new(void) {
     return r;
 }
 
-struct reaper *reaper_free(struct reaper *r) {
+struct layer_reaper *layer_reaper_free(struct layer_reaper *r) {
     if (!r)
         return NULL;
     pthread_mutex_lock(&r->lock);
@@ -77,7 +77,7 @@ struct reaper *reaper_free(struct reaper *r) {
     return NULL;
 }
 
-void reaper_add(struct reaper *r, const char *path) {
+void layer_reaper_add(struct layer_reaper *r, const char *path) {
     size_t n = strlen(path) + 1;
     struct job *j = malloc(sizeof *j + n);
     pthread_attr_t attr;
@@ -95,7 +95,7 @@ void reaper_add(struct reaper *r, const char *path) {
     if (!r->running) {
         pthread_attr_init(&attr);
         pthread_attr_setstacksize(&attr, 256 * 1024);
-        r->running = pthread_create(&r->thread, &attr, reaper_run, r) == 0;
+        r->running = pthread_create(&r->thread, &attr, layer_reaper_run, r) == 0;
         pthread_attr_destroy(&attr);
     }
     pthread_cond_signal(&r->wake);
