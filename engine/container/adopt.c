@@ -211,7 +211,7 @@ void container_boot_restart(struct container *c) {
     _cleanup_view_ struct ctr_view *v = container_view(c);
 
     if (wanted_at_boot(v)) {
-        reaper_put(c->cs->reaper, boot_start, container_ref(c));
+        ctr_reaper_put(c->cs->reaper, boot_start, container_ref(c));
     } else if (v->state == ctr_exited && v->fixed->host.auto_remove) {
         pthread_mutex_lock(&c->lock);
         c->want_remove = true;

@@ -665,7 +665,7 @@ int containers_new(struct engine *engine, struct containers **ret, struct err *e
     cs->engine = engine;
     pthread_mutex_init(&cs->lock, NULL);
     pthread_mutex_init(&cs->users_lock, NULL);
-    r = reaper_new(&cs->reaper, e);
+    r = ctr_reaper_new(&cs->reaper, e);
     if (r >= 0)
         r = container_store_setup(engine->db, e);
     if (r >= 0)
@@ -681,7 +681,7 @@ int containers_new(struct engine *engine, struct containers **ret, struct err *e
 struct containers *containers_free(struct containers *cs) {
     if (!cs)
         return NULL;
-    cs->reaper = reaper_free(cs->reaper);
+    cs->reaper = ctr_reaper_free(cs->reaper);
     loop_unwatch(cs->logwatch_fd);
     logwatch_free(cs->logwatch);
     for (size_t i = 0; i < cs->n_sorted; i++)
@@ -697,9 +697,9 @@ struct containers *containers_free(struct containers *cs) {
 }
 
 size_t containers_pending(struct containers *cs) {
-    return reaper_pending(cs->reaper);
+    return ctr_reaper_pending(cs->reaper);
 }
 
 void containers_drain(struct containers *cs) {
-    reaper_drain(cs->reaper);
+    ctr_reaper_drain(cs->reaper);
 }

@@ -89,7 +89,7 @@ static void retry_fired(struct loop_timer *timer, void *data) {
     struct retry *t = data;
 
     loop_timer_free(timer);
-    reaper_put(t->c->cs->reaper, retry_now, t);
+    ctr_reaper_put(t->c->cs->reaper, retry_now, t);
 }
 
 struct retry_plan {
@@ -102,7 +102,7 @@ static void retry_plan(void *data) {
     struct loop_timer *timer;
 
     if (loop_timer(p->t->c->cs->engine->loop, p->delay, 0, retry_fired, p->t, &timer, NULL) < 0)
-        reaper_put(p->t->c->cs->reaper, retry_now, p->t);
+        ctr_reaper_put(p->t->c->cs->reaper, retry_now, p->t);
     free(p);
 }
 
@@ -261,7 +261,7 @@ static void note_exit(struct ctr_run *run, struct monitor *m, const struct ctr_f
     if (stale)
         monitor_acknowledge(m);
     if (take)
-        reaper_put(c->cs->reaper, apply_noted, container_ref(c));
+        ctr_reaper_put(c->cs->reaper, apply_noted, container_ref(c));
     ctr_run_free(run);
 }
 

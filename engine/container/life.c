@@ -334,7 +334,7 @@ static void tidy_later(struct container *c) {
     memcpy(l->id, c->id, sizeof(l->id));
     l->dir = container_path(c, NULL);
     l->exec_dir = str_printf("%s/hatake/%s", c->cs->engine->config->exec_root, c->id);
-    reaper_put(c->cs->reaper, tidy, l);
+    ctr_reaper_put(c->cs->reaper, tidy, l);
 }
 
 int container_remove_held(struct ctr_held *h, bool volumes, struct err *e) {

@@ -47,7 +47,7 @@ static void *reaper_main(void *arg) {
     return NULL;
 }
 
-int reaper_new(struct ctr_reaper **ret, struct err *e) {
+int ctr_reaper_new(struct ctr_reaper **ret, struct err *e) {
     struct ctr_reaper *r = calloc(1, sizeof(*r));
     pthread_attr_t attr;
     int k;
@@ -71,7 +71,7 @@ int reaper_new(struct ctr_reaper **ret, struct err *e) {
     return 0;
 }
 
-struct ctr_reaper *reaper_free(struct ctr_reaper *r) {
+struct ctr_reaper *ctr_reaper_free(struct ctr_reaper *r) {
     if (!r)
         return NULL;
     pthread_mutex_lock(&r->lock);
@@ -87,7 +87,7 @@ struct ctr_reaper *reaper_free(struct ctr_reaper *r) {
     return NULL;
 }
 
-void reaper_put(struct ctr_reaper *r, void (*fn)(void *arg), void *arg) {
+void ctr_reaper_put(struct ctr_reaper *r, void (*fn)(void *arg), void *arg) {
     pthread_mutex_lock(&r->lock);
     if (r->n < REAPER_MAX && !r->stop) {
         r->jobs[(r->first + r->n) % REAPER_MAX] = (struct job){fn, arg};
@@ -100,7 +100,7 @@ void reaper_put(struct ctr_reaper *r, void (*fn)(void *arg), void *arg) {
         fn(arg);
 }
 
-size_t reaper_pending(struct ctr_reaper *r) {
+size_t ctr_reaper_pending(struct ctr_reaper *r) {
     size_t n;
 
     pthread_mutex_lock(&r->lock);
@@ -109,7 +109,7 @@ size_t reaper_pending(struct ctr_reaper *r) {
     return n;
 }
 
-void reaper_drain(struct ctr_reaper *r) {
+void ctr_reaper_drain(struct ctr_reaper *r) {
     pthread_mutex_lock(&r->lock);
     while (r->n > 0 || r->running > 0)
         pthread_cond_wait(&r->idle, &r->lock);
