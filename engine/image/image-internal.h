@@ -49,6 +49,8 @@ struct images {
     const struct engine *engine;
     struct db *db;
     struct layers *layers;
+    struct registry *registry;
+    bool own_registry;
     pthread_mutex_t lock;
     struct map records; /* id → struct image_record */
     struct map names;   /* canonical reference → struct image_name */
@@ -79,8 +81,10 @@ static inline void image_unrefp(struct image **i) {
  */
 int images_add(struct images *s, struct image *image, struct layer *top, struct image **ret, struct err *e);
 struct image *images_get(struct images *s, const char *id);
-/* Point a canonical reference at an image; *ret_old (may be NULL; free it) gets the id it had before. Tags set LastTagTime. */
+/* Point a canonical reference at an image; *ret_old (may be NULL; free it) gets the id it had before. */
 int images_set_name(struct images *s, const struct reference *ref, const char *id, char **ret_old, struct err *e);
+/* LastTagTime becomes now: for names that a user gave by hand. */
+int images_touch_tag(struct images *s, const char *id, struct err *e);
 /* ERR_NOT_FOUND when the name is not there. */
 int images_drop_name(struct images *s, const struct reference *ref, struct err *e);
 /* Names of an image as canonical text, sorted. */

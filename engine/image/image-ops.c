@@ -106,6 +106,8 @@ int op_image_tag(struct call *c, struct err *e) {
     r = images_resolve(s, call_path(c, "name"), &image, e);
     if (r == 0)
         r = images_set_name(s, &ref, image->id, NULL, e);
+    if (r == 0)
+        r = images_touch_tag(s, image->id, e);
     if (r < 0)
         return r;
     shown = reference_familiar(&ref);

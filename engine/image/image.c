@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "image/image-internal.h"
+#include "registry/registry.h"
 #include "system/events.h"
 
 static const char *const steps[] = {
@@ -108,6 +109,10 @@ int images_new(const struct engine *engine, struct images **ret, struct err *e) 
         r = db_query(s->db, "SELECT name, image FROM image_name", DB_NONE, load_name, s, e);
     if (r == 0)
         r = layers_sweep(s->layers, e);
+    s->registry = engine->registry;
+    s->own_registry = !s->registry;
+    if (r == 0 && s->own_registry)
+        r = registry_new(engine->config, &s->registry, e);
     if (r < 0) {
         images_free(s);
         return r;
@@ -119,6 +124,8 @@ int images_new(const struct engine *engine, struct images **ret, struct err *e) 
 struct images *images_free(struct images *s) {
     if (!s)
         return NULL;
+    if (s->own_registry)
+        registry_free(s->registry);
     map_done_with(&s->names, name_free);
     /* Memory goes, layers stay: what images hold must not be removed from disk now. */
     for (struct map_entry *i = NULL; (i = map_next(&s->records, i));)
@@ -358,9 +365,8 @@ int images_add(struct images *s, struct image *image, struct layer *top, struct 
 
 int images_set_name(struct images *s, const struct reference *ref, const char *id, char **ret_old, struct err *e) {
     _cleanup_free_ char *key = reference_canonical(ref), *old = NULL;
-    int64_t now = clock_wall_ns();
     struct image_name *was;
-    int r;
+    int r = 0;
 
     if (!key)
         return err_oom(e);
@@ -368,31 +374,33 @@ int images_set_name(struct images *s, const struct reference *ref, const char *i
     was = map_get(&s->names, key);
     old = was ? strdup(was->image_id) : NULL;
     pthread_mutex_unlock(&s->lock);
-    r = db_begin(s->db, e);
-    if (r < 0)
-        return r;
-    if (!old || !streq(old, id))
+    if (!old || !streq(old, id)) {
         r = db_exec(s->db, "INSERT INTO image_name(name, image) VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET image=?2",
                     DB_ARGS(DB_TEXT(key), DB_TEXT(id)), e);
-    if (r == 0)
-        r = db_exec(s->db, "UPDATE image SET last_tag=?2 WHERE id=?1", DB_ARGS(DB_TEXT(id), DB_INT(now)), e);
-    if (r < 0) {
-        db_rollback(s->db);
-        return r;
+        if (r < 0)
+            return r;
+        pthread_mutex_lock(&s->lock);
+        r = put_name(s, ref, id, e);
+        pthread_mutex_unlock(&s->lock);
     }
-    r = db_commit(s->db, e);
-    if (r < 0)
-        return r;
-    pthread_mutex_lock(&s->lock);
-    struct image_record *rec = map_get(&s->records, id);
-
-    if (rec && !ref->digest)
-        rec->last_tag = now;
-    r = put_name(s, ref, id, e);
-    pthread_mutex_unlock(&s->lock);
     if (ret_old)
         *ret_old = TAKE_PTR(old);
     return r;
+}
+
+int images_touch_tag(struct images *s, const char *id, struct err *e) {
+    int64_t now = clock_wall_ns();
+    struct image_record *rec;
+    int r = db_exec(s->db, "UPDATE image SET last_tag=?2 WHERE id=?1", DB_ARGS(DB_TEXT(id), DB_INT(now)), e);
+
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&s->lock);
+    rec = map_get(&s->records, id);
+    if (rec)
+        rec->last_tag = now;
+    pthread_mutex_unlock(&s->lock);
+    return 0;
 }
 
 int images_drop_name(struct images *s, const struct reference *ref, struct err *e) {

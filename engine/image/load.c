@@ -219,7 +219,6 @@ static int set_loaded_name(struct loading *l, const char *name, const char *id, 
     if (r < 0)
         return r;
     l->named++;
-    images_event(l->images, "tag", id, id, shown);
     return progress_stream(l->progress, e, "Loaded image: %s\n", shown);
 }
 

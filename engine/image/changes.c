@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/changes.h"
+
+#include <ctype.h>
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "base/strv.h"
+#include "types.h"
+
+/* CMD and ENTRYPOINT: a JSON list of strings, or a line for the shell. */
+static int set_command(struct api_string_list *list, const char *text, struct err *e) {
+    json_t *o = *text == '[' ? json_loads(text, 0, NULL) : NULL, *v;
+    size_t i;
+    int r = 0;
+
+    for (size_t k = 0; k < list->n; k++)
+        free(list->v[k]);
+    free(list->v);
+    *list = (struct api_string_list){.set = true};
+    if (json_is_array(o)) {
+        json_array_foreach(o, i, v) {
+            if (r == 0)
+                r = json_is_string(v) ? api_string_list_add(list, json_string_value(v), e)
+                                      : err_set(e, ERR_INVALID, "only strings are allowed in a JSON list");
+        }
+    } else {
+        const char *const shell[] = {"/bin/sh", "-c", text};
+
+        for (size_t k = 0; r == 0 && k < ELEMENTSOF(shell); k++)
+            r = api_string_list_add(list, shell[k], e);
+    }
+    json_decref(o);
+    return r;
+}
+
+/* Next word: quotes and backslashes as in a Dockerfile. NULL at the end. */
+static char *next_word(const char **at) {
+    const char *p = *at + strspn(*at, " \t");
+    struct buf b = BUF_INIT(1 << 20);
+    char quote = 0;
+
+    if (!*p)
+        return NULL;
+    for (; *p && (quote || !isspace((unsigned char)*p)); p++) {
+        if (*p == '\\' && p[1] && quote != '\'')
+            buf_addc(&b, *++p);
+        else if (quote ? *p == quote : *p == '"' || *p == '\'')
+            quote = quote ? 0 : *p;
+        else
+            buf_addc(&b, *p);
+    }
+    *at = p;
+    return b.len ? buf_take(&b) : strdup("");
+}
+
+static int put_env(struct api_string_list *env, const char *key, size_t key_n, const char *value, struct err *e) {
+    _cleanup_free_ char *line = str_printf("%.*s=%s", (int)key_n, key, value);
+
+    if (!line)
+        return err_oom(e);
+    for (size_t i = 0; i < env->n; i++)
+        if (strncmp(env->v[i], line, key_n + 1) == 0) {
+            free(env->v[i]);
+            env->v[i] = TAKE_PTR(line);
+            return 0;
+        }
+    return api_string_list_add(env, line, e);
+}
+
+/* ENV and LABEL: KEY=VALUE ..., or KEY and the rest of the line. */
+static int set_pairs(struct api_container_config *c, bool env, const char *text, struct err *e) {
+    const char *at = text;
+    int r = 0;
+
+    for (char *word; r == 0 && (word = next_word(&at));) {
+        _cleanup_free_ char *w = word;
+        char *eq = strchr(w, '=');
+        const char *value = eq ? eq + 1 : at + strspn(at, " \t");
+
+        if (eq == w || (!eq && !*value))
+            return err_set(e, ERR_INVALID, "%s must have two arguments", env ? "ENV" : "LABEL");
+        if (eq)
+            *eq = 0;
+        r = env ? put_env(&c->env, w, strlen(w), value, e) : api_string_map_set(&c->labels, w, value, e);
+        if (!eq)
+            break;
+    }
+    return r;
+}
+
+static int set_each(struct api_string_set *set, bool ports, const char *text, struct err *e) {
+    json_t *o = *text == '[' ? json_loads(text, 0, NULL) : NULL, *v;
+    size_t i;
+    int r = 0;
+
+    if (json_is_array(o)) {
+        json_array_foreach(o, i, v) {
+            if (r == 0 && json_is_string(v))
+                r = api_string_set_add(set, json_string_value(v), e);
+        }
+        json_decref(o);
+        return r;
+    }
+    json_decref(o);
+    for (char *word; r == 0 && (word = next_word(&text));) {
+        _cleanup_free_ char *w = word, *port = ports && !strchr(w, '/') ? str_printf("%s/tcp", w) : NULL;
+
+        r = api_string_set_add(set, port ? port : w, e);
+    }
+    return r;
+}
+
+static int set_workdir(struct api_container_config *c, const char *text, struct err *e) {
+    _cleanup_free_ char *joined = *text == '/' ? strdup(text) : str_printf("%s/%s", str_empty(c->working_dir) ? "" : c->working_dir, text);
+
+    return joined && str_set(&c->working_dir, joined) == 0 ? 0 : err_oom(e);
+}
+
+int image_change(struct api_container_config *c, const char *instruction, struct err *e) {
+    const char *p = instruction + strspn(instruction, " \t"), *text;
+    size_t n = strcspn(p, " \t");
+    char verb[16] = "";
+
+    if (n == 0)
+        return 0;
+    if (n < sizeof verb)
+        for (size_t i = 0; i < n; i++)
+            verb[i] = (char)toupper((unsigned char)p[i]);
+    text = p + n + strspn(p + n, " \t");
+    if (streq(verb, "CMD"))
+        return set_command(&c->cmd, text, e);
+    if (streq(verb, "ENTRYPOINT"))
+        return set_command(&c->entrypoint, text, e);
+    if (streq(verb, "ENV") || streq(verb, "LABEL"))
+        return set_pairs(c, verb[0] == 'E', text, e);
+    if (streq(verb, "EXPOSE"))
+        return set_each(&c->exposed_ports, true, text, e);
+    if (streq(verb, "VOLUME"))
+        return set_each(&c->volumes, false, text, e);
+    if (streq(verb, "WORKDIR"))
+        return set_workdir(c, text, e);
+    if (streq(verb, "USER"))
+        return str_set(&c->user, text) < 0 ? err_oom(e) : 0;
+    if (streq(verb, "STOPSIGNAL"))
+        return str_set(&c->stop_signal, text) < 0 ? err_oom(e) : 0;
+    if (streq(verb, "ONBUILD"))
+        return api_string_list_add(&c->on_build, text, e);
+    return err_set(e, ERR_INVALID, "%.*s is not a valid change command", (int)n, p);
+}
