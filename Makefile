@@ -167,3 +167,59 @@ format: ## format the C sources
 	@git ls-files -co --exclude-standard 'engine/*.c' 'engine/*.h' 'ci/*.c' | xargs clang-format -i
 clean: ## remove what was built (the lab's downloads stay in their cache)
 	$(Q)rm -rf $(TOP)/obj $(TOP)/lib $(TOP)/bin $(TOP)/test $(TOP)/gen $(TOP)/san $(TOP)/clang
+# ---- run, bench, install ---------------------------------------------------------------------------------------------
+prefix ?= /usr/local
+bindir ?= $(prefix)/bin
+libexecdir ?= $(prefix)/libexec/hatake
+datadir ?= $(prefix)/share
+mandir ?= $(datadir)/man
+unitdir ?= $(prefix)/lib/systemd/system
+sysusersdir ?= $(prefix)/lib/sysusers.d
+compldir ?= $(datadir)/bash-completion/completions
+docdir ?= $(datadir)/doc/hatake
+INSTALL_FROM := engine/daemon/install
+
+# `hatake compat` carries COMPAT.md in itself.
+$(B)/obj/cli/compat.o: $(wildcard COMPAT.md)
+
+# The image that the first run needs, from Debian's busybox-static.
+$(TOP)/images/busybox.tar: ci/images ci/image_format.py
+	$(Q)mkdir -p $(TOP)/images
+	$(Q)cp "$$(ci/images path busybox)" $(TOP)/images/busybox.tar
+	$(Q)touch $(TOP)/images/busybox.tar
+
+.PHONY: run stop bench install uninstall
+run: ## from nothing installed to a running container (as root)
+	$(Q)ci/run-demo up
+stop: ## stop what `make run` started
+	$(Q)ci/run-demo down
+bench: all ## time engine and reference in turn; table and chart in build/bench
+	$(Q)ci/lab up && ci/lab restart engine && ci/bench $(BENCH)
+
+$(TOP)/man/hataked.8: $(INSTALL_FROM)/hataked.8.in $(INSTALL_FROM)/man-fill $(BIN)/hataked
+	$(Q)mkdir -p $(@D)
+	$(Q)$(PYTHON) $(INSTALL_FROM)/man-fill $< $(BIN)/hataked VERSION=$(VERSION) DOCDIR=$(docdir) >$@
+$(TOP)/man/hatake.1: $(INSTALL_FROM)/hatake.1.in $(INSTALL_FROM)/man-fill $(BIN)/hatake
+	$(Q)mkdir -p $(@D)
+	$(Q)$(PYTHON) $(INSTALL_FROM)/man-fill $< $(BIN)/hatake VERSION=$(VERSION) >$@
+
+INSTALL_BIN := $(filter hataked hatake hatake-runtime,$(PROGRAMS))
+INSTALL_LIBEXEC := $(filter-out $(INSTALL_BIN),$(PROGRAMS))
+install: all $(TOP)/man/hataked.8 $(TOP)/man/hatake.1 $(TOP)/images/busybox.tar ## install below DESTDIR and prefix (/usr/local), with units, manual pages, completion
+	$(Q)install -d $(addprefix $(DESTDIR),$(bindir) $(libexecdir) $(mandir)/man8 $(mandir)/man1 $(unitdir) $(sysusersdir) $(compldir) $(docdir) $(datadir)/hatake)
+	$(Q)install -m 755 $(addprefix $(BIN)/,$(INSTALL_BIN)) $(DESTDIR)$(bindir)
+	$(Q)install -m 755 $(addprefix $(BIN)/,$(INSTALL_LIBEXEC)) $(DESTDIR)$(libexecdir)
+	$(Q)install -m 644 $(TOP)/man/hataked.8 $(DESTDIR)$(mandir)/man8
+	$(Q)install -m 644 $(TOP)/man/hatake.1 $(DESTDIR)$(mandir)/man1
+	$(Q)sed 's|@BINDIR@|$(bindir)|' $(INSTALL_FROM)/hatake.service.in >$(TOP)/hatake.service
+	$(Q)install -m 644 $(TOP)/hatake.service $(INSTALL_FROM)/hatake.socket $(DESTDIR)$(unitdir)
+	$(Q)install -m 644 $(INSTALL_FROM)/hatake.sysusers $(DESTDIR)$(sysusersdir)/hatake.conf
+	$(Q)install -m 644 $(INSTALL_FROM)/hatake.bash $(DESTDIR)$(compldir)/hatake
+	$(Q)ln -sf hatake $(DESTDIR)$(compldir)/hataked
+	$(Q)install -m 644 $(INSTALL_FROM)/daemon.json LICENSE $(wildcard COMPAT.md) $(DESTDIR)$(docdir)
+	$(Q)install -m 644 $(TOP)/images/busybox.tar $(DESTDIR)$(datadir)/hatake
+uninstall: ## remove what install put there (data and configuration stay)
+	$(Q)rm -f $(addprefix $(DESTDIR)$(bindir)/,hataked hatake hatake-runtime) $(addprefix $(DESTDIR)$(mandir)/,man8/hataked.8 man1/hatake.1)
+	$(Q)rm -f $(addprefix $(DESTDIR)$(unitdir)/,hatake.service hatake.socket) $(DESTDIR)$(sysusersdir)/hatake.conf
+	$(Q)rm -f $(addprefix $(DESTDIR)$(compldir)/,hatake hataked)
+	$(Q)rm -rf $(DESTDIR)$(libexecdir) $(DESTDIR)$(docdir) $(DESTDIR)$(datadir)/hatake

@@ -106,6 +106,22 @@ def problems(deviations, scn, cases, tests, op_ids):
     return out
 
 
+def options(folder):
+    """[(flag, reason)] of the daemon options that are taken and have no effect, from the option table."""
+    with open(os.path.join(folder, 'engine', 'daemon', 'options-table.c'), encoding='utf-8') as f:
+        text = f.read()
+    rows = re.findall(r'\{"([a-z0-9-]+)",(.*?)\},\n', text, re.S)
+    out = []
+    for name, rest in rows:
+        last = re.search(r'(NULL|"((?:[^"\\]|\\.)*)"|[A-Z_]+)\s*$', rest)
+        if last and last.group(1) != 'NULL':
+            reason = last.group(2)
+            if reason is None:
+                reason = re.search(r'#define %s "([^"]*)"' % last.group(1), text).group(1)
+            out.append((name, reason))
+    return out
+
+
 def render(model, deviations, scn, cases):
     by_op = {}
     for d in deviations:
@@ -138,6 +154,8 @@ def render(model, deviations, scn, cases):
         proof = ['scenario %s' % s for s in as_list(d.get('scenario'))] + ['contract case %s' % c for c in as_list(d.get('contract'))] + \
                 ['unit test %s' % t for t in as_list(d.get('test'))]
         out += ['Proof: %s.' % '; '.join(proof), '']
+    out += ['## Options without effect', '', 'hataked takes these flags (and their keys of daemon.json) and warns that they do nothing yet.', '', '| option | why |', '|---|---|']
+    out += ['| `--%s` | %s |' % o for o in options(TOP)]
     return '\n'.join(out).rstrip('\n') + '\n'
 
 
