@@ -156,6 +156,12 @@ static int64_t number_of(const struct arch *a, const char *name) {
         for (size_t i = 0; i < ELEMENTSOF(x86_direct); i++)
             if (streq(x86_direct[i].name, name))
                 return x86_direct[i].nr;
+    /* Calls added since 5.1 have the same number everywhere; libraries before 2.5.5 miss some of x32's. */
+    if (nr < 0 && a->token == SCMP_ARCH_X32) {
+        nr = seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, name);
+        if (nr < 424)
+            nr = -1;
+    }
     if (nr < 0)
         return -1;
     return (uint32_t)nr | a->bit;
