@@ -2,8 +2,8 @@
 /*
  * bench-client SOCKET - the benchmark's client: sends requests and times them, with as little of its own as possible.
  *
- * Reads lines; a line is a chain of steps separated by tabs, run one after the other without looking back. For each line it prints one line: the time
- * of every step in nanoseconds, tab separated, or "! message" when a step failed. Steps:
+ * Reads lines; a line is a chain of steps separated by tabs, run one after the other without looking back. For each line it prints one line: when
+ * it began (CLOCK_MONOTONIC) and the time of every step, in nanoseconds, tab separated, or "! message" when a step failed. Steps:
  *   req METHOD PATH [BODY]     on the kept connection; @ID in PATH stands for the last "Id" of a reply. Status from 400 is a failure
  *   try METHOD PATH [BODY]     the same, any status is fine
  *   rep N METHOD PATH          N times the same; gives the mean time of one
@@ -275,7 +275,7 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 1 << 16);
     while (fgets(text, LINE_MAX_BYTES, stdin)) {
         char *rest = text, *step;
-        int used = 0, r = 0;
+        int used = snprintf(out, LINE_MAX_BYTES, "%lld", (long long)now()), r = 0;
 
         text[strcspn(text, "\n")] = '\0';
         failure[0] = '\0';
@@ -284,7 +284,7 @@ int main(int argc, char **argv) {
             double divide;
 
             r = run_step(&kept, &second, step, &divide);
-            used += snprintf(out + used, (size_t)(LINE_MAX_BYTES - used), "%s%.0f", used ? "\t" : "", (double)(now() - start) / divide);
+            used += snprintf(out + used, (size_t)(LINE_MAX_BYTES - used), "\t%.0f", (double)(now() - start) / divide);
         }
         if (r < 0) {
             hang_up(&kept);

@@ -43,16 +43,18 @@ class Client:
     """One bench-client process: chains of timed steps."""
 
     def __init__(self, path):
+        self.began = 0.0
         self.process = subprocess.Popen([compiled("bench-client"), path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def chain(self, *steps):
-        """Seconds of each step."""
+        """Seconds of each step. When the first began is in self.began (time.monotonic())."""
         self.process.stdin.write("\t".join(steps) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline().rstrip("\n")
         if not answer or answer.startswith("!"):
             raise Failed(answer[2:] or "the client died")
-        return [float(word) / 1e9 for word in answer.split("\t")]
+        self.began, *took = (float(word) / 1e9 for word in answer.split("\t"))
+        return took
 
     def close(self):
         self.process.stdin.close()
