@@ -84,7 +84,8 @@ static void route(struct call *c, struct http_route *ret, void *data) {
     struct server *s = data;
     struct route r = {.version = API_VERSION_MAX};
     enum route_result what = call_path_has_nul(c) ? ROUTE_NOT_FOUND : router_match(s->table, s->n_table, call_method(c), call_raw_path(c), &r);
-    const struct api_operation *op = what == ROUTE_FOUND ? r.op : &special[what];
+    bool asterisk = streq(call_method(c), "OPTIONS") && streq(call_raw_path(c), "*"); /* about the server as a whole (RFC 9110 9.3.7) */
+    const struct api_operation *op = asterisk ? &special[ROUTE_OPTIONS] : what == ROUTE_FOUND ? r.op : &special[what];
 
     ret->op = op;
     ret->op_id = op->id;

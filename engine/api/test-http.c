@@ -55,6 +55,8 @@ TEST(http_routes) {
     HAS(test_exchange(t, "POST /containers/missing/attach HTTP/1.1\r\nHost: d\r\n\r\n"),
         "HTTP/1.1 404 Not Found\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\nNo such container: missing\r\n");
     HAS(test_exchange(t, "OPTIONS /anything HTTP/1.1\r\nHost: d\r\n\r\n"), "HTTP/1.1 200 OK\r\n");
+    HAS(test_exchange(t, "OPTIONS * HTTP/1.1\r\nHost: d\r\n\r\n"), "HTTP/1.1 200 OK\r\n");
+    HAS(test_exchange(t, GET("/containers/a%00b/json")), "{\"message\":\"page not found\"}\n");
     HAS(test_exchange(t, "POST /containers/x/start HTTP/1.1\r\nHost: d\r\n\r\n"), "HTTP/1.1 304 Not Modified\r\n");
     HAS(test_exchange(t, "POST /containers/x/kill HTTP/1.1\r\nHost: d\r\n\r\n"), "HTTP/1.1 500 Internal");
     HAS(test_exchange(t, "DELETE /containers/x HTTP/1.1\r\nHost: d\r\n\r\n"), "HTTP/1.1 204 No Content\r\n");
@@ -144,6 +146,14 @@ TEST(http_upload) {
     test_send(fd, head, strlen(head));
     test_send(fd, body, n);
     HAS(test_read(fd, NULL, 2000, &eof), "{\"message\":\"bad tar\"}\n");
+    CHECK(eof);
+    close(fd);
+    /* of one that no handler wants */
+    fd = test_connect(t);
+    snprintf(head, sizeof(head), "PUT /nowhere HTTP/1.1\r\nHost: d\r\nContent-Length: %zu\r\n\r\n", n);
+    test_send(fd, head, strlen(head));
+    test_send(fd, body, n);
+    HAS(test_read(fd, NULL, 2000, &eof), "{\"message\":\"page not found\"}\n");
     CHECK(eof);
     close(fd);
     /* of a short one: the connection is kept */

@@ -153,7 +153,6 @@ int http_head_read(struct call *c, const char *method, const char *version, cons
 
 /* http-reply.c */
 struct MHD_Response *http_response(struct call *c);
-struct MHD_Response *http_text_response(struct call *c, const char *text);
 /* Head of a reply as text: status line, headers of the call, Date. extra: further lines, each with CRLF. */
 void http_head_text(struct call *c, int status, const char *extra, struct buf *out);
 const char *http_reason(int status);

@@ -88,17 +88,6 @@ struct MHD_Response *http_response(struct call *c) {
     return r;
 }
 
-struct MHD_Response *http_text_response(struct call *c, const char *text) {
-    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
-
-    if (!r)
-        return NULL;
-    if (*text)
-        MHD_add_response_header(r, "Content-Type", "text/plain; charset=utf-8");
-    MHD_add_response_header(r, "Connection", "close");
-    return r;
-}
-
 /* ---- replies by ourselves ---------------------------------------------------------------------------------------------------- */
 
 void http_head_text(struct call *c, int status, const char *extra, struct buf *out) {

@@ -195,17 +195,22 @@ static enum MHD_Result queue(struct call *c, unsigned status, struct MHD_Respons
     return ok;
 }
 
+/* Called with c->lock held. */
+static void run_inline(struct call *c) {
+    c->is_inline = true;
+    pthread_mutex_unlock(&c->lock);
+    log_set_trace(c->trace);
+    c->server->hooks.run(c, c->server->hooks.data);
+    log_set_trace(NULL);
+    pthread_mutex_lock(&c->lock);
+    if (!call_answered(c))
+        call_reply_error(c, 500, "the handler gave no answer");
+}
+
 /* The request is complete: run its handler, here or on a worker. */
 static enum MHD_Result start(struct call *c) {
     if (c->route.exec == HTTP_INLINE) {
-        c->is_inline = true;
-        pthread_mutex_unlock(&c->lock);
-        log_set_trace(c->trace);
-        c->server->hooks.run(c, c->server->hooks.data);
-        log_set_trace(NULL);
-        pthread_mutex_lock(&c->lock);
-        if (!call_answered(c))
-            call_reply_error(c, 500, "the handler gave no answer");
+        run_inline(c);
         return queue(c, (unsigned)c->status, http_response(c));
     }
     MHD_suspend_connection(c->mhd);
@@ -229,6 +234,21 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *mhd, char *s) {
     return strlen(s);
 }
 
+/* Answer now, before the body, and close: the rest is read and dropped, so that the answer is not lost with the connection. */
+static enum MHD_Result refuse(struct call *c) {
+    http_raw_reply(c);
+    c->state = CALL_ABORT;
+    return MHD_NO;
+}
+
+static enum MHD_Result refuse_head(struct call *c, int status, const char *text) {
+    struct buf b = BUF_INIT(256);
+
+    buf_adds(&b, text);
+    call_reply_raw(c, status, *text ? "text/plain; charset=utf-8" : NULL, &b, NULL);
+    return refuse(c);
+}
+
 /* First call for a request: its head is complete. */
 static enum MHD_Result on_head(struct call *c, struct http_listener *l, const char *method, const char *version) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -250,7 +270,7 @@ static enum MHD_Result on_head(struct call *c, struct http_listener *l, const ch
     c->gid = c->conn->gid;
     status = http_head_read(c, method, version, &text);
     if (status != 0)
-        return queue(c, (unsigned)status, http_text_response(c, text));
+        return refuse_head(c, status, text);
     s->hooks.route(c, &c->route, s->hooks.data);
     if (!c->has_body) {
         c->state = CALL_END;
@@ -260,13 +280,16 @@ static enum MHD_Result on_head(struct call *c, struct http_listener *l, const ch
     if (c->route.exec == HTTP_INLINE) {
         /* Nobody wants this body. A long one is not waited for: the answer comes first and the connection closes. */
         c->state = CALL_DRAIN;
-        return c->length > (int64_t)HTTP_DRAIN_MAX ? start(c) : MHD_YES;
+        if (c->length <= (int64_t)HTTP_DRAIN_MAX)
+            return MHD_YES;
+        run_inline(c);
+        return refuse(c);
     }
     if (c->route.collect) {
         c->state = CALL_COLLECT;
         if (c->length > (int64_t)LIMIT_JSON_BODY) {
             call_reply_error(c, 413, "request body too large");
-            return queue(c, 413, http_response(c));
+            return refuse(c);
         }
         return MHD_YES;
     }
