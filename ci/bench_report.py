@@ -126,8 +126,8 @@ def chart(report):
         colour = {True: "#4c9a6a", False: "#c9803c", None: "#6b8fb5"}[verdict(r)]
         out.append(f'<text x="{LEFT - 10}" y="{y + 15}" text-anchor="end" fill="#222">{html.escape(r["name"])}</text>')
         out.append(f'<rect x="{LEFT}" y="{y + 3}" width="{max(1.0, x(max(times, 1)) - LEFT):.1f}" height="{ROW - 8}" rx="2" fill="{colour}"/>')
-        out.append(f'<text x="{x(max(times, 1)) + 6:.1f}" y="{y + 15}" fill="#444">{number(times)}× ({number(best(r, OURS))} {html.escape(r["unit"])})</text>')
         if isinstance(r.get("gate"), float):
             out.append(f'<line x1="{x(1 / r["gate"]):.1f}" y1="{y + 1}" x2="{x(1 / r["gate"]):.1f}" y2="{y + ROW - 3}" stroke="#222" stroke-width="2"/>')
+        out.append(f'<text x="{x(max(times, 1)) + 6:.1f}" y="{y + 15}" fill="#444" stroke="#fff" stroke-width="3" paint-order="stroke">{number(times)}× ({number(best(r, OURS))} {html.escape(r["unit"])})</text>')
     out.append("</svg>")
     return "\n".join(out) + "\n"

@@ -238,7 +238,7 @@ static int create(const struct cli *c, const struct run_options *o, const char *
     r = create_once(c, o, body, ret, &missing);
     if (r >= 0)
         return r;
-    if (r != -ERR_NOT_FOUND || never || !strstr(err_msg(&missing), "image"))
+    if (r != -ERR_NOT_FOUND || never || !str_has_prefix(err_msg(&missing), "No such image"))
         return err_move(e, &missing);
     fprintf(stderr, "The image %s is not here; pulling it.\n", image);
     r = image_pull(c, image, o->platform, e);
