@@ -79,11 +79,18 @@ TEST(http_keepalive_and_pipeline) {
 
 TEST(http_chunked_above_2048) {
     struct test_server *t = test_server_start();
+    const char *r;
+    int n = 0;
 
     /* the size counts the final newline */
     HAS(test_exchange(t, GET("/containers/json?size=2048")), "Content-Length: 2048\r\n");
     HAS(test_exchange(t, GET("/containers/json?size=2049")), "Transfer-Encoding: chunked\r\n");
-    HAS(test_exchange(t, GET("/containers/json?size=300000")), "\r\n0\r\n\r\n");
+    HAS(test_exchange(t, GET("/containers/json?size=2049")), "\r\n\r\n801\r\n\"xxx");
+    r = test_exchange(t, GET("/containers/json?size=300000"));
+    HAS(r, "xxx\"\n\r\n0\r\n\r\n");
+    for (r = strstr(r, "\r\n\r\n"); *r; r++)
+        n += *r == 'x';
+    CHECK_INT(n, 300000 - 3);
     test_server_stop(t);
 }
 

@@ -61,7 +61,8 @@ static struct MHD_Response *chunked_response(struct call *c) {
 
     if (!b)
         return NULL;
-    *b = (struct body_at){.n = c->reply.len, .data = buf_take(&c->reply)};
+    b->n = c->reply.len;
+    b->data = buf_take(&c->reply); /* after its length was read: nothing is left in the buffer */
     r = b->data ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16u << 10, read_body, b, free_body) : NULL;
     if (!r)
         free_body(b);
