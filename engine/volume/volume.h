@@ -27,7 +27,7 @@ struct volumes;
 struct volume;
 struct api_volume;
 
-/* Load the records (needs config, db, events). Folders without a record are left alone. */
+/* Load the records (needs config, db, events). Folders without a record (put there by hand, or by another engine) become volumes without labels. */
 int volumes_new(struct engine *engine, struct volumes **ret, struct err *e);
 /* NULL is fine. Returns NULL. */
 struct volumes *volumes_free(struct volumes *vs);
@@ -67,7 +67,12 @@ const char *volume_driver(const struct volume *v);
 const char *volume_path(const struct volume *v);
 bool volume_is_anonymous(const struct volume *v);
 
-/* The container starts / has stopped: count the use; mount at the first, unmount after the last. Publishes `mount` and `unmount`. */
+/*
+ * The container starts / has stopped: count the use; the file system of a volume with options is mounted at the first and unmounted after the last. volumes_mount_at()
+ * publishes `mount` (propagation "" for the default), volumes_unmount() `unmount`; volumes_mount() publishes nothing (containers adopted at start).
+ */
+int volumes_mount_at(struct volumes *vs, struct volume *v, const char *container_id, const char *destination, bool read_write,
+                     const char *propagation, struct err *e);
 int volumes_mount(struct volumes *vs, struct volume *v, const char *container_id, struct err *e);
 void volumes_unmount(struct volumes *vs, struct volume *v, const char *container_id);
 

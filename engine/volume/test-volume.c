@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/test.h"
+#include "db/db.h"
+#include "db/journal.h"
+#include "volume/volume-internal.h"
+
+struct place {
+    char root[64];
+    struct engine_config config;
+    struct engine engine;
+    struct volumes *vs;
+};
+
+static bool place_open(struct place *p) {
+    char path[96];
+
+    p->config.data_root = p->root;
+    p->engine.config = &p->config;
+    snprintf(path, sizeof(path), "%s/db", p->root);
+    return db_open(path, &p->engine.db, NULL) == 0 && journal_setup(p->engine.db, NULL) == 0 && volumes_new(&p->engine, &p->vs, NULL) == 0;
+}
+
+static bool place_begin(struct place *p) {
+    *p = (struct place){0};
+    snprintf(p->root, sizeof(p->root), "/tmp/test-volume-XXXXXX");
+    return mkdtemp(p->root) && place_open(p);
+}
+
+static void place_close(struct place *p) {
+    p->vs = volumes_free(p->vs);
+    p->engine.db = db_close(p->engine.db);
+}
+
+static void place_end(struct place *p) {
+    place_close(p);
+    fs_remove_tree(p->root, NULL);
+}
+
+TEST(volume_names) {
+    CHECK_INT(volume_check_name("ab", NULL), 0);
+    CHECK_INT(volume_check_name("a.b-c_9", NULL), 0);
+    CHECK(volume_check_name("a", NULL) < 0);
+    CHECK(volume_check_name("", NULL) < 0);
+    CHECK(volume_check_name("..", NULL) < 0);
+    CHECK(volume_check_name("a/b", NULL) < 0);
+    CHECK(volume_check_name("-ab", NULL) < 0);
+    CHECK(volume_check_name("a b", NULL) < 0);
+}
+
+TEST(volume_texts) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct place p;
+    struct volume *v = NULL;
+    _cleanup_strv_ struct strv opts = STRV_INIT;
+
+    REQUIRE(place_begin(&p));
+    CHECK_INT(volumes_create(p.vs, &(struct volume_request){.name = "a b"}, &v, &e), -ERR_INVALID);
+    CHECK_STR(err_msg(&e),
+              "create a b: \"a b\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If "
+              "you intended to pass a host directory, use absolute path");
+    CHECK_INT(volumes_create(p.vs, &(struct volume_request){.name = "x"}, &v, &e), -ERR_INVALID);
+    CHECK_STR(err_msg(&e), "create x: volume name is too short, names should be at least two alphanumeric characters");
+    CHECK_INT(volumes_create(p.vs, &(struct volume_request){.name = "aa", .driver = "zzz"}, &v, &e), -ERR_NOT_FOUND);
+    CHECK_STR(err_msg(&e), "create aa: error looking up volume plugin zzz: plugin \"zzz\" not found");
+    strv_add(&opts, "foo=bar");
+    CHECK_INT(volumes_create(p.vs, &(struct volume_request){.name = "vv", .opts = &opts}, &v, &e), -ERR_INVALID);
+    CHECK_STR(err_msg(&e), "create vv: invalid option: \"foo\"");
+    strv_remove_at(&opts, 0);
+    strv_add(&opts, "type=tmpfs");
+    CHECK_INT(volumes_create(p.vs, &(struct volume_request){.name = "vv", .opts = &opts}, &v, &e), -ERR_INVALID);
+    CHECK_STR(err_msg(&e), "create vv: missing required option: \"device\"");
+    CHECK_INT(volumes_find(p.vs, "vv", &v, &e), -ERR_NOT_FOUND);
+    CHECK_STR(err_msg(&e), "get vv: no such volume");
+    place_end(&p);
+}
+
+TEST(volume_life) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct place p;
+    struct volume *v = NULL, *w = NULL;
+    char path[200];
+    struct stat st;
+
+    REQUIRE(place_begin(&p));
+    REQUIRE(volumes_acquire(p.vs, &(struct volume_request){.name = "data"}, "c1", &v, &e) == 0);
+    REQUIRE(volumes_acquire(p.vs, &(struct volume_request){.name = "data"}, "c2", &w, &e) == 0);
+    CHECK(v == w);
+    CHECK_INT(volumes_remove(p.vs, "data", true, &e), -ERR_CONFLICT);
+    CHECK_STR(err_msg(&e), "remove data: volume is in use - [c1, c2]");
+    snprintf(path, sizeof(path), "%s/volumes/data/_data", p.root);
+    CHECK_STR(volume_path(v), path);
+    CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0755);
+    snprintf(path, sizeof(path), "%s/volumes/data", p.root);
+    CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0701);
+    volumes_release(p.vs, v, "c1", true);
+    volumes_release(p.vs, w, "c2", true);
+    CHECK(fs_exists(path)); /* named: stays */
+    place_close(&p);
+    REQUIRE(place_open(&p));
+    CHECK_INT(volumes_find(p.vs, "data", &v, &e), 0);
+    volume_unref(v);
+    CHECK_INT(volumes_remove(p.vs, "data", false, &e), 0);
+    CHECK(!fs_exists(path));
+    CHECK_INT(volumes_remove(p.vs, "data", false, &e), -ERR_NOT_FOUND);
+    CHECK_INT(volumes_remove(p.vs, "data", true, &e), 0);
+    REQUIRE(volumes_acquire(p.vs, &(struct volume_request){0}, "c1", &v, &e) == 0);
+    CHECK(volume_is_anonymous(v));
+    CHECK_INT(strlen(volume_name(v)), 64);
+    snprintf(path, sizeof(path), "%s/volumes/%s", p.root, volume_name(v));
+    volumes_release(p.vs, v, "c1", true);
+    CHECK(!fs_exists(path));
+    /* A folder nobody recorded becomes a volume. */
+    snprintf(path, sizeof(path), "%s/volumes/byhand/_data", p.root);
+    CHECK_INT(fs_mkdir_p(path, 0755, NULL), 0);
+    place_close(&p);
+    REQUIRE(place_open(&p));
+    CHECK_INT(volumes_find(p.vs, "byhand", &v, &e), 0);
+    volume_unref(v);
+    place_end(&p);
+}
+
+static void put(const char *root, const char *name, const char *text) {
+    char path[200];
+
+    snprintf(path, sizeof(path), "%s/%s", root, name);
+    fs_replace_file_volatile(path, text, strlen(text), 0640, NULL);
+}
+
+TEST(volume_copy_up) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct place p;
+    struct volume *v = NULL;
+    char src[100], a[200], b[200], text[64] = "";
+    struct stat st, st2;
+    int fd;
+
+    if (geteuid() != 0)
+        TEST_SKIP("needs root");
+    REQUIRE(place_begin(&p));
+    snprintf(src, sizeof(src), "%s/src", p.root);
+    snprintf(a, sizeof(a), "%s/sub/deep", src);
+    fs_mkdir_p(a, 0755, NULL);
+    put(src, "file", "text");
+    put(src, "sub/deep/x", "y");
+    snprintf(a, sizeof(a), "%s/file", src);
+    snprintf(b, sizeof(b), "%s/sub/hard", src);
+    CHECK(link(a, b) == 0 && chown(a, 7, 8) == 0 && chmod(a, 04755) == 0);
+    setxattr(a, "user.note", "n", 1, 0);
+    snprintf(b, sizeof(b), "%s/soft", src);
+    CHECK(symlink("/etc/passwd", b) == 0 && lchown(b, 9, 9) == 0);
+    snprintf(b, sizeof(b), "%s/fifo", src);
+    CHECK(mkfifo(b, 0600) == 0);
+    CHECK(chown(src, 33, 34) == 0 && chmod(src, 01777) == 0);
+
+    REQUIRE(volumes_acquire(p.vs, &(struct volume_request){.name = "cc"}, "c1", &v, &e) == 0);
+    fd = open(src, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CHECK_INT(volumes_copy_up(p.vs, v, -1, &e), 0);
+    if (volumes_copy_up(p.vs, v, fd, &e) < 0)
+        test_fail(__FILE__, __LINE__, "%s", err_msg(&e));
+    CHECK(stat(volume_path(v), &st) == 0 && st.st_uid == 33 && st.st_gid == 34 && (st.st_mode & 07777) == 01777);
+    snprintf(a, sizeof(a), "%s/file", volume_path(v));
+    snprintf(b, sizeof(b), "%s/sub/hard", volume_path(v));
+    CHECK(stat(a, &st) == 0 && st.st_uid == 7 && st.st_gid == 8 && (st.st_mode & 07777) == 04755 && st.st_nlink == 2);
+    CHECK(stat(b, &st2) == 0 && st2.st_ino == st.st_ino);
+    CHECK_INT(getxattr(a, "user.note", text, sizeof(text)), 1);
+    snprintf(b, sizeof(b), "%s/soft", volume_path(v));
+    CHECK_INT(readlink(b, text, sizeof(text)), 11);
+    CHECK(lstat(b, &st) == 0 && st.st_uid == 9);
+    snprintf(b, sizeof(b), "%s/fifo", volume_path(v));
+    CHECK(lstat(b, &st) == 0 && S_ISFIFO(st.st_mode));
+    snprintf(b, sizeof(b), "%s/sub/deep/x", volume_path(v));
+    CHECK(fs_exists(b));
+    /* Not a second time. */
+    unlink(b);
+    CHECK_INT(volumes_copy_up(p.vs, v, fd, &e), 0);
+    CHECK(!fs_exists(b));
+    close_fd(fd);
+    volumes_release(p.vs, v, "c1", false);
+    place_end(&p);
+}
+
+TEST(volume_tmpfs) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    _cleanup_strv_ struct strv opts = STRV_INIT;
+    struct place p;
+    struct volume *v = NULL;
+    struct stat st;
+
+    if (geteuid() != 0)
+        TEST_SKIP("needs root");
+    REQUIRE(place_begin(&p));
+    strv_add(&opts, "type=tmpfs");
+    strv_add(&opts, "device=tmpfs");
+    strv_add(&opts, "o=size=1m,uid=12,nosuid");
+    REQUIRE(volumes_acquire(p.vs, &(struct volume_request){.name = "tt", .opts = &opts}, "c1", &v, &e) == 0);
+    if (volumes_mount(p.vs, v, "c1", &e) < 0)
+        test_fail(__FILE__, __LINE__, "%s", err_msg(&e));
+    CHECK(stat(volume_path(v), &st) == 0 && st.st_uid == 12);
+    CHECK_INT(volumes_mount(p.vs, v, "c2", &e), 0);
+    volumes_unmount(p.vs, v, "c1");
+    CHECK(stat(volume_path(v), &st) == 0 && st.st_uid == 12);
+    volumes_unmount(p.vs, v, "c2");
+    CHECK(stat(volume_path(v), &st) == 0 && st.st_uid == 0);
+    volumes_release(p.vs, v, "c1", false);
+    CHECK_INT(volumes_remove(p.vs, "tt", false, &e), 0);
+    place_end(&p);
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Volume operations of the API. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "api-handlers.h"
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "volume/volume-internal.h"
+#include "wire/call.h"
+
+static int copy_map(struct api_string_map *to, const struct api_string_map *from, struct err *e) {
+    int r = 0;
+
+    to->set = from->set;
+    for (size_t i = 0; r == 0 && i < from->n; i++)
+        r = api_string_map_set(to, from->v[i].key, from->v[i].value, e);
+    return r;
+}
+
+int volume_describe(const struct volume *v, struct api_volume *ret, struct err *e) {
+    int r;
+
+    if (str_set(&ret->name, v->record.name) < 0 || str_set(&ret->driver, v->record.driver) < 0 || str_set(&ret->scope, v->record.scope) < 0 ||
+        str_set(&ret->mountpoint, v->record.mountpoint) < 0 || str_set(&ret->created_at, v->record.created_at) < 0)
+        return err_oom(e);
+    r = copy_map(&ret->labels, &v->record.labels, e);
+    return r < 0 ? r : copy_map(&ret->options, &v->record.options, e);
+}
+
+static int to_pairs(const struct api_string_map *m, struct strv *ret, struct err *e) {
+    for (size_t i = 0; i < m->n; i++) {
+        if (strv_addf(ret, "%s=%s", m->v[i].key, m->v[i].value ? m->v[i].value : "") < 0)
+            return err_oom(e);
+    }
+    return 0;
+}
+
+static bool label_match(const struct filters *f, const char *key, const struct volume *v) {
+    _cleanup_strv_ struct strv pairs = STRV_INIT;
+
+    if (!filters_has(f, key))
+        return true;
+    return to_pairs(&v->record.labels, &pairs, NULL) == 0 && filters_kv(f, key, &pairs);
+}
+
+/* A volume whose name contains one of the values. */
+static bool name_match(const struct filters *f, const struct volume *v) {
+    const struct strv *names = filters_get(f, "name");
+
+    if (!names || !names->n)
+        return true;
+    for (size_t i = 0; i < names->n; i++) {
+        if (strstr(v->record.name, names->v[i]))
+            return true;
+    }
+    return false;
+}
+
+int op_volume_list(struct call *c, struct err *e) {
+    static const char *const accepted[] = {"dangling", "name", "driver", "label", NULL};
+    struct volumes *vs = call_engine(c)->volumes;
+    _cleanup_filters_ struct filters f = FILTERS_INIT;
+    _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
+    struct api_volume_list_response reply = {.volumes.set = true};
+    struct q_volume_list q = {0};
+    struct volume **all = NULL;
+    size_t k = 0;
+    bool dangling = false;
+    int r = q_volume_list_read(&q, call_query(c), call_api_version(c), e);
+
+    if (r == 0)
+        r = filters_parse(&f, q.filters, e);
+    q_volume_list_done(&q);
+    if (r == 0)
+        r = filters_validate(&f, accepted, e);
+    if (r == 0)
+        r = filters_bool(&f, "dangling", false, &dangling, e);
+    if (r == 0)
+        r = volumes_all(vs, &all, &k, e);
+    for (size_t i = 0; i < k; i++) {
+        struct volume *v = all[i];
+        bool wanted = r == 0 && name_match(&f, v) && filters_exact(&f, "driver", v->record.driver) && label_match(&f, "label", v) &&
+                      (!filters_has(&f, "dangling") || dangling == (volumes_holders(vs, v) == 0));
+
+        if (wanted) {
+            struct api_volume *item = api_volume_list_add(&reply.volumes);
+
+            r = item ? volume_describe(v, item, e) : err_oom(e);
+        }
+        volume_unref(v);
+    }
+    free(all);
+    if (r == 0)
+        r = api_volume_list_response_write(&reply, call_api_version(c), &out, e);
+    api_volume_list_response_done(&reply);
+    return r < 0 ? r : call_reply(c, 200, &out, e);
+}
+
+int op_volume_inspect(struct call *c, struct err *e) {
+    _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
+    struct volume *v = NULL;
+    int r = volumes_find(call_engine(c)->volumes, call_path(c, "name"), &v, e);
+
+    if (r == 0)
+        r = api_volume_write(&v->record, call_api_version(c), &out, e);
+    volume_unref(v);
+    return r < 0 ? r : call_reply(c, 200, &out, e);
+}
+
+int op_volume_create(struct call *c, struct err *e) {
+    _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
+    _cleanup_strv_ struct strv opts = STRV_INIT, labels = STRV_INIT;
+    struct api_volume_create_options req = {0};
+    struct volume_request want;
+    struct volume *v = NULL;
+    json_t *body = NULL;
+    int r = call_json(c, &body, e);
+
+    if (r == 0 && !body)
+        r = err_set(e, ERR_INVALID, "invalid JSON: got EOF while reading request body");
+    if (r == 0)
+        r = api_volume_create_options_read(&req, body, NULL, e);
+    json_decref(body);
+    if (r == 0 && req.cluster_volume_spec)
+        r = err_set(e, ERR_UNAVAILABLE,
+                    "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to "
+                    "swarm and try again.");
+    if (r == 0)
+        r = to_pairs(&req.driver_opts, &opts, e);
+    if (r == 0)
+        r = to_pairs(&req.labels, &labels, e);
+    want = (struct volume_request){.name = req.name, .driver = req.driver, .opts = &opts, .labels = &labels};
+    if (r == 0)
+        r = volumes_create(call_engine(c)->volumes, &want, &v, e);
+    api_volume_create_options_done(&req);
+    if (r == 0)
+        r = api_volume_write(&v->record, call_api_version(c), &out, e);
+    volume_unref(v);
+    return r < 0 ? r : call_reply(c, 201, &out, e);
+}
+
+int op_volume_delete(struct call *c, struct err *e) {
+    struct q_volume_delete q = {0};
+    int r = q_volume_delete_read(&q, call_query(c), call_api_version(c), e);
+    bool force = q.force;
+
+    q_volume_delete_done(&q);
+    if (r == 0)
+        r = volumes_remove(call_engine(c)->volumes, call_path(c, "name"), force, e);
+    return r < 0 ? r : call_reply_empty(c, 204);
+}
+
+int op_volume_update(struct call *c, struct err *e) {
+    return err_set(e, ERR_UNAVAILABLE, "volume update only valid for cluster volumes, but swarm is unavailable");
+}
+
+/* Bytes of files below a folder, hard links counted once each time they appear, as the reference does for its report. */
+static int64_t tree_bytes(int dirfd, const char *name, unsigned depth) {
+    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_closedir_ DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *ent;
+    int64_t sum = 0;
+
+    if (!d) {
+        close_fd(fd);
+        return 0;
+    }
+    while (depth < 256 && (ent = readdir(d))) {
+        struct stat st;
+
+        if (streq(ent->d_name, ".") || streq(ent->d_name, "..") || fstatat(fd, ent->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if (S_ISDIR(st.st_mode))
+            sum += tree_bytes(fd, ent->d_name, depth + 1);
+        else
+            sum += st.st_size;
+    }
+    return sum;
+}
+
+static bool prune_match(const struct filters *f, const struct volume *v) {
+    const struct strv *without = filters_get(f, "label!");
+    bool all = false;
+
+    if (filters_bool(f, "all", false, &all, NULL) < 0 || (!all && !v->anonymous) || !label_match(f, "label", v))
+        return false;
+    for (size_t i = 0; without && i < without->n; i++) {
+        _cleanup_filters_ struct filters one = FILTERS_INIT;
+
+        if (filters_add(&one, "label", without->v[i]) < 0 || label_match(&one, "label", v))
+            return false;
+    }
+    return true;
+}
+
+int op_volume_prune(struct call *c, struct err *e) {
+    static const char *const accepted[] = {"label", "label!", "all", NULL}, *const accepted_old[] = {"label", "label!", NULL};
+    struct volumes *vs = call_engine(c)->volumes;
+    _cleanup_filters_ struct filters f = FILTERS_INIT;
+    _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
+    struct api_volume_prune_response reply = {.volumes_deleted.set = true, .has_space_reclaimed = true};
+    struct q_volume_prune q = {0};
+    struct volume **all = NULL;
+    size_t k = 0;
+    bool every = false, old = call_api_version(c) < 142;
+    int r = q_volume_prune_read(&q, call_query(c), call_api_version(c), e);
+
+    if (r == 0)
+        r = filters_parse(&f, q.filters, e);
+    q_volume_prune_done(&q);
+    if (r == 0)
+        r = filters_validate(&f, old ? accepted_old : accepted, e);
+    /* Before 1.42 named volumes went too. */
+    if (r == 0 && old)
+        r = filters_add(&f, "all", "true") < 0 ? err_oom(e) : 0;
+    if (r == 0)
+        r = filters_bool(&f, "all", false, &every, e);
+    if (r == 0)
+        r = volumes_all(vs, &all, &k, e);
+    for (size_t i = 0; i < k; i++) {
+        struct volume *v = all[i];
+
+        if (r == 0 && volumes_holders(vs, v) == 0 && prune_match(&f, v)) {
+            int64_t bytes = tree_bytes(AT_FDCWD, v->record.mountpoint, 0);
+
+            if (volumes_remove(vs, v->record.name, false, NULL) == 0) {
+                reply.space_reclaimed += bytes;
+                r = api_string_list_add(&reply.volumes_deleted, v->record.name, e);
+            }
+        }
+        volume_unref(v);
+    }
+    free(all);
+    if (!reply.volumes_deleted.n)
+        reply.volumes_deleted.set = false;
+    if (r == 0)
+        r = api_volume_prune_response_write(&reply, call_api_version(c), &out, e);
+    api_volume_prune_response_done(&reply);
+    return r < 0 ? r : call_reply(c, 200, &out, e);
+}

@@ -1,0 +1,594 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "db/journal.h"
+#include "system/events.h"
+#include "volume/volume-internal.h"
+
+const char *const volume_anonymous_label = "com.docker.volume.anonymous";
+
+/* ---- objects ----------------------------------------------------------------------------------------------------------------------- */
+
+struct volume *volume_ref(struct volume *v) {
+    __atomic_add_fetch(&v->refs, 1, __ATOMIC_RELAXED);
+    return v;
+}
+
+struct volume *volume_unref(struct volume *v) {
+    if (!v || __atomic_sub_fetch(&v->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return NULL;
+    api_volume_done(&v->record);
+    strv_done(&v->holders);
+    pthread_mutex_destroy(&v->copying);
+    free(v);
+    return NULL;
+}
+
+const char *volume_name(const struct volume *v) {
+    return v->record.name;
+}
+const char *volume_driver(const struct volume *v) {
+    return v->record.driver;
+}
+const char *volume_path(const struct volume *v) {
+    return v->record.mountpoint;
+}
+bool volume_is_anonymous(const struct volume *v) {
+    return v->anonymous;
+}
+
+int volume_check_name(const char *name, struct err *e) {
+    size_t n = strlen(name);
+    bool good = n > 0;
+
+    if (n == 1)
+        return err_set(e, ERR_INVALID, "volume name is too short, names should be at least two alphanumeric characters");
+    for (size_t i = 0; i < n; i++) {
+        char c = name[i];
+        bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+
+        good = good && (alnum || (i && (c == '_' || c == '.' || c == '-')));
+    }
+    if (good && n > 255)
+        return err_set(e, ERR_INVALID, "volume name is too long, names should not exceed 255 characters");
+    return good ? 0
+                : err_set(e, ERR_INVALID,
+                          "\"%s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you "
+                          "intended to pass a host directory, use absolute path",
+                          name);
+}
+
+int volume_from_record(struct api_volume *record, struct volume **ret, struct err *e) {
+    struct volume *v = calloc(1, sizeof(*v));
+
+    if (!v) {
+        api_volume_done(record);
+        return err_oom(e);
+    }
+    v->refs = 1;
+    v->record = *record;
+    memset(record, 0, sizeof(*record));
+    pthread_mutex_init(&v->copying, NULL);
+    if (clock_parse(v->record.created_at ? v->record.created_at : "", &v->created, NULL) < 0)
+        v->created = 0;
+    v->anonymous = api_string_map_get(&v->record.labels, volume_anonymous_label) != NULL;
+    v->has_device = !str_empty(api_string_map_get(&v->record.options, "device"));
+    *ret = v;
+    return 0;
+}
+
+int volumes_enter(struct volumes *vs, struct volume *v, struct err *e) {
+    int r;
+
+    pthread_mutex_lock(&vs->lock);
+    r = map_set(&vs->by_name, v->record.name, v, NULL) < 0 ? err_oom(e) : 0;
+    if (r == 0)
+        volume_ref(v);
+    pthread_mutex_unlock(&vs->lock);
+    return r;
+}
+
+static int older_first(const void *a, const void *b) {
+    const struct volume *x = *(struct volume *const *)a, *y = *(struct volume *const *)b;
+
+    return x->created < y->created ? -1 : x->created > y->created ? 1 : strcmp(x->record.name, y->record.name);
+}
+
+int volumes_all(struct volumes *vs, struct volume ***ret, size_t *ret_n, struct err *e) {
+    struct volume **all;
+    size_t k = 0;
+
+    pthread_mutex_lock(&vs->lock);
+    all = calloc(vs->by_name.n + 1, sizeof(struct volume *));
+    for (struct map_entry *i = NULL; all && (i = map_next(&vs->by_name, i));) {
+        struct volume *v = i->value;
+
+        if (!v->busy)
+            all[k++] = volume_ref(v);
+    }
+    pthread_mutex_unlock(&vs->lock);
+    if (!all)
+        return err_oom(e);
+    qsort(all, k, sizeof(struct volume *), older_first);
+    *ret = all;
+    *ret_n = k;
+    return 0;
+}
+
+void volumes_event(struct volumes *vs, const struct volume *v, const char *action, const struct strv *more) {
+    _cleanup_strv_ struct strv attrs = STRV_INIT;
+
+    if (!vs->engine->events || strv_addf(&attrs, "driver=%s", v->record.driver) < 0)
+        return;
+    for (size_t i = 0; more && i < more->n; i++) {
+        if (strv_add(&attrs, more->v[i]) < 0)
+            return;
+    }
+    events_publish(vs->engine->events, "volume", action, v->record.name, &attrs);
+}
+
+/* ---- finding ----------------------------------------------------------------------------------------------------------------------- */
+
+/* With the lock held: the volume once nobody makes or removes it; NULL when there is none. */
+static struct volume *settled(struct volumes *vs, const char *name) {
+    struct volume *v;
+
+    while ((v = map_get(&vs->by_name, name)) && v->busy)
+        pthread_cond_wait(&vs->changed, &vs->lock);
+    return v;
+}
+
+int volumes_find(struct volumes *vs, const char *name, struct volume **ret, struct err *e) {
+    struct volume *v;
+
+    pthread_mutex_lock(&vs->lock);
+    v = settled(vs, name);
+    if (v)
+        *ret = volume_ref(v);
+    pthread_mutex_unlock(&vs->lock);
+    return v ? 0 : err_set(e, ERR_NOT_FOUND, "get %s: no such volume", name);
+}
+
+/* ---- making ------------------------------------------------------------------------------------------------------------------------ */
+
+static int fill_map(struct api_string_map *to, const struct strv *pairs, struct err *e) {
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && pairs && i < pairs->n; i++) {
+        const char *eq = strchr(pairs->v[i], '=');
+        char *key = eq ? strndup(pairs->v[i], (size_t)(eq - pairs->v[i])) : strdup(pairs->v[i]);
+
+        r = key ? api_string_map_set(to, key, eq ? eq + 1 : "", e) : err_oom(e);
+        free(key);
+    }
+    return r;
+}
+
+static int make_record(struct volumes *vs, const struct volume_request *req, const char *name, bool anonymous, struct api_volume *r, struct err *e) {
+    char created[CLOCK_TEXT_MAX];
+    int ret;
+
+    clock_format(clock_wall_ns() / NSEC_PER_SEC * NSEC_PER_SEC, created);
+    r->mountpoint = str_printf("%s/%s/_data", vs->root, name);
+    if (!r->mountpoint || str_set(&r->name, name) < 0 || str_set(&r->driver, "local") < 0 || str_set(&r->scope, "local") < 0 ||
+        str_set(&r->created_at, created) < 0)
+        return err_oom(e);
+    ret = fill_map(&r->options, req->opts, e);
+    if (ret == 0)
+        ret = volume_check_options(&r->options, e);
+    if (ret == 0)
+        ret = fill_map(&r->labels, req->labels, e);
+    if (ret == 0 && anonymous)
+        ret = api_string_map_set(&r->labels, volume_anonymous_label, "", e);
+    return ret;
+}
+
+/* Folders, then the record: a crash in between leaves an empty folder that becomes a volume at the next start. */
+static int make_on_disk(struct volumes *vs, const struct volume *v, struct err *e) {
+    char *dir = str_printf("%s/%s", vs->root, v->record.name);
+    int r = 0;
+
+    if (!dir)
+        return err_oom(e);
+    if ((mkdir(dir, 0701) < 0 && errno != EEXIST) || (mkdir(v->record.mountpoint, 0755) < 0 && errno != EEXIST))
+        r = err_errno(e, errno, "make %s", v->record.mountpoint);
+    /* mkdir(2) applies the umask; the modes are part of the layout. */
+    else if (chmod(dir, 0701) < 0)
+        r = err_errno(e, errno, "mode of %s", dir);
+    if (r == 0)
+        r = volume_store_add(vs, v, e);
+    if (r < 0) {
+        rmdir(v->record.mountpoint);
+        rmdir(dir);
+    }
+    free(dir);
+    return r;
+}
+
+static int check_existing(const struct volume *v, const struct volume_request *req, struct err *e) {
+    if (!str_empty(req->driver) && !streq(req->driver, v->record.driver))
+        return err_set(e, ERR_CONFLICT, "volume name must be unique: a volume named %s already exists with the %s driver", v->record.name,
+                       v->record.driver);
+    return 0;
+}
+
+static void finish_busy(struct volumes *vs, struct volume *v, bool keep) {
+    pthread_mutex_lock(&vs->lock);
+    v->busy = false;
+    if (!keep && map_get(&vs->by_name, v->record.name) == v)
+        map_remove(&vs->by_name, v->record.name);
+    pthread_cond_broadcast(&vs->changed);
+    pthread_mutex_unlock(&vs->lock);
+    if (!keep)
+        volume_unref(v);
+}
+
+static int hold_locked(struct volume *v, const char *container_id, struct err *e) {
+    if (!container_id || strv_has(&v->holders, container_id))
+        return 0;
+    return strv_add(&v->holders, container_id) < 0 ? err_oom(e) : 0;
+}
+
+/* Find or make; hold it for container_id when that is not NULL, in the same breath. */
+static int obtain(struct volumes *vs, const struct volume_request *req, const char *name, bool anonymous, const char *container_id,
+                  struct volume **ret, struct err *e) {
+    struct api_volume record = {0};
+    struct volume *v = NULL, *fresh = NULL;
+    int r = 0;
+
+    pthread_mutex_lock(&vs->lock);
+    v = settled(vs, name);
+    if (v) {
+        r = check_existing(v, req, e);
+        if (r == 0)
+            r = hold_locked(v, container_id, e);
+        if (r == 0)
+            *ret = volume_ref(v);
+        pthread_mutex_unlock(&vs->lock);
+        return r;
+    }
+    r = make_record(vs, req, name, anonymous, &record, e);
+    if (r < 0)
+        api_volume_done(&record);
+    else
+        r = volume_from_record(&record, &fresh, e);
+    if (r == 0)
+        r = hold_locked(fresh, container_id, e);
+    if (r == 0 && map_set(&vs->by_name, name, fresh, NULL) < 0)
+        r = err_oom(e);
+    if (r == 0)
+        fresh->busy = true;
+    pthread_mutex_unlock(&vs->lock);
+    if (r < 0) {
+        volume_unref(fresh);
+        return r;
+    }
+    volume_ref(fresh); /* the caller's; the map has the first one */
+    r = make_on_disk(vs, fresh, e);
+    finish_busy(vs, fresh, r == 0);
+    if (r < 0) {
+        volume_unref(fresh);
+        return r;
+    }
+    volumes_event(vs, fresh, "create", NULL);
+    *ret = fresh;
+    return 0;
+}
+
+static int create(struct volumes *vs, const struct volume_request *req, const char *container_id, struct volume **ret, struct err *e) {
+    bool anonymous = str_empty(req->name);
+    char id[ID_LEN + 1];
+    const char *name = req->name;
+    int r = 0;
+
+    if (anonymous) {
+        id_new(id);
+        name = id;
+    }
+    if (!str_empty(req->driver) && !streq(req->driver, "local"))
+        r = err_set(e, ERR_NOT_FOUND, "error looking up volume plugin %s: plugin \"%s\" not found", req->driver, req->driver);
+    if (r == 0)
+        r = volume_check_name(name, e);
+    if (r == 0)
+        r = obtain(vs, req, name, anonymous, container_id, ret, e);
+    return r < 0 ? err_wrap(e, "create %s", name) : 0;
+}
+
+int volumes_create(struct volumes *vs, const struct volume_request *req, struct volume **ret, struct err *e) {
+    return create(vs, req, NULL, ret, e);
+}
+
+int volumes_acquire(struct volumes *vs, const struct volume_request *req, const char *container_id, struct volume **ret, struct err *e) {
+    return create(vs, req, container_id, ret, e);
+}
+
+int volumes_hold(struct volumes *vs, const char *name, const char *container_id, struct volume **ret, struct err *e) {
+    struct volume_request req = {.name = name};
+
+    return create(vs, &req, container_id, ret, e);
+}
+
+/* ---- removing ---------------------------------------------------------------------------------------------------------------------- */
+
+static int remove_on_disk(struct volumes *vs, struct volume *v, struct err *e) {
+    char *dir = str_printf("%s/%s", vs->root, v->record.name);
+    int64_t intent = 0;
+    int r = dir ? intent_begin(vs->engine->db, "volume.remove", v->record.name, NULL, &intent, e) : err_oom(e);
+
+    if (r == 0)
+        r = volume_store_remove(vs, v->record.name, e);
+    if (r == 0)
+        r = fs_remove_tree(dir, e);
+    if (r == 0)
+        r = intent_done(vs->engine->db, intent, e);
+    free(dir);
+    return r;
+}
+
+static int in_use(const struct volume *v, struct err *e) {
+    _cleanup_free_ char *ids = strv_join(&v->holders, ", ");
+
+    return err_set(e, ERR_CONFLICT, "remove %s: volume is in use - [%s]", v->record.name, ids ? ids : "");
+}
+
+int volumes_remove(struct volumes *vs, const char *name, bool force, struct err *e) {
+    struct volume *v;
+    int r = 0;
+
+    pthread_mutex_lock(&vs->lock);
+    v = settled(vs, name);
+    if (!v)
+        r = force ? 0 : err_set(e, ERR_NOT_FOUND, "get %s: no such volume", name);
+    else if (v->holders.n)
+        r = in_use(v, e);
+    else
+        v->busy = true;
+    if (v && r == 0)
+        volume_ref(v);
+    pthread_mutex_unlock(&vs->lock);
+    if (!v || r < 0)
+        return r;
+    r = remove_on_disk(vs, v, e);
+    finish_busy(vs, v, r < 0);
+    if (r == 0)
+        volumes_event(vs, v, "destroy", NULL);
+    else
+        err_wrap(e, "remove %s", name);
+    volume_unref(v);
+    return r;
+}
+
+void volumes_release(struct volumes *vs, struct volume *v, const char *container_id, bool remove_anonymous) {
+    _cleanup_err_ struct err why = ERR_INIT;
+    bool last;
+
+    if (!v)
+        return;
+    pthread_mutex_lock(&vs->lock);
+    for (size_t i = v->holders.n; i-- > 0;) {
+        if (streq(v->holders.v[i], container_id))
+            strv_remove_at(&v->holders, i);
+    }
+    last = v->holders.n == 0;
+    pthread_mutex_unlock(&vs->lock);
+    if (last && remove_anonymous && v->anonymous) {
+        int r = volumes_remove(vs, v->record.name, true, &why);
+
+        /* Somebody took it meanwhile: then it stays. */
+        if (r < 0 && why.kind != ERR_CONFLICT)
+            log_kv(LOG_LVL_ERROR, "volume is not removed", "volume", v->record.name, "error", err_msg(&why), NULL);
+    }
+    volume_unref(v);
+}
+
+size_t volumes_holders(struct volumes *vs, const struct volume *v) {
+    size_t n;
+
+    pthread_mutex_lock(&vs->lock);
+    n = v->holders.n;
+    pthread_mutex_unlock(&vs->lock);
+    return n;
+}
+
+/* ---- use --------------------------------------------------------------------------------------------------------------------------- */
+
+static int use(struct volumes *vs, struct volume *v, struct err *e) {
+    int r = 0;
+
+    pthread_mutex_lock(&v->copying);
+    if (v->has_device && !v->mounted) {
+        r = volume_do_mount(v, e);
+        v->mounted = r == 0;
+    }
+    if (r == 0) {
+        pthread_mutex_lock(&vs->lock);
+        v->uses++;
+        pthread_mutex_unlock(&vs->lock);
+    }
+    pthread_mutex_unlock(&v->copying);
+    return r;
+}
+
+int volumes_mount_at(struct volumes *vs, struct volume *v, const char *container_id, const char *destination, bool read_write,
+                     const char *propagation, struct err *e) {
+    _cleanup_strv_ struct strv attrs = STRV_INIT;
+    int r = use(vs, v, e);
+
+    if (r < 0)
+        return r;
+    if (strv_addf(&attrs, "container=%s", container_id) == 0 && strv_addf(&attrs, "destination=%s", destination) == 0 &&
+        strv_addf(&attrs, "propagation=%s", propagation ? propagation : "") == 0 &&
+        strv_addf(&attrs, "read/write=%s", read_write ? "true" : "false") == 0)
+        volumes_event(vs, v, "mount", &attrs);
+    return 0;
+}
+
+int volumes_mount(struct volumes *vs, struct volume *v, const char *container_id, struct err *e) {
+    return use(vs, v, e);
+}
+
+void volumes_unmount(struct volumes *vs, struct volume *v, const char *container_id) {
+    _cleanup_strv_ struct strv attrs = STRV_INIT;
+    bool last;
+
+    pthread_mutex_lock(&v->copying);
+    pthread_mutex_lock(&vs->lock);
+    if (v->uses)
+        v->uses--;
+    last = v->uses == 0;
+    pthread_mutex_unlock(&vs->lock);
+    if (last && v->mounted) {
+        volume_do_unmount(v);
+        v->mounted = false;
+    }
+    pthread_mutex_unlock(&v->copying);
+    if (strv_addf(&attrs, "container=%s", container_id) == 0)
+        volumes_event(vs, v, "unmount", &attrs);
+}
+
+static bool is_empty_dir(int fd) {
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
+    bool empty = d != NULL;
+    struct dirent *ent;
+
+    if (!d) {
+        close_fd(copy);
+        return false;
+    }
+    while (empty && (ent = readdir(d)))
+        empty = streq(ent->d_name, ".") || streq(ent->d_name, "..");
+    closedir(d);
+    return empty;
+}
+
+int volumes_copy_up(struct volumes *vs, struct volume *v, int src_dirfd, struct err *e) {
+    _cleanup_close_ int dst = -EBADF;
+    bool temporary = false;
+    int r = 0;
+
+    if (src_dirfd < 0)
+        return 0;
+    pthread_mutex_lock(&v->copying);
+    if (v->has_device && !v->mounted) {
+        r = volume_do_mount(v, e);
+        temporary = r == 0;
+    }
+    if (r == 0) {
+        dst = open(v->record.mountpoint, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (dst < 0)
+            r = err_errno(e, errno, "open %s", v->record.mountpoint);
+    }
+    if (r == 0 && is_empty_dir(dst))
+        r = volume_copy_tree(src_dirfd, dst, e);
+    dst = close_fd(dst);
+    if (temporary)
+        volume_do_unmount(v);
+    pthread_mutex_unlock(&v->copying);
+    return r < 0 ? err_wrap(e, "copy the image's content into volume %s", v->record.name) : 0;
+}
+
+/* ---- the manager ------------------------------------------------------------------------------------------------------------------- */
+
+static int finish_removal(const struct intent *it, void *arg, struct err *e) {
+    struct volumes *vs = arg;
+    char *dir;
+    int r;
+
+    if (volume_check_name(it->key, NULL) < 0)
+        return 1;
+    dir = str_printf("%s/%s", vs->root, it->key);
+    r = dir ? volume_store_remove(vs, it->key, e) : err_oom(e);
+    if (r == 0)
+        r = fs_remove_tree(dir, e);
+    free(dir);
+    return r < 0 ? r : 1;
+}
+
+/* Folders of the right shape that nobody recorded. */
+static int adopt_folders(struct volumes *vs, struct err *e) {
+    _cleanup_closedir_ DIR *d = opendir(vs->root);
+    struct dirent *ent;
+    int r = 0;
+
+    if (!d)
+        return err_errno(e, errno, "open %s", vs->root);
+    while (r == 0 && (ent = readdir(d))) {
+        struct volume_request none = {0};
+        struct api_volume record = {0};
+        struct volume *v = NULL;
+        char created[CLOCK_TEXT_MAX];
+        struct stat st;
+
+        if (ent->d_name[0] == '.' || map_has(&vs->by_name, ent->d_name) || volume_check_name(ent->d_name, NULL) < 0)
+            continue;
+        r = make_record(vs, &none, ent->d_name, false, &record, e);
+        if (r < 0 || lstat(record.mountpoint, &st) < 0 || !S_ISDIR(st.st_mode)) {
+            api_volume_done(&record);
+            continue;
+        }
+        clock_format((int64_t)st.st_mtim.tv_sec * NSEC_PER_SEC, created);
+        ignore_result(str_set(&record.created_at, created) < 0);
+        r = volume_from_record(&record, &v, e);
+        if (r == 0)
+            r = volume_store_add(vs, v, e);
+        if (r == 0)
+            r = volumes_enter(vs, v, e);
+        volume_unref(v);
+    }
+    return r;
+}
+
+int volumes_new(struct engine *engine, struct volumes **ret, struct err *e) {
+    struct volumes *vs = calloc(1, sizeof(*vs));
+    int r;
+
+    if (!vs)
+        return err_oom(e);
+    vs->engine = engine;
+    pthread_mutex_init(&vs->lock, NULL);
+    pthread_cond_init(&vs->changed, NULL);
+    vs->root = str_printf("%s/volumes", engine->config->data_root);
+    r = vs->root ? fs_mkdir_p(vs->root, 0701, e) : err_oom(e);
+    if (r == 0 && chmod(vs->root, 0701) < 0)
+        r = err_errno(e, errno, "mode of %s", vs->root);
+    if (r == 0)
+        r = volume_store_setup(vs, e);
+    if (r == 0)
+        r = intent_each(engine->db, "volume.remove", finish_removal, vs, e);
+    if (r == 0)
+        r = volume_store_load(vs, e);
+    if (r == 0)
+        r = adopt_folders(vs, e);
+    if (r < 0) {
+        volumes_free(vs);
+        return r;
+    }
+    *ret = vs;
+    return 0;
+}
+
+struct volumes *volumes_free(struct volumes *vs) {
+    if (!vs)
+        return NULL;
+    for (struct map_entry *i = NULL; (i = map_next(&vs->by_name, i));)
+        volume_unref(i->value);
+    map_done(&vs->by_name);
+    pthread_mutex_destroy(&vs->lock);
+    pthread_cond_destroy(&vs->changed);
+    free(vs->root);
+    free(vs);
+    return NULL;
+}
