@@ -331,10 +331,15 @@ static int ensure_loop(struct launcher *l, struct err *e) {
 
 int launcher_new(const struct launcher_config *config, struct launcher **ret, struct err *e) {
     struct launcher *l = calloc(1, sizeof *l);
+    _cleanup_free_ char *program = realpath(config->monitor_path, NULL); /* the launcher's folder is / */
     int sp[2];
 
     if (!l)
         return err_oom(e);
+    if (!program) {
+        free(l);
+        return err_errno(e, errno, "%s", config->monitor_path);
+    }
     l->ep = l->wake = -EBADF;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp) < 0) {
         free(l);
@@ -343,7 +348,7 @@ int launcher_new(const struct launcher_config *config, struct launcher **ret, st
     fflush(NULL);
     l->pid = fork();
     if (l->pid == 0)
-        launcher_process(sp[1], config->monitor_path);
+        launcher_process(sp[1], program);
     close_fd(sp[1]);
     l->sock = sp[0];
     if (l->pid < 0) {

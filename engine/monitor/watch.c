@@ -361,11 +361,11 @@ void mon_start(struct mon *m) {
         ignore_result(mp_send(m->control.fd, &h, f.text, NULL, 0, 0));
         _exit(1);
     }
+    /* First be there to be found, then say so: a daemon may die between the two. */
+    ignore_result(listen_for_daemons(m));
     tell_started(m);
-    r = listen_for_daemons(m);
     proc_watch(m, &m->first);
     watch_oom(m);
-    ignore_result(r);
 }
 
 void mon_hello(struct mon *m) {
