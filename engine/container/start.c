@@ -204,7 +204,7 @@ static int plug_mounts(struct launching *l, struct err *e) {
         if (m->kind == CTR_MOUNT_BIND) {
             r = make_bind_source(m, e);
         } else if (m->kind == CTR_MOUNT_VOLUME && k < c->n_volumes) {
-            r = volumes_mount(c->cs->engine->volumes, c->volumes[k], c->id, e);
+            r = volumes_mount_at(c->cs->engine->volumes, c->volumes[k], c->id, m->destination, m->rw, m->propagation, e);
             if (r >= 0)
                 c->n_volumes_used = k + 1;
             l->volume_paths[k] = volume_path(c->volumes[k]);
