@@ -303,6 +303,10 @@ int networks_setup(struct networks *n, struct err *e) {
             ignore_result(network_store_remove(n, old->record.id, NULL) < 0);
             networks_forget(n, old);
         }
+        /* As the reference does: no default network means no device of its name either. */
+        r = link_delete("docker0", e);
+        if (r < 0)
+            return r;
         n->default_net = none;
     } else {
         r = bridge_network(n, &bridge, e);
