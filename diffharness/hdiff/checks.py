@@ -74,8 +74,8 @@ def _holds(check, value, expand):
 
 def capture(source, result):
     """The text of `stdout`, `json .Id`, `header Location` or `stdout /id=(\\w+)/`."""
-    match = re.fullmatch(r"(.*?)\s*/(.*)/", source, re.S)
-    subject, pattern = (match.group(1), match.group(2)) if match and not source.startswith("json .") else (source, None)
+    match = re.fullmatch(r"(.*?) /(.*)/", source, re.S)
+    subject, pattern = (match.group(1), match.group(2)) if match else (source, None)
     value = _subject(subject, result)
     if value is ABSENT:
         raise CaptureError(f"there is no {subject} to take")

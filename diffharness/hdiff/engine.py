@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from . import wire
 
@@ -112,6 +113,8 @@ def _make(role, prefix, env):
     share = env.get("SHARE_INSIDE", "/srv/lab")
     variables = {
         "address": env.get(f"{prefix}_ADDRESS", ""), "cgroup": env.get(f"{prefix}_CGROUP", ""),
+        "socket_dir": os.path.dirname(urlsplit(host).path),
+        "daemon": "/usr/sbin/dockerd" if prefix == "REFERENCE" else os.environ.get("ENGINE_BIN", os.path.join(TOP, "build", "bin", "hataked")),
         "root": "/var/lib/docker", "tools": os.path.join(TOP, "diffharness", "tools"), "share": share, "images": env.get("IMAGES", ""),
         "registry": env.get("REGISTRY", "registry.lab.test:5000"), "registry_basic": env.get("REGISTRY_BASIC", ""),
         "registry_token": env.get("REGISTRY_TOKEN", ""), "registry_user": env.get("REGISTRY_USER", ""),

@@ -44,7 +44,8 @@ class Execution:
         self.seen = []
         self._environment = self._make_environment(cli_path)
         self._places = [(engine.tap_host or engine.host, "<endpoint>"), (self.folder, "<work>"),
-                        (self.variables.get("tools", ""), "<tools>"), (self.variables.get("cgroup", ""), "<cgroup>"), (self.variables.get("address", ""), "<engine>")]
+                        (self.variables.get("tools", ""), "<tools>"),
+                        (self.variables.get("socket_dir", ""), "<sockets>"), (self.variables.get("daemon", ""), "<daemon>"), (self.variables.get("cgroup", ""), "<cgroup>"), (self.variables.get("address", ""), "<engine>")]
 
     def _make_environment(self, cli_path):
         binaries = os.path.join(self.folder, ".bin")
@@ -188,8 +189,9 @@ class Execution:
         if exchange.status >= 300:
             kind = "auto"
         body = bodies.decode(exchange.headers, data, kind, whole)
-        self.seen.append(tap.Seen(exchange.method, exchange.target, exchange.status, wire.header(exchange.headers, "Content-Type", ""),
-                                  body["value"] if body["kind"] == "json" else None))
+        seen = tap.Seen(exchange.method, exchange.target, exchange.status, wire.header(exchange.headers, "Content-Type", ""))
+        seen.take_body(data)
+        self.seen.append(seen)
         return {"kind": "http", "status": exchange.status, "headers": exchange.headers, "body": body}
 
     # -- verbs on streams ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -72,6 +73,8 @@ class Session:
         for engine in (self.reference, self.ours):
             if engine is None:
                 continue
+            if chosen.when and subprocess.run(engine.inside(chosen.when), capture_output=True, check=False).returncode != 0:
+                return f"not on this machine: {chosen.when}"
             for name in ["busybox"] + chosen.needs:
                 if (engine.role, name) in self.prepared:
                     continue

@@ -70,6 +70,16 @@ class Times(Rule):
         return value
 
 
+class Clock(Rule):
+    """Seconds since 1970 as a whole line, as `date +%s` prints them."""
+
+    name = "clock"
+    _line = re.compile(r"^\d{10}(?:\.\d+)?$", re.M)
+
+    def text(self, value, memory):
+        return self._line.sub("<clock>", value)
+
+
 class Durations(Rule):
     """The wordings of an age: "2 seconds ago", "Up 3 minutes", "About an hour"."""
 
@@ -178,7 +188,7 @@ class Temporary(Rule):
     """Random numbers in names of temporary files."""
 
     name = "temporary"
-    _number = re.compile(r"\b(docker-import-|tmp)\d{6,}")
+    _number = re.compile(r"\b(docker-import-|GetImageBlob|tmp)\d{6,}")
 
     def text(self, value, memory):
         return self._number.sub(r"\1<number>", value)
@@ -220,7 +230,7 @@ class Spaces(Rule):
 
 
 RULES = {rule.name: rule for rule in
-         (Digests(), Times(), Ids(), Durations(), Ports(), Macs(), Pids(), Bytes(), EngineName(), Addresses(), Names(), Temporary(), Pull(), Banner(), Machine(), Spaces())}
+         (Digests(), Times(), Ids(), Durations(), Clock(), Ports(), Macs(), Pids(), Bytes(), EngineName(), Addresses(), Names(), Temporary(), Pull(), Banner(), Machine(), Spaces())}
 
 
 class Memory:

@@ -60,7 +60,7 @@ class Operations:
 
 
 def load_validator(folder=None):
-    """validate(operation, status, json) -> [problem] of spec/tools/validate.py, or None while there is none."""
+    """problems(operation, status, [documents]) -> [sentence] by spec/tools/validate.py, or None while there is none."""
     path = os.path.join(folder or os.path.join(TOP, "spec", "tools"), "validate.py")
     if not os.path.exists(path):
         return None
@@ -70,7 +70,13 @@ def load_validator(folder=None):
         module_spec.loader.exec_module(module)
     except ImportError:
         return None             # its own needs (a YAML reader) are not installed here
-    return module.validate
+    streams = getattr(module, "STREAM_MESSAGES", {})
+
+    def problems(operation, status, documents):
+        if operation in streams and status == 200:
+            return [problem for document in documents for problem in module.validate_message(operation, document)]
+        return module.validate(operation, status, documents[0]) if len(documents) == 1 else []
+    return problems
 
 
 def known_deviations(folder=None):

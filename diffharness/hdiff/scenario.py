@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass, field
 
 SECTIONS = ("setup", "steps", "cleanup")
-HEADERS = ("title", "rows", "use", "cli", "needs", "without", "tags")
+HEADERS = ("title", "rows", "use", "cli", "needs", "without", "when", "tags")
 STREAM_VERBS = ("send", "halfclose", "close", "drop", "resize", "await", "join", "interrupt")
 BODY_KINDS = ("auto", "json", "ndjson", "text", "frames", "binary", "progress", "tar")
 
@@ -84,6 +84,7 @@ class Scenario:
     cli: str = "both"
     needs: list = field(default_factory=list)       # images of the lab that are there before
     without: list = field(default_factory=list)     # images of the lab that are not there before
+    when: str = ""                                  # a shell condition inside the engine; skipped when it fails
     tags: list = field(default_factory=list)
     setup: list = field(default_factory=list)
     steps: list = field(default_factory=list)
@@ -327,7 +328,7 @@ def _add_header(scenario, line, where):
     value = value.strip()
     if not sep or name not in HEADERS:
         raise ScenarioError(f"{where}: not a header: {line}")
-    if name in ("title", "cli"):
+    if name in ("title", "cli", "when"):
         setattr(scenario, name, value)
     elif name == "rows":
         scenario.rows = [int(r) for r in value.split()]

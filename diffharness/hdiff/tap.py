@@ -6,27 +6,38 @@ ended is the copy taken apart into requests and answers. That tells which operat
 every answer to the schema check.
 """
 
-import json
 import os
 import re
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from . import wire
+from . import bodies, wire
 
 KEPT = 4 << 20          # bytes kept for each direction of a connection
 
 
 @dataclass
 class Seen:
-    """One request and what was answered; body is None when it was not kept whole or is not JSON."""
+    """One request and what was answered: body when it is one JSON document, messages when it is a row of them."""
 
     method: str
     target: str
     status: int
     content_type: str
     body: object = None
+    messages: list = field(default_factory=list)
+
+    def take_body(self, data):
+        if not data or "json" not in self.content_type:
+            return
+        try:
+            found = bodies.documents(data)
+        except bodies.BodyError:
+            return
+        if len(found) == 1:
+            self.body = found[0]
+        self.messages = found
 
 
 class _Reader:
@@ -100,19 +111,10 @@ def take_apart(sent, received):
             body = b""
             if item.method != "HEAD" and status not in (204, 304):
                 body = answers.body(got, True)
-            item.body = json_or_none(body, item.content_type)
+            item.take_body(body)
             requests.body(headers, False)
     except (EOFError, ValueError, wire.WireError):
         return seen
-
-
-def json_or_none(body, content_type):
-    if body and "json" in content_type:
-        try:
-            return json.loads(body)
-        except ValueError:
-            return None
-    return None
 
 
 class Tap:

@@ -52,6 +52,9 @@ class Normalisers(unittest.TestCase):
                          "Up <duration>|Exited (0) <duration> ago|<duration> ago|<duration> ago|Up <duration>")
         self.same("3 apples")
 
+    def test_clock(self):
+        self.assertEqual(self.text("1795300000\n1795300000.5\nx 1795300000\n", "clock"), "<clock>\n<clock>\nx 1795300000\n")
+
     def test_ports(self):
         self.assertEqual(self.text("0.0.0.0:32768->80/tcp, 0.0.0.0:60999->81/tcp", "ports"), "0.0.0.0:<port>->80/tcp, 0.0.0.0:<port>->81/tcp")
         self.same("0.0.0.0:8080->80/tcp 61000 32767", "ports")
@@ -86,6 +89,7 @@ class Normalisers(unittest.TestCase):
 
     def test_temporary(self):
         self.assertEqual(self.text("/tmp/docker-import-123456789/x", "temporary"), "/tmp/docker-import-<number>/x")
+        self.assertEqual(self.text("tmp/GetImageBlob3640272848: no", "temporary"), "tmp/GetImageBlob<number>: no")
 
     def test_pull(self):
         self.assertEqual(self.text("abc: Waiting\nabc: Pull complete\nabc: Verifying Checksum\n", "pull"), "abc: Pull complete\n")

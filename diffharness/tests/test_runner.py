@@ -99,8 +99,8 @@ class Runs(unittest.TestCase):
         self.assertIn("setup failed", got.problems[0][1])
 
     def test_schema_and_operations(self):
-        def validate(operation, status, value):
-            return ["ApiVersion is missing"] if operation == "SystemVersion" and status == 200 and "ApiVersion" not in value else []
+        def validate(operation, status, documents):
+            return ["ApiVersion is missing"] if operation == "SystemVersion" and status == 200 and "ApiVersion" not in documents[0] else []
         judge = runner.Judge(ops.Operations(), validate, {"D-SYS-001"})
         text = "[steps]\n> GET /v1.45/version\n    allow D-SYS-001 json .x\n    allow D-SYS-009 json .y\n"
         got = self.run_both(text, {"GET /v1.45/version": json_answer({})}, {"GET /v1.45/version": json_answer({})}, judge)
