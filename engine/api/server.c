@@ -119,7 +119,8 @@ static void check_schema(struct call *c, const struct api_operation *op) {
     json_t *body = NULL;
     int status = call_status(c);
 
-    if (!*op->id || call_stream_begun(c) || status == 101 || (b->len > 0 && *b->data != '{' && *b->data != '['))
+    /* Streams are checked where they are made; texts ("OK" of ping) are no JSON. */
+    if (!*op->id || call_stream_begun(c) || (b->len == 0 && op->stream != API_STREAM_NONE) || (b->len > 0 && *b->data != '{' && *b->data != '['))
         return;
     if (b->len > 0) {
         body = json_loadb(b->data, b->len, JSON_DECODE_ANY, NULL);

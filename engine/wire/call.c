@@ -113,7 +113,7 @@ bool call_answered(struct call *c) {
     return c->reply_set || c->stream_begun || c->taken;
 }
 int call_status(struct call *c) {
-    return c->taken ? 101 : c->status;
+    return !c->taken ? c->status : call_header(c, "Upgrade") ? 101 : 200;
 }
 int64_t call_age_ns(struct call *c) {
     return clock_mono_ns() - c->started;

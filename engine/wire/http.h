@@ -80,7 +80,7 @@ const char *call_raw_path(struct call *c);
 bool call_path_has_nul(struct call *c);
 /* A reply has been made, a stream begun, or the connection taken. */
 bool call_answered(struct call *c);
-/* Status of the reply so far; 0: none. 101 for taken connections. */
+/* Status of the reply so far; 0: none. Of taken connections 101 when the client asked for an upgrade, else 200. */
 int call_status(struct call *c);
 /* Nanoseconds since the head was complete. */
 int64_t call_age_ns(struct call *c);
