@@ -66,8 +66,8 @@ struct http_server {
     pthread_mutex_t lock;
     pthread_cond_t quiet;                     /* a call has ended */
     struct http_conn *idle_first, *idle_last; /* longest idle first */
-    size_t n_conns;
-    struct call *calls; /* requests whose handler runs */
+    size_t n_conns, peak_conns;               /* peak: most since memory was last given back */
+    struct call *calls;                       /* requests whose handler runs */
 };
 
 enum call_state {

@@ -2,6 +2,7 @@
 #include "wire/http.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +16,7 @@
 #include "wire/http-internal.h"
 
 #define REAPER_NS (15 * NSEC_PER_SEC)
+#define TRIM_ABOVE 256 /* connections */
 
 #if MHD_VERSION >= 0x01000000
 #define STRICTNESS 1
@@ -85,6 +87,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
     *socket_context = n;
     pthread_mutex_lock(&s->lock);
     s->n_conns++;
+    s->peak_conns = MAX(s->peak_conns, s->n_conns);
     if (s->n_conns > s->opts.max_connections && s->idle_first)
         drop_idle(s, s->idle_first);
     idle_append(s, n);
@@ -95,11 +98,18 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
 static void reap(struct loop_timer *t, void *data) {
     struct http_server *s = data;
     int64_t before = clock_mono_ns() - s->opts.head_seconds * NSEC_PER_SEC;
+    bool trim;
 
     pthread_mutex_lock(&s->lock);
     while (s->idle_first && s->idle_first->idle_since < before)
         drop_idle(s, s->idle_first);
+    trim = s->peak_conns > TRIM_ABOVE && s->n_conns < s->peak_conns / 4;
+    if (trim)
+        s->peak_conns = s->n_conns;
     pthread_mutex_unlock(&s->lock);
+    /* After a crowd has left: the allocator keeps its memory otherwise, tens of megabytes. */
+    if (trim)
+        malloc_trim(0);
 }
 
 /* ---- running handlers ---------------------------------------------------------------------------------------------------------- */

@@ -127,10 +127,14 @@ int listen_passed(const char *which, struct listen_fds *ret, struct err *e) {
         number = -1;
     for (int i = 0; i < n; i++) {
         int fd = PASSED_FIRST + i;
+        int listening = 0;
+        socklen_t len = sizeof(listening);
         bool wanted = all || number == fd || ((size_t)i < list.n && streq(list.v[i], which));
 
         if (!wanted)
             continue;
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening)
+            return err_set(e, ERR_INVALID, "descriptor %d, passed by the service manager, is no listening socket", fd);
         fcntl(fd, F_SETFD, FD_CLOEXEC);
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
         fds.fd[fds.n++] = fd;
