@@ -47,9 +47,7 @@ static int read_body(json_t *body, struct ctr_create *req, struct err *e) {
         *full.networking_config = (struct api_networking_config){0};
     }
     api_container_create_request_done(&full);
-    if (r < 0)
-        return err_wrap(e, "invalid JSON");
-    return 0;
+    return r;
 }
 
 static int reply_created(struct call *call, const char *id, struct strv *warnings, struct err *e) {
@@ -151,8 +149,6 @@ int op_container_kill(struct call *call, struct err *e) {
     int sig = SIGKILL, r = q_container_kill_read(&q, call_query(call), call_api_version(call), e);
     int64_t n;
 
-    if (r >= 0)
-        r = find(call, &c, e);
     if (r < 0)
         return r;
     if (!str_empty(q.signal)) {
@@ -162,7 +158,9 @@ int op_container_kill(struct call *call, struct err *e) {
         if (sig < 0)
             return err_set(e, ERR_INVALID, "cannot kill container: %s: invalid signal: %s", ref, q.signal);
     }
-    r = container_kill(c, sig, e);
+    r = find(call, &c, e);
+    if (r >= 0)
+        r = container_kill(c, sig, e);
     if (r < 0)
         return err_wrap(e, "cannot kill container: %s", ref);
     return call_reply_empty(call, 204);
@@ -192,6 +190,8 @@ int op_container_rename(struct call *call, struct err *e) {
     _cleanup_container_ struct container *c = NULL;
     int r = q_container_rename_read(&q, call_query(call), call_api_version(call), e);
 
+    if (r >= 0 && str_empty(q.name))
+        r = err_set(e, ERR_INVALID, "Neither old nor new names may be empty");
     if (r >= 0)
         r = find(call, &c, e);
     if (r >= 0)

@@ -26,8 +26,8 @@ int op_container_exec(struct call *call, struct err *e) {
     json_t *body = NULL;
     int r = call_json(call, &body, e);
 
-    if (r >= 0 && body && api_exec_create_request_read(&want, body, NULL, e) < 0)
-        r = err_wrap(e, "invalid JSON");
+    if (r >= 0 && body)
+        r = api_exec_create_request_read(&want, body, NULL, e);
     json_decref(body);
     if (r >= 0 && want.cmd.n == 0)
         r = err_set(e, ERR_INVALID, "No exec command specified");
@@ -106,8 +106,8 @@ int op_exec_start(struct call *call, struct err *e) {
     bool attached;
     int rows, cols, r = call_json_any(call, &body, e);
 
-    if (r >= 0 && body && api_exec_start_request_read(&req, body, NULL, e) < 0)
-        r = err_wrap(e, "invalid JSON");
+    if (r >= 0 && body)
+        r = api_exec_start_request_read(&req, body, NULL, e);
     json_decref(body);
     if (r >= 0)
         r = execs_find(all_of(call), call_path(call, "id"), &x, e);
