@@ -517,6 +517,7 @@ static int place(struct extractor *x, struct tar_reader *r, const struct tar_ent
     case TAR_SYMLINK:
         if (symlinkat(t->link, dirfd, base) < 0)
             return err_errno(e, errno, "symlink %s /%s", t->link, path);
+        x->result.size += (int64_t)strlen(t->link);
         return finish_special(t, dirfd, base, path, e);
     case TAR_CHAR:
     case TAR_BLOCK:

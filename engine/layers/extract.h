@@ -24,7 +24,7 @@ enum whiteout_form {
 
 struct extract_result {
     int64_t entries;
-    int64_t size; /* bytes of regular files, as the layer's size counts them */
+    int64_t size; /* bytes of regular files and of link targets, as the layer's size counts them */
 };
 
 /* Before each entry is opened and every few MiB: return <0 with e set to stop (disk reserve, progress). */
