@@ -19,28 +19,31 @@ bool network_is_predefined(const char *name) {
 
 /* ---- what was asked ---------------------------------------------------------------------------------------------------------------- */
 
-static void complain(struct buf *all, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void complain(struct buf *all, const char *fmt, ...) {
+static void complain(struct strv *all, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void complain(struct strv *all, const char *fmt, ...) {
+    _cleanup_buf_ struct buf text = BUF_INIT(LIMIT_SMALL_FILE);
     va_list ap;
 
-    buf_addc(all, '\n');
     va_start(ap, fmt);
-    buf_addv(all, fmt, ap);
+    buf_addv(&text, fmt, ap);
     va_end(ap);
+    ignore_result(strv_add(all, buf_str(&text)) < 0);
 }
 
-static void check_inside(struct buf *all, const char *what, const char *addr, const struct cidr4 *subnet, const char *subnet_text) {
+/* `shown`: what is wrong in the reference's words: the address of a gateway, the name of an auxiliary address. */
+static void check_inside(struct strv *all, const char *what, const char *shown, const char *addr, const struct cidr4 *subnet,
+                         const char *subnet_text) {
     uint32_t a = 0;
 
     if (str_empty(addr))
         return;
     if (ipv4_parse(addr, &a) < 0)
-        complain(all, "invalid %s address: %s", what, addr);
+        complain(all, "invalid %s %s: invalid address", what, shown);
     else if (!cidr4_contains(subnet, a))
-        complain(all, "invalid %s %s: parent subnet is %s", what, addr, subnet_text);
+        complain(all, "invalid %s %s: parent subnet %s doesn't contain this address", what, shown, subnet_text);
 }
 
-static void check_config(struct buf *all, const struct api_ipam_config *c) {
+static void check_config(struct strv *all, const struct api_ipam_config *c) {
     struct cidr4 subnet = {0}, range = {0};
     char text[CIDR4_TEXT_MAX];
 
@@ -65,13 +68,13 @@ static void check_config(struct buf *all, const struct api_ipam_config *c) {
             complain(all, "invalid ip-range %s: it should be %s", c->ip_range, net);
         }
     }
-    check_inside(all, "gateway", c->gateway, &subnet, c->subnet);
+    check_inside(all, "gateway", c->gateway, c->gateway, &subnet, c->subnet);
     for (size_t i = 0; i < c->auxiliary_addresses.n; i++)
-        check_inside(all, "auxiliary address", c->auxiliary_addresses.v[i].value, &subnet, c->subnet);
+        check_inside(all, "auxiliary address", c->auxiliary_addresses.v[i].key, c->auxiliary_addresses.v[i].value, &subnet, c->subnet);
 }
 
 static int check_ipam(const struct api_ipam *ipam, struct err *e) {
-    _cleanup_buf_ struct buf all = BUF_INIT(LIMIT_SMALL_FILE);
+    _cleanup_strv_ struct strv all = STRV_INIT;
 
     if (!ipam)
         return 0;
@@ -79,19 +82,54 @@ static int check_ipam(const struct api_ipam *ipam, struct err *e) {
         return err_set(e, ERR_NOT_FOUND, "plugin \"%s\" not found", ipam->driver);
     for (size_t i = 0; i < ipam->config.n; i++)
         check_config(&all, &ipam->config.v[i]);
-    if (all.len)
-        return err_set(e, ERR_INVALID, "invalid network config:%s", buf_str(&all));
+    if (all.n) {
+        /* One error stands alone, several become a list. */
+        char *text = strv_join(&all, "\n* ");
+        int r = text ? err_set(e, ERR_INVALID, "invalid network config:\n%s%s", all.n > 1 ? "* " : "", text) : err_oom(e);
+
+        free(text);
+        return r;
+    }
     if (ipam->config.n > 1)
-        return err_set(e, ERR_INVALID, "bridge driver doesn't support multiple subnets");
+        return err_set(e, ERR_FORBIDDEN, "bridge driver doesn't support multiple subnets");
+    return 0;
+}
+
+static int check_options(const struct api_string_map *opts, struct err *e) {
+    const char *name = api_string_map_get(opts, option_bridge_name), *mtu = api_string_map_get(opts, option_mtu),
+               *binding = api_string_map_get(opts, option_binding);
+    const char *const bools[] = {option_icc, option_masquerade};
+    uint32_t a = 0;
+    int64_t v = 0;
+    bool b;
+
+    for (size_t i = 0; i < ELEMENTSOF(bools); i++) {
+        const char *s = api_string_map_get(opts, bools[i]);
+
+        if (s && parse_bool(s, &b) < 0)
+            return err_set(e, ERR_INVALID, "failed to parse %s value: %s (strconv.ParseBool: parsing \"%s\": invalid syntax)", bools[i], s, s);
+    }
+    if (mtu && parse_i64(mtu, &v) < 0)
+        return err_set(e, ERR_INVALID, "failed to parse %s value: %s (strconv.Atoi: parsing \"%s\": invalid syntax)", option_mtu, mtu, mtu);
+    if (mtu && (v < 0 || v > 65535))
+        return err_set(e, ERR_INVALID, "invalid MTU number: %lld", (long long)v);
+    if (binding && ipv4_parse(binding, &a) < 0)
+        return err_set(e, ERR_INVALID, "failed to parse %s value: %s (nil ip)", option_binding, binding);
+    /* The kernel's own words, as the reference passes them on. */
+    if (name && (strlen(name) > 15 || !*name))
+        return err_set(e, ERR_INTERNAL, "numerical result out of range");
+    if (name && (strpbrk(name, "/ \t\n:") || streq(name, ".") || streq(name, "..")))
+        return err_set(e, ERR_INTERNAL, "invalid argument");
     return 0;
 }
 
 static int check_request(const struct api_network_create_request *req, struct err *e) {
     const char *driver = str_empty(req->driver) ? "bridge" : req->driver;
     const char *name = req->name ? req->name : "";
+    int r;
 
     if (network_is_predefined(name))
-        return err_set(e, ERR_FORBIDDEN, "operation is not permitted on predefined %s network", name);
+        return err_set(e, ERR_FORBIDDEN, "operation is not permitted on predefined %s network ", name);
     if (streq(driver, "host") || streq(driver, "null"))
         return err_set(e, ERR_FORBIDDEN, "only one instance of \"%s\" network is allowed", driver);
     if (streq(driver, "macvlan") || streq(driver, "ipvlan") || streq(driver, "overlay"))
@@ -103,8 +141,9 @@ static int check_request(const struct api_network_create_request *req, struct er
     if (req->enable_ipv6)
         return err_set(e, ERR_NOT_IMPLEMENTED, "IPv6 networks are not available in this version of the engine");
     if (!name[strspn(name, " \t\r\n")])
-        return err_set(e, ERR_INVALID, "invalid name: ");
-    return check_ipam(req->ipam, e);
+        return err_set(e, ERR_INVALID, "invalid name: %s", name);
+    r = check_ipam(req->ipam, e);
+    return r < 0 ? r : check_options(&req->options, e);
 }
 
 /* ---- record ------------------------------------------------------------------------------------------------------------------------ */

@@ -29,7 +29,7 @@ static int check_type_filter(const struct filters *f, struct err *e) {
 
     for (size_t i = 0; v && i < v->n; i++) {
         if (!streq(v->v[i], "custom") && !streq(v->v[i], "builtin"))
-            return err_set(e, ERR_INVALID, "invalid filter: 'type'='%s'", v->v[i]);
+            return err_set(e, ERR_INTERNAL, "invalid filter: 'type'='%s'", v->v[i]);
     }
     return 0;
 }
@@ -97,8 +97,8 @@ int op_network_list(struct call *c, struct err *e) {
         r = filters_validate(&f, accepted, e);
     if (r == 0)
         r = check_type_filter(&f, e);
-    if (r == 0)
-        r = filters_bool(&f, "dangling", false, &dangling, e);
+    if (r == 0 && filters_bool(&f, "dangling", false, &dangling, NULL) < 0)
+        r = err_set(e, ERR_INVALID, "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")");
     if (r == 0)
         r = networks_all(n, &all, &k, e);
     buf_addc(&out, '[');

@@ -54,7 +54,7 @@ int volume_check_options(const struct api_string_map *opts, struct err *e) {
             return err_set(e, ERR_INVALID, "invalid option: \"%s\"", opts->v[i].key);
     }
     if (api_string_map_get(opts, "size"))
-        return err_set(e, ERR_INTERNAL, "quota size requested but no quota support");
+        return err_set(e, ERR_INVALID, "quota size requested but no quota support");
     for (size_t i = 0; opts->n && i < ELEMENTSOF(needed); i++) {
         if (!api_string_map_get(opts, needed[i]))
             return err_set(e, ERR_INVALID, "missing required option: \"%s\"", needed[i]);

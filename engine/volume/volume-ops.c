@@ -133,7 +133,8 @@ int op_volume_create(struct call *c, struct err *e) {
         r = to_pairs(&req.driver_opts, &opts, e);
     if (r == 0)
         r = to_pairs(&req.labels, &labels, e);
-    want = (struct volume_request){.name = req.name, .driver = req.driver, .opts = &opts, .labels = &labels};
+    want = (struct volume_request){
+        .name = req.name, .driver = req.driver, .opts = &opts, .labels = &labels, .empty_opts = req.driver_opts.set, .empty_labels = req.labels.set};
     if (r == 0)
         r = volumes_create(call_engine(c)->volumes, &want, &v, e);
     api_volume_create_options_done(&req);

@@ -185,6 +185,8 @@ static int make_record(struct volumes *vs, const struct volume_request *req, con
     if (!r->mountpoint || str_set(&r->name, name) < 0 || str_set(&r->driver, "local") < 0 || str_set(&r->scope, "local") < 0 ||
         str_set(&r->created_at, created) < 0)
         return err_oom(e);
+    r->options.set = req->empty_opts;
+    r->labels.set = req->empty_labels;
     ret = fill_map(&r->options, req->opts, e);
     if (ret == 0)
         ret = volume_check_options(&r->options, e);

@@ -34,10 +34,11 @@ struct volumes *volumes_free(struct volumes *vs);
 
 /* A volume wanted by a container or by POST /volumes/create. */
 struct volume_request {
-    const char *name;          /* NULL or "": anonymous, a fresh 64 hex name and the label com.docker.volume.anonymous */
-    const char *driver;        /* NULL or "": local */
-    const struct strv *opts;   /* KEY=VALUE; NULL allowed */
-    const struct strv *labels; /* KEY=VALUE; NULL allowed */
+    const char *name;              /* NULL or "": anonymous, a fresh 64 hex name and the label com.docker.volume.anonymous */
+    const char *driver;            /* NULL or "": local */
+    const struct strv *opts;       /* KEY=VALUE; NULL allowed */
+    const struct strv *labels;     /* KEY=VALUE; NULL allowed */
+    bool empty_opts, empty_labels; /* {} was given: shown as {} and not as null */
 };
 
 /*
