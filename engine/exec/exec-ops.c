@@ -104,7 +104,7 @@ int op_exec_start(struct call *call, struct err *e) {
     _cleanup_exec_ struct exec *x = NULL;
     json_t *body = NULL;
     bool attached;
-    int rows, cols, r = call_json_any(call, &body, e);
+    int rows, cols, r = call_json(call, &body, e);
 
     if (r >= 0 && body)
         r = api_exec_start_request_read(&req, body, NULL, e);

@@ -104,6 +104,11 @@ int op_image_tag(struct call *c, struct err *e) {
     if (!ref.path) /* the reference answers so when there is no name to give */
         return call_reply_empty(c, 200);
     r = images_resolve(s, call_path(c, "name"), &image, e);
+    if (r == -ERR_INVALID && e) {
+        /* What is no name cannot be found: the reference answers 404 here, 400 elsewhere. */
+        e->kind = ERR_NOT_FOUND;
+        r = -ERR_NOT_FOUND;
+    }
     if (r == 0)
         r = images_set_name(s, &ref, image->id, NULL, e);
     if (r == 0)

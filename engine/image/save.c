@@ -177,8 +177,12 @@ static int add_name(struct saving *s, const char *text, struct err *e) {
         return r < 0 ? r : add(s, image, NULL, e);
     }
     r = reference_parse(text, &ref, e);
-    if (r < 0)
-        return r;
+    if (r < 0) {
+        /* The reference answers 500 to a bad name here. */
+        if (e)
+            e->kind = ERR_INTERNAL;
+        return -ERR_INTERNAL;
+    }
     if (!ref.tag && !ref.digest) {
         r = add_repository(s, &ref, &any, e);
         if (r < 0 || any)

@@ -74,6 +74,8 @@ int op_volume_list(struct call *c, struct err *e) {
 
     if (r == 0)
         r = filters_parse(&f, q.filters, e);
+    if (r < 0)
+        err_wrap(e, "error reading volume filters");
     q_volume_list_done(&q);
     if (r == 0)
         r = filters_validate(&f, accepted, e);
