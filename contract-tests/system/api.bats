@@ -1,0 +1,96 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What only shows over several requests: events in order, headers, the trace.
+load helpers
+
+setup_file() {
+    need_image busybox
+}
+
+@test "events of one life come in order, with their attributes" {
+    local since
+    since=$(date +%s)
+    docker run --name "$N" --label tested=yes busybox true
+    docker rm "$N"
+    run -0 docker events --since "$since" --until "$(($(date +%s) + 1))" --filter "container=$N" --format '{{.Action}}'
+    same 'create attach start die destroy' "$(tr '\n' ' ' <<<"$output" | sed 's/ $//')"
+    run -0 docker events --since "$since" --until "$(($(date +%s) + 1))" --filter "container=$N" --filter event=die --format '{{json .Actor.Attributes}}'
+    contains "$output" '"exitCode":"0"'
+    contains "$output" '"image":"busybox"'
+    contains "$output" "\"name\":\"$N\""
+    contains "$output" '"tested":"yes"'
+}
+
+@test "a network's events stand where the reference has them: connect before start, disconnect after die" {
+    local since id
+    since=$(date +%s)
+    id=$(docker run -d --name "$N" busybox true)
+    docker wait "$N"
+    run -0 docker events --since "$since" --until "$(($(date +%s) + 1))" --format '{{.Type}} {{.Action}} {{.Actor.ID}} {{index .Actor.Attributes "container"}}'
+    same 'container create,network connect,container start,container die,network disconnect' \
+        "$(grep -F "$id" <<<"$output" | awk '{print $1, $2}' | paste -sd,)"
+}
+
+@test "events that are waited for arrive at once" {
+    timeout 30 "$CLI" -H "$ENGINE_HOST" events --filter "container=$N" --format '{{.Action}}' >"$BATS_TEST_TMPDIR/events" &
+    # The stream is open when an event arrives; until then make some.
+    poll 20 eval "docker create --name $N busybox true >/dev/null 2>&1; docker rm $N >/dev/null 2>&1; grep -q create $BATS_TEST_TMPDIR/events"
+    docker create --name "$N" busybox true
+    docker rename "$N" "$N-renamed"
+    docker rm "$N-renamed"
+    poll 10 eval "tail -n 3 $BATS_TEST_TMPDIR/events | paste -sd' ' | grep -q 'create rename destroy'"
+}
+
+@test "events: ten containers, no event lost or twice" {
+    local since
+    since=$(date +%s)
+    seq 10 | xargs -P 4 -I{} "$CLI" -H "$ENGINE_HOST" run --rm --name "$N-{}" busybox true
+    count() { docker events --since "$since" --until "$(($(date +%s) + 1))" --filter type=container --format '{{.Action}} {{index .Actor.Attributes "name"}}' | grep " $N-" | sort | uniq -c | awk '{print $1, $2}' | sort | uniq -c | awk '{print $1, $2, $3}' | paste -sd,; }
+    poll 10 eval '[[ $(count) == *"10 1 destroy"* ]]'
+    same '10 1 attach,10 1 create,10 1 destroy,10 1 die,10 1 start' "$(count)"
+}
+
+@test "each answer says engine, version and platform" {
+    request GET /_ping
+    same 200 "$STATUS"
+    same OK "$BODY"
+    contains "$HEAD" 'Api-Version: 1.45'
+    contains "$HEAD" 'Ostype: linux'
+    contains "$HEAD" 'Docker-Experimental: false'
+    contains "$HEAD" 'Server: '
+    request HEAD /_ping
+    same 200 "$STATUS"
+    contains "$HEAD" 'Api-Version: 1.45'
+}
+
+@test "each answer carries a trace id of its own, and the log knows it" {
+    local first
+    only_ours "its answers have no trace id"
+    request GET /v1.45/containers/no-such-thing/json
+    same 404 "$STATUS"
+    first=$(sed -n 's/^X-Hatake-Trace: //Ip' <<<"$HEAD")
+    [[ $first =~ ^[0-9a-f]{16}$ ]] || fail "no trace id in: $HEAD"
+    request GET /v1.45/version
+    [ "$(sed -n 's/^X-Hatake-Trace: //Ip' <<<"$HEAD")" != "$first" ]
+    request GET /v1.45/containers/no-such-thing/json
+    contains "$HEAD" "$(sed -n 's/^X-Hatake-Trace: //Ip' <<<"$HEAD")"
+    request POST "/v1.45/containers/create?name=$N" '{"Image":"busybox","HostConfig":{"NetworkMode":"no-such-network"}}'
+    request POST "/v1.45/containers/$N/start"
+    [ "$STATUS" -ge 400 ]
+    poll 5 grep -q "trace=$(sed -n 's/^X-Hatake-Trace: //Ip' <<<"$HEAD")" "$ENGINE_LOG"
+}
+
+@test "bad input leaves nothing: malformed body, wrong type, missing image, bad name" {
+    request POST "/v1.45/containers/create?name=$N" '{"Image": "busybox"'
+    same 400 "$STATUS"
+    same '{"message":"invalid JSON: unexpected EOF"}' "$BODY"
+    request POST "/v1.45/containers/create?name=$N" '{"Image": 5}'
+    same 400 "$STATUS"
+    same '{"message":"invalid JSON: json: cannot unmarshal number into Go struct field Config.Image of type string"}' "$BODY" || contains "$BODY" 'cannot unmarshal number into Go struct field'
+    request POST "/v1.45/containers/create?name=$N" '{"Image": "no-such-image-here:x"}'
+    same 404 "$STATUS"
+    same '{"message":"No such image: no-such-image-here:x"}' "$BODY"
+    request POST "/v1.45/containers/create?name=@$N" '{"Image": "busybox"}'
+    same 400 "$STATUS"
+    same '' "$(docker ps -aq --filter "name=$N")"
+}

@@ -1,0 +1,138 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Published ports, seen from the engine's own network and from another machine.
+load helpers
+
+setup_file() {
+    need_image busybox echo
+}
+
+# web NAME FLAG...: a web server whose page is its name
+web() {
+    local name=$1
+    shift
+    docker run -d --name "$name" "$@" busybox sh -c "mkdir /www; echo page-of-$name >/www/index.html; exec httpd -f -p 80 -h /www"
+}
+serves() { [ "$("${@:2}")" = "page-of-$1" ]; }
+# free_port: one that nothing listens on in the engine's network
+free_port() {
+    local p
+    while :; do
+        p=$((20000 + RANDOM % 10000))
+        in_engine_net ss -Hltun "sport = :$p" | grep -q . || break
+    done
+    echo $p
+}
+
+@test "-p 8080:80: reachable at 127.0.0.1, at the engine's address and from the neighbour" {
+    local port=8080
+    in_engine_net ss -Hltn "sport = :$port" | grep -q . && port=$(free_port)
+    web "$N" -p $port:80
+    poll 10 serves "$N" in_engine_net curl -sS --max-time 3 http://127.0.0.1:$port/
+    serves "$N" in_engine_net curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+    serves "$N" in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+    same "0.0.0.0:$port" "$(docker port "$N" 80/tcp | head -n 1)"
+}
+
+@test "the port is closed when the container is gone, and free for the next" {
+    local port
+    port=$(free_port)
+    web "$N" -p "$port:80"
+    poll 10 serves "$N" in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+    docker rm -f "$N"
+    run ! in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+    run ! in_engine_net curl -sS --max-time 3 "http://127.0.0.1:$port/"
+    web "$N-2" -p "$port:80"
+    poll 10 serves "$N-2" in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+}
+
+@test "a port published on 127.0.0.1 cannot be reached by the neighbour, not even with a route to 127.0.0.1" {
+    local port ip
+    port=$(free_port)
+    web "$N" -p "127.0.0.1:$port:80"
+    poll 10 serves "$N" in_engine_net curl -sS --max-time 3 "http://127.0.0.1:$port/"
+    run ! in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+    # The neighbour sends packets for 127.0.0.1 to the engine's machine. Its own machine must let it: that is its right, not the engine's.
+    in_neighbour ip route add 127.0.0.0/8 via "$SUBJECT_ADDRESS" dev eth0 2>/dev/null || true
+    in_neighbour sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.eth0.route_localnet=1
+    in_neighbour ip route del local 127.0.0.0/8 dev lo table local 2>/dev/null || true
+    in_neighbour ip route del local 127.0.0.1 dev lo table local 2>/dev/null || true
+    run in_neighbour curl -sS --max-time 3 --interface eth0 "http://127.0.0.1:$port/"
+    local answered=$status
+    in_neighbour ip route del 127.0.0.0/8 via "$SUBJECT_ADDRESS" 2>/dev/null || true
+    in_neighbour ip link set lo down
+    in_neighbour ip link set lo up
+    in_neighbour sysctl -qw net.ipv4.conf.all.route_localnet=0 net.ipv4.conf.eth0.route_localnet=0
+    [ "$answered" != 0 ] || fail "the neighbour reached a port of 127.0.0.1"
+    ip=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' "$N")
+    serves "$N" in_engine_net curl -sS --max-time 3 "http://$ip/"
+}
+
+@test "a port that is taken: the reference's message, the container stays created, nothing is published" {
+    local port
+    port=$(free_port)
+    web "$N" -p "$port:80"
+    run -125 web "$N-2" -p "$port:80"
+    contains "$output" "Bind for 0.0.0.0:$port failed: port is already allocated"
+    same created "$(state_of "$N-2")"
+    docker rm -f "$N"
+    docker start "$N-2"
+    poll 10 serves "$N-2" in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+}
+
+@test "a port that another program listens on is refused" {
+    local port listener
+    port=$(free_port)
+    in_engine_net /usr/bin/python3 -c 'import socket,sys,time
+s=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("0.0.0.0", int(sys.argv[1]))); s.listen(); time.sleep(60)' "$port" &
+    listener=$!
+    poll 5 eval "in_engine_net ss -Hltn 'sport = :$port' | grep -q ."
+    run -125 web "$N" -p "$port:80"
+    kill "$listener"
+    contains "$output" 'address already in use'
+    same created "$(state_of "$N")"
+}
+
+@test "-P publishes what the image exposes, on a port of the ephemeral range" {
+    docker run -d --name "$N" -P --expose 80 busybox sh -c 'mkdir /www; echo here >/www/index.html; exec httpd -f -p 80 -h /www'
+    local port
+    port=$(docker port "$N" 80/tcp | head -n 1)
+    port=${port##*:}
+    [ "$port" -ge 32768 ] || fail "port $port"
+    poll 10 in_neighbour curl -sSf --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+}
+
+@test "udp: an answer comes back to the neighbour, which the container sees by its own address" {
+    local port
+    port=$(free_port)
+    docker run -d --name "$N" -p "$port:7/udp" echo
+    ask() {
+        in_neighbour /usr/bin/python3 -c 'import socket,sys
+s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1); s.sendto(b"hello", (sys.argv[1], int(sys.argv[2]))); print(s.recv(999).decode())' "$SUBJECT_ADDRESS" "$port"
+    }
+    poll 10 ask
+    run -0 ask
+    contains "$output" hello
+    contains "$output" "$NEIGHBOUR_ADDRESS"
+}
+
+@test "a container reaches the neighbour's network through NAT, under the engine's address" {
+    local port=$((30000 + RANDOM % 5000)) listener
+    in_neighbour /usr/bin/python3 -c 'import socket,sys
+s=socket.socket(); s.bind(("0.0.0.0", int(sys.argv[1]))); s.listen()
+c,a=s.accept(); c.sendall(("you are %s\n" % a[0]).encode()); c.close()' $port &
+    listener=$!
+    poll 5 eval "in_neighbour ss -Hltn 'sport = :$port' | grep -q ."
+    run -0 docker run --rm --name "$N" busybox nc "$NEIGHBOUR_ADDRESS" $port
+    wait "$listener"
+    same "you are $SUBJECT_ADDRESS" "$output"
+}
+
+@test "containers of one bridge reach each other; --network none has loopback only; host sees the engine's links" {
+    local ip
+    web "$N"
+    ip=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' "$N")
+    same "page-of-$N" "$(docker run --rm --name "$N-2" busybox wget -qO- -T 5 "http://$ip/")"
+    same lo "$(docker run --rm --name "$N-3" --network none busybox ls /sys/class/net)"
+    contains "$(docker run --rm --name "$N-4" --network host busybox ls /sys/class/net)" docker0
+}

@@ -1,0 +1,192 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Containers live on when the daemon is killed, and the next one takes them up as if nothing had been. In a lab of their own.
+load helpers
+
+setup_file() {
+    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "the reference ends its containers at the next start"; fi
+    own_lab engine neighbour
+    need_image busybox
+}
+teardown_file() {
+    [ -d "/run/$OWN_LAB" ] || return 0
+    own_lab_down
+}
+setup() {
+    own_lab_env
+    N=sur$$-$BATS_TEST_NUMBER-$RANDOM
+    request GET /_ping || own_start
+}
+
+crash() { # kill -9, then a new daemon
+    own_kill
+    own_start "$@"
+}
+
+@test "a running container keeps its process, its start time and its address" {
+    local before
+    docker run -d --name "$N" busybox sleep 1000
+    before=$(docker inspect -f '{{.State.Pid}} {{.State.StartedAt}} {{.NetworkSettings.IPAddress}} {{.State.Status}} {{.RestartCount}}' "$N")
+    own_kill
+    test -d "/proc/${before%% *}"
+    own_start
+    same "$before" "$(docker inspect -f '{{.State.Pid}} {{.State.StartedAt}} {{.NetworkSettings.IPAddress}} {{.State.Status}} {{.RestartCount}}' "$N")"
+    same "running" "$(state_of "$N")"
+}
+
+@test "what was written while no daemon ran is in the log; logs -f goes on" {
+    docker run -d --name "$N" busybox sh -c 'i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo line $i; usleep 20000; done'
+    poll 10 eval "docker logs $N | grep -q 'line 20$'"
+    own_kill
+    poll 10 eval "inside cat /var/lib/docker/containers/*/*-json.log | grep -c 'line' | grep -qE '...'"
+    own_start
+    timeout 60 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed"
+    seq -f 'line %g' 1 400 | cmp - "$BATS_TEST_TMPDIR/followed"
+}
+
+@test "exec, attach with input, and top of the kernel's side work on an adopted container" {
+    docker run -dit --name "$N" busybox sh
+    crash
+    same hello "$(docker exec "$N" echo hello)"
+    run -6 docker exec "$N" sh -c 'exit 6'
+    run -9 "$PTY" --send '\r' --expect '/ # ' --send 'exit 9\r' -- "$CLI" -H "$ENGINE_HOST" attach "$N"
+    poll 10 is_state "$N" exited
+    same 9 "$(docker inspect -f '{{.State.ExitCode}}' "$N")"
+}
+
+@test "wait on an adopted container gives its exit code" {
+    docker run -d --name "$N" busybox sh -c 'trap "exit 17" TERM; while :; do usleep 50000; done'
+    crash
+    timeout 30 "$CLI" -H "$ENGINE_HOST" wait "$N" >"$BATS_TEST_TMPDIR/code" &
+    local job=$!
+    docker exec "$N" kill -TERM 1
+    wait "$job"
+    same 17 "$(cat "$BATS_TEST_TMPDIR/code")"
+}
+
+@test "a published port answers while no daemon runs, and after" {
+    docker run -d --name "$N" -p 8081:80 busybox sh -c 'mkdir /www; echo here >/www/index.html; exec httpd -f -p 80 -h /www'
+    poll 10 in_neighbour curl -sSf --max-time 2 "http://$SUBJECT_ADDRESS:8081/"
+    own_kill
+    in_neighbour curl -sSf --max-time 2 "http://$SUBJECT_ADDRESS:8081/"
+    own_start
+    in_neighbour curl -sSf --max-time 2 "http://$SUBJECT_ADDRESS:8081/"
+    in_engine_net curl -sSf --max-time 2 "http://127.0.0.1:8081/"
+    same 0.0.0.0:8081 "$(docker port "$N" 80/tcp | head -n 1)"
+    run -125 docker run -d --name "$N-2" -p 8081:80 busybox true
+    docker rm -f "$N"
+    run ! in_neighbour curl -sSf --max-time 2 "http://$SUBJECT_ADDRESS:8081/"
+}
+
+@test "a container that ended meanwhile has its exit code and its end" {
+    docker run -d --name "$N" busybox sh -c 'read -t 3 x; exit 23'
+    local pid
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N")
+    own_kill
+    poll 10 test ! -d "/proc/$pid"
+    own_start
+    same 'exited 23 0' "$(docker inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}}' "$N")"
+    [[ $(docker inspect -f '{{.State.FinishedAt}}' "$N") == 20* ]] || fail "no end: $(docker inspect -f '{{.State.FinishedAt}}' "$N")"
+    docker start "$N"
+    same running "$(state_of "$N")"
+}
+
+@test "--rm: a container that ended meanwhile is removed by the next daemon" {
+    docker run -d --rm --name "$N" busybox sh -c 'read -t 2 x'
+    local pid
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N")
+    own_kill
+    poll 10 test ! -d "/proc/$pid"
+    own_start
+    poll 10 gone "$N"
+}
+
+@test "restart policies go on: on-failure after the crash, always for one that ended meanwhile" {
+    docker run -d --name "$N" --restart always busybox sh -c 'read -t 2 x; exit 1'
+    docker run -d --name "$N-f" --restart on-failure busybox sh -c 'trap "exit 3" TERM; while :; do usleep 50000; done'
+    local pid
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N")
+    own_kill
+    poll 10 test ! -d "/proc/$pid"
+    own_start
+    poll 20 is_state "$N" running
+    docker exec "$N-f" kill -TERM 1
+    poll 20 eval "[ \$(docker inspect -f '{{.RestartCount}}' $N-f) -ge 1 ]"
+    poll 20 is_state "$N-f" running
+}
+
+@test "stop, kill, restart and rm work on adopted containers, and nothing is left" {
+    local i
+    docker run --rm --name "$N" busybox true
+    "$CI/leaks" snapshot "$BATS_TEST_TMPDIR/census" --lab engine
+    for i in 1 2 3 4; do docker run -d --name "$N-$i" busybox sleep 1000; done
+    crash
+    docker kill "$N-1"
+    poll 10 is_state "$N-1" exited
+    docker stop -t 1 "$N-2"
+    same 137 "$(docker inspect -f '{{.State.ExitCode}}' "$N-2")"
+    docker restart -t 1 "$N-3"
+    same running "$(state_of "$N-3")"
+    docker rm -f "$N-1" "$N-2" "$N-3" "$N-4"
+    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 15 --ignore '^(thread|descriptor|inotify|socket): '
+}
+
+@test "ten crashes in a row lose nothing" {
+    local i before
+    docker run -d --name "$N" busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i; usleep 10000; done'
+    before=$(docker inspect -f '{{.State.Pid}}' "$N")
+    for i in 1 2 3 4 5 6 7 8 9 10; do crash; done
+    same "$before" "$(docker inspect -f '{{.State.Pid}}' "$N")"
+    docker kill "$N"
+    docker logs "$N" >"$BATS_TEST_TMPDIR/log"
+    seq 1 "$(wc -l <"$BATS_TEST_TMPDIR/log")" | cmp - "$BATS_TEST_TMPDIR/log"
+}
+
+@test "a container that is being created when the daemon dies leaves no half of it" {
+    "$CI/leaks" snapshot "$BATS_TEST_TMPDIR/census" --lab engine
+    seq 40 | xargs -P 8 -I{} "$CLI" -H "$ENGINE_HOST" create --name "$N-{}" busybox true >/dev/null 2>&1 &
+    poll 10 eval "[ \$(docker ps -aq --filter name=$N | wc -l) -ge 5 ]"
+    own_kill
+    wait || true
+    own_start
+    docker ps -aq --filter "name=$N" | xargs -r "$CLI" -H "$ENGINE_HOST" rm -f >/dev/null
+    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 15 --ignore '^(thread|descriptor|inotify|socket|link|address|neighbour|route): '
+}
+
+@test "SIGTERM stops the containers in order: TERM first; the exit code is known afterwards" {
+    local pid
+    docker run -d --name "$N" busybox sh -c 'trap "echo bye; exit 19" TERM; echo ready; while :; do usleep 50000; done'
+    poll 10 eval "docker logs $N | grep -q ready"
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N")
+    own_restart
+    test ! -d "/proc/$pid"
+    same 'exited 19' "$(docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$N")"
+    contains "$(docker logs "$N")" bye
+}
+
+@test "SIGTERM: --restart always runs again with the next daemon, unless-stopped too, a stopped one does not" {
+    docker run -d --name "$N-a" --restart always busybox sleep 1000
+    docker run -d --name "$N-u" --restart unless-stopped busybox sleep 1000
+    docker run -d --name "$N-s" --restart unless-stopped busybox sleep 1000
+    docker run -d --name "$N-n" busybox sleep 1000
+    docker stop -t 0 "$N-s"
+    own_restart --shutdown-timeout 1
+    poll 10 is_state "$N-a" running
+    poll 10 is_state "$N-u" running
+    same exited "$(state_of "$N-s")"
+    same exited "$(state_of "$N-n")"
+}
+
+@test "--live-restore: SIGTERM leaves the containers running, the next daemon has them" {
+    local pid
+    own_restart --live-restore
+    docker run -d --name "$N" busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i; usleep 50000; done'
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N")
+    own_restart --live-restore
+    test -d "/proc/$pid"
+    same "running $pid" "$(docker inspect -f '{{.State.Status}} {{.State.Pid}}' "$N")"
+    same yes "$(docker exec "$N" echo yes)"
+    same true "$(docker info -f '{{.LiveRestoreEnabled}}')"
+    docker rm -f "$N"
+    own_restart
+}
