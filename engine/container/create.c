@@ -151,6 +151,16 @@ static int resolve_modes(struct containers *cs, struct api_host_config *h, struc
     return 0;
 }
 
+/* "default" in the request stands for the default network. */
+static int name_default_network(struct ctr_fixed *f, struct err *e) {
+    struct api_endpoint_settings_map *m = &f->networking.endpoints_config;
+
+    for (size_t i = 0; i < m->n; i++)
+        if (streq(m->v[i].key, "default") && str_set(&m->v[i].key, "bridge") < 0)
+            return err_oom(e);
+    return 0;
+}
+
 /* NetworkSettings of a container that never ran: a place on each network, without addresses. */
 static int first_net(const struct ctr_fixed *f, struct ctr_net **ret, struct err *e) {
     struct ctr_net *n = ctr_net_new();
@@ -345,6 +355,8 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
         r = wanted_name(cs, req->name, 0, name, e);
     if (r >= 0)
         r = build_fixed(cs, req, img, &f, e);
+    if (r >= 0)
+        r = name_default_network(f, e);
     if (r >= 0)
         r = first_net(f, &net, e);
     if (r < 0)

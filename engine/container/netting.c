@@ -197,6 +197,34 @@ static int describe_one(struct container *c, const char *name, const struct api_
     return 0;
 }
 
+/* Ports that are exposed but not published show with no binding while it runs. */
+static int add_exposed(struct container *c, struct ctr_net *n, struct err *e) {
+    const struct api_string_set *exposed = &c->view->fixed->config.exposed_ports;
+    struct api_port_binding_list_map *m = &n->s.ports;
+
+    if (c->n_endpoints == 0 || network_kind(endpoint_network(c->endpoints[0])) != NETWORK_BRIDGE)
+        return 0;
+    for (size_t i = 0; i < exposed->n; i++) {
+        struct api_port_binding_list_map_entry *v;
+        bool have = false;
+
+        for (size_t k = 0; k < m->n && !have; k++)
+            have = streq(m->v[k].key, exposed->v[i]);
+        if (have)
+            continue;
+        v = reallocarray(m->v, m->n + 1, sizeof(*v));
+        if (!v)
+            return err_oom(e);
+        m->v = v;
+        v[m->n] =
+            (struct api_port_binding_list_map_entry){.key = strchr(exposed->v[i], '/') ? strdup(exposed->v[i]) : str_printf("%s/tcp", exposed->v[i])};
+        if (!v[m->n].key)
+            return err_oom(e);
+        m->n++;
+    }
+    return 0;
+}
+
 static int save_endpoints(struct container *c, struct ctr_net *n, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
 
@@ -239,6 +267,8 @@ int net_describe(struct container *c, const struct net_plug *p, struct ctr_net *
     }
     for (size_t i = 0; r >= 0 && i < old->s.networks.n; i++)
         r = describe_one(c, old->s.networks.v[i].key, old->s.networks.v[i].value, n, e);
+    if (r >= 0)
+        r = add_exposed(c, n, e);
     if (r >= 0)
         r = save_endpoints(c, n, e);
     if (r < 0)

@@ -327,7 +327,8 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     if (r < 0)
         return r;
     if (want_init) {
-        init = engine->config->init_path ? strdup(engine->config->init_path) : str_printf("%s/hatake-init", engine->libexec_dir);
+        /* Our monitor, called by that name, is the init. */
+        init = engine->config->init_path ? strdup(engine->config->init_path) : str_printf("%s/hatake-monitor", engine->libexec_dir);
         if (!init)
             return err_oom(e);
         req.init_path = init;

@@ -315,7 +315,7 @@ int exec_run(struct execs *xs, struct exec *x, struct launch_attach *client, int
     tell(x, "exec_start", true);
     r = run(xs, x, client, rows, cols, &code, e);
     if (r < 0)
-        over(xs, x, code == 127 ? 127 : EXIT_NOT_STARTED);
+        over(xs, x, EXIT_NOT_STARTED); /* whatever the reason: that is what clients know */
     return r;
 }
 
