@@ -47,7 +47,7 @@ GEN_STAMP := $(wildcard spec/tools/gen.py)
 LIB = $(B)/lib/$(1).a
 ALL_LIBS := $(foreach m,$(filter-out cli,$(MODULES)),$(call LIB,$(m)))
 
-PROGRAMS := $(if $(wildcard engine/daemon/main.c),hataked) $(if $(wildcard engine/monitor/main.c),hatake-monitor) \
+PROGRAMS := $(if $(wildcard engine/daemon/main.c),hataked) $(if $(wildcard engine/monitor/main.c),hatake-monitor hatake-init) \
             $(if $(wildcard engine/layers/main-unpack.c),hatake-unpack) $(if $(wildcard engine/netd/main.c),hatake-netd) $(if $(wildcard engine/oci/main.c),hatake-runtime) $(if $(wildcard engine/cli/main.c),hatake)
 
 .PHONY: all
@@ -115,6 +115,9 @@ $(BIN)/hataked: $(call objs,$(wildcard engine/daemon/main*.c)) $(filter-out %/ne
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_DAEMON)
+# The init of `--init` containers is the monitor's program under another name: one text in memory for both.
+$(BIN)/hatake-init: $(BIN)/hatake-monitor
+	$(Q)ln -f $< $@
 $(BIN)/hatake-monitor: $(call objs,$(wildcard engine/monitor/main*.c)) $(STATIC_LIBS)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
