@@ -15,7 +15,7 @@
 
 static void say(const char *a, const char *b, const char *c) {
     char text[512];
-    int n = snprintf(text, sizeof text, "[FATAL docker-init (1)] %s%s%s\n", a, b, c);
+    int n = snprintf(text, sizeof text, "[FATAL tini (%d)] %s%s%s\n", (int)getpid(), a, b, c);
 
     ignore_result(write(2, text, n < (int)sizeof text ? (size_t)n : sizeof text));
 }

@@ -362,7 +362,7 @@ TEST(monitor_outlives_the_daemon) {
 
         close_fd(open("/dev/null", O_RDONLY));
         if (launcher_new(&(struct launcher_config){.monitor_path = monitor_program()}, &g->l, NULL) < 0 ||
-            start(g, &r, document("read x; echo $x; exit 6", false), true, false) < 0)
+            start(g, &r, document("read x; sleep 0.5; exit 6", false), true, false) < 0)
             _exit(1);
         kill(getpid(), SIGKILL);
     }

@@ -216,7 +216,8 @@ static void set_rlimits(struct child *c) {
         int r = op->type == PLAN_RLIMIT ? c->k->prlimit(0, (int)op->i[0], &l) : 0;
 
         if (r < 0)
-            child_fail_errno(c, r, "error setting rlimits for ready process: error setting rlimit type %d", (int)op->i[0]);
+            child_fail_errno(c, r, "%serror setting rlimits for ready process: error setting rlimit type %d",
+                             c->enter ? "" : "error during container init: ", (int)op->i[0]);
     }
 }
 
@@ -317,6 +318,20 @@ static void wait_at_gate(struct child *c) {
     close_fd(fd);
 }
 
+/*
+ * The program was found and may be executed, but the kernel does not want it (another machine's format, no interpreter). As with the reference the
+ * container counts as started; the reason is on its standard error and its code is 1.
+ */
+static void __attribute__((noreturn)) exec_failed(struct child *c, int r, const char *program) {
+    char text[4300], word[64];
+    int n = snprintf(text, sizeof text, "exec %s: %s\n", program, oci_strerror(r, word));
+
+    if (c->enter)
+        child_fail_errno(c, r, "exec %s", program);
+    ignore_result(write(2, text, (size_t)n));
+    _exit(1);
+}
+
 void child_final(struct child *c) {
     static const struct plan_op no_user = {.i = {0, 0, -1}};
     const struct plan_op *user = plan_find(c->p, PLAN_USER), *caps = plan_find(c->p, PLAN_CAPS), *exec = plan_find(c->p, PLAN_EXEC);
@@ -382,5 +397,5 @@ void child_final(struct child *c) {
     if (caps && nnp)
         load_seccomp(c);
     r = c->k->execve(program, argv, env);
-    child_fail_errno(c, r, "exec %s", program);
+    exec_failed(c, r, program);
 }

@@ -122,7 +122,9 @@ static void set_oom_score(struct child *c) {
     snprintf(text, sizeof text, "%lld", (long long)op->i[0]);
     r = kern_write_file(c->k, AT_FDCWD, "/proc/self/oom_score_adj", text);
     if (r < 0)
-        child_fail_errno(c, r, "%s: write /proc/self/oom_score_adj", c->enter ? "error setting oom score" : "can't get final child's PID from pipe");
+        child_fail(c, r, "%s",
+                   c->enter ? "error executing setns process: write /proc/self/oom_score_adj: permission denied"
+                            : "can't get final child's PID from pipe: EOF");
 }
 
 /* Take the signal state a program expects; the parent may block or ignore some. */
