@@ -72,8 +72,19 @@ static void add_number(struct buf *b, int64_t v) {
     buf_addc(b, 0);
 }
 
-static void send_error(const struct err *fault) {
+/* Clients know errors of the system in small letters: "...: no such file or directory". */
+static void lower_reason(struct err *fault) {
+    const char *reason = fault->errnum ? strerror(fault->errnum) : "";
+    size_t n = strlen(reason), len = fault->msg ? strlen(fault->msg) : 0;
+
+    if (n > 0 && len > n && streq(fault->msg + len - n, reason) && reason[0] >= 'A' && reason[0] <= 'Z' && !(reason[1] >= 'A' && reason[1] <= 'Z'))
+        fault->msg[len - n] = (char)(reason[0] - 'A' + 'a');
+}
+
+static void send_error(struct err *fault) {
     _cleanup_buf_ struct buf b = BUF_INIT(KIB(64));
+
+    lower_reason(fault);
 
     add_number(&b, fault->kind);
     add_number(&b, fault->errnum);
