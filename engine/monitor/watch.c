@@ -113,6 +113,7 @@ static void tell_exit(struct mon *m) {
 
 static void container_ended(struct mon *m) {
     int64_t kills = oci_cgroup_oom_kills(m->k, &m->plan);
+    struct oci_fault f = {0};
 
     m->finished_at = clock_wall_ns();
     if (kills > m->oom_seen)
@@ -124,6 +125,7 @@ static void container_ended(struct mon *m) {
     m->has_log = false;
     src_close(m, &m->oom);
     ignore_result(oci_cgroup_remove(m->k, &m->plan));
+    ignore_result(oci_poststop(m->k, &m->plan, &f)); /* by the specification a failure changes nothing any more */
     write_exit_record(m);
     m->first.told = true;
     m->exit_sent = true;

@@ -326,8 +326,6 @@ static void __attribute__((noreturn)) exec_failed(struct child *c, int r, const 
     char text[4300], word[64];
     int n = snprintf(text, sizeof text, "exec %s: %s\n", program, oci_strerror(r, word));
 
-    if (c->enter)
-        child_fail_errno(c, r, "exec %s", program);
     ignore_result(write(2, text, (size_t)n));
     _exit(1);
 }
@@ -340,6 +338,7 @@ void child_final(struct child *c) {
     char program[4096], home[4096 + 8] = "HOME=";
     uint64_t all = held_caps();
     char **argv, **env;
+    struct oci_fault hook_fault = {0};
     int cwd_result, r;
 
     user = user ? user : &no_user;
@@ -380,6 +379,8 @@ void child_final(struct child *c) {
     }
     find_program(c, argv[0], env, program);
     wait_at_gate(c);
+    if (!c->enter && run_hooks(c->k, c->p, PLAN_HOOK_START_CONTAINER, getpid(), "created", &hook_fault) < 0)
+        child_fail(c, hook_fault.errnum, "%s", hook_fault.text);
     /* The filter needs CAP_SYS_ADMIN or no_new_privs; after it only capset, prctl and execve are called. */
     if (caps)
         set_capset(c, all, all, 0);

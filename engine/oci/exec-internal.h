@@ -10,22 +10,25 @@ struct child {
     const struct kern *k;
     const struct plan *p;
     const struct oci_spawn *spawn;
-    bool enter;      /* exec into an existing container: nothing is created */
-    int sync;        /* socket to the parent */
-    int root;        /* the new root's mount */
-    int null;        /* the machine's /dev/null, checked */
-    int devpts;      /* root of our devpts, or -EBADF */
-    int proc;        /* a procfs of our own, not attached anywhere (R3), or -EBADF */
-    int pty_slave;   /* or -EBADF */
-    int *bind_trees; /* by operation index; -EBADF where there is none */
+    bool enter;       /* exec into an existing container: nothing is created */
+    int sync;         /* socket to the parent */
+    int root;         /* the new root's mount */
+    int null;         /* the machine's /dev/null, checked */
+    int devpts;       /* root of our devpts, or -EBADF */
+    int proc;         /* a procfs of our own, not attached anywhere (R3), or -EBADF */
+    int pty_slave;    /* or -EBADF */
+    bool links_ready; /* SYNC_LINKS was taken already */
+    int *bind_trees;  /* by operation index; -EBADF where there is none */
 };
 
 /* Messages over the sync socket: one byte of type, then the body. */
 enum sync_type {
     SYNC_FAULT = 'F',  /* child: int errnum, text */
     SYNC_PTY = 'P',    /* child: descriptor of the terminal's master */
+    SYNC_HOOKS = 'H',  /* child: everything is mounted, the old root is still there */
     SYNC_GATE = 'G',   /* child: waiting at the gate */
     SYNC_MAPPED = 'M', /* parent: id maps are written */
+    SYNC_HOOKED = 'K', /* parent: its hooks have run */
     SYNC_LINKS = 'L',  /* parent: links are there */
 };
 
@@ -49,6 +52,11 @@ void child_console(struct child *c, const struct plan_op *op);
 /* exec-net.c */
 void child_net(struct child *c);
 int parent_links(const struct kern *k, const struct plan *p, pid_t pid, struct oci_fault *f);
+/* exec.c: take the next message of the parent; 0, or -1 when it is another one or the parent is gone */
+int wait_for(struct child *c, char type);
+/* exec-hooks.c: run the hooks of a kind in order; the first failure ends it */
+bool has_hooks(const struct plan *p, int kind);
+int run_hooks(const struct kern *k, const struct plan *p, int kind, pid_t pid, const char *status, struct oci_fault *f);
 /* exec-final.c: everything from host name to execve */
 void child_final(struct child *c) __attribute__((noreturn));
 /* Write one sysctl through our own procfs. */

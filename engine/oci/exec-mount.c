@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -567,6 +568,21 @@ static void mount_root(struct child *c) {
         child_fail_errno(c, r, "error during container init: error preparing rootfs: mounting it at %s", where);
 }
 
+/* Hooks that need both: the container's mounts in place and the machine's root still visible. */
+static void hooks_before_pivot(struct child *c) {
+    struct oci_fault f = {0};
+    char type = SYNC_HOOKS;
+
+    if (has_hooks(c->p, PLAN_HOOK_PRESTART) || has_hooks(c->p, PLAN_HOOK_CREATE_RUNTIME)) {
+        c->links_ready = wait_for(c, SYNC_LINKS) == 0;
+        ignore_result(send(c->sync, &type, 1, MSG_NOSIGNAL));
+        if (!c->links_ready || wait_for(c, SYNC_HOOKED) < 0)
+            _exit(1);
+    }
+    if (run_hooks(c->k, c->p, PLAN_HOOK_CREATE_CONTAINER, getpid(), "creating", &f) < 0)
+        child_fail(c, f.errnum, "%s", f.text);
+}
+
 static void pivot(struct child *c) {
     const struct plan_op *prop = plan_find(c->p, PLAN_ROOT_PROPAGATION);
     int r = c->k->fchdir(c->root);
@@ -644,5 +660,6 @@ void child_mounts(struct child *c) {
         if (r < 0)
             child_fail_errno(c, r, "error during container init: making the root file system read-only");
     }
+    hooks_before_pivot(c);
     pivot(c);
 }

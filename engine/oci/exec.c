@@ -81,7 +81,7 @@ void child_fail_errno(struct child *c, int errnum, const char *fmt, ...) {
 
 /* ---- child ------------------------------------------------------------------------------------------------------------ */
 
-static int wait_for(struct child *c, char type) {
+int wait_for(struct child *c, char type) {
     char got = 0;
     ssize_t n;
 
@@ -186,7 +186,7 @@ static void lift_stdio(struct child *c, struct oci_spawn *copy) {
 }
 
 static void __attribute__((noreturn)) child_main(struct child *c) {
-    const struct plan_op *ns = plan_find(c->p, PLAN_NAMESPACES), *user = NULL;
+    const struct plan_op *ns = plan_find(c->p, PLAN_NAMESPACES);
     int64_t flags = ns ? ns->i[0] : 0;
     struct oci_spawn copy;
     const char *where = "";
@@ -218,10 +218,9 @@ static void __attribute__((noreturn)) child_main(struct child *c) {
     child_mounts(c);
     if (c->pty_slave >= 0)
         child_stdio(c);
-    if (wait_for(c, SYNC_LINKS) < 0)
+    if (!c->links_ready && wait_for(c, SYNC_LINKS) < 0)
         _exit(1);
     child_net(c);
-    ignore_result(user);
     child_final(c);
 }
 
@@ -263,8 +262,12 @@ static ssize_t sync_recv(int sock, void *buf, size_t n, int *fd) {
     return got;
 }
 
+static void tell(int sock, char type) {
+    ignore_result(send(sock, &type, 1, MSG_NOSIGNAL));
+}
+
 /* Follow the child until it runs (the socket closes), waits at the gate, or fails. */
-static int follow_child(int sock, struct oci_running *run, struct oci_fault *f) {
+static int follow_child(const struct oci_spawn *s, int sock, struct oci_running *run, struct oci_fault *f) {
     /* One page above the stack's usual depth only while starting. */
     struct sync_fault m;
     bool any = false;
@@ -289,16 +292,18 @@ static int follow_child(int sock, struct oci_running *run, struct oci_fault *f) 
         case SYNC_PTY:
             run->pty = fd;
             break;
+        case SYNC_HOOKS:
+            if (run_hooks(s->k, s->plan, PLAN_HOOK_PRESTART, run->pid, "creating", f) < 0 ||
+                run_hooks(s->k, s->plan, PLAN_HOOK_CREATE_RUNTIME, run->pid, "creating", f) < 0)
+                return -EIO;
+            tell(sock, SYNC_HOOKED);
+            break;
         case SYNC_GATE:
             return 0;
         default:
             close_fd(fd);
         }
     }
-}
-
-static void tell(int sock, char type) {
-    ignore_result(send(sock, &type, 1, MSG_NOSIGNAL));
 }
 
 static void reap(pid_t pid) {
@@ -394,10 +399,12 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
         r = parent_links(s->k, s->plan, run.pid, f);
     if (r == 0) {
         tell(mine, SYNC_LINKS);
-        r = follow_child(mine, &run, f);
+        r = follow_child(s, mine, &run, f);
     }
     if (r == 0)
         r = check_alive(s, run.pid, f);
+    if (r == 0 && s->gate_fd < 0)
+        r = run_hooks(s->k, s->plan, PLAN_HOOK_POSTSTART, run.pid, "running", f);
     if (r < 0) {
         reap(run.pid);
         goto fail;
@@ -409,6 +416,10 @@ fail:
     close_fd(run.pidfd);
     ignore_result(oci_cgroup_remove(s->k, s->plan));
     return r;
+}
+
+int oci_poststop(const struct kern *k, const struct plan *p, struct oci_fault *f) {
+    return run_hooks(k, p, PLAN_HOOK_POSTSTOP, 0, "stopped", f);
 }
 
 /* ---- exec ------------------------------------------------------------------------------------------------------------- */
@@ -476,7 +487,7 @@ int oci_enter(const struct oci_spawn *s, const struct plan *container, pid_t ini
         return fault_set(f, run.pid, "error starting a process in the container: clone3");
     theirs = close_fd(theirs);
     tell(mine, SYNC_LINKS);
-    r = follow_child(mine, &run, f);
+    r = follow_child(s, mine, &run, f);
     if (r < 0) {
         reap(run.pid);
         close_fd(run.pty);

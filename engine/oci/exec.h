@@ -54,6 +54,9 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
  */
 int oci_enter(const struct oci_spawn *s, const struct plan *container, pid_t init_pid, int init_pidfd, struct oci_running *ret, struct oci_fault *f);
 
+/* Run the poststop hooks, after everything of the container is gone. 0, or a negative value with *f filled. */
+int oci_poststop(const struct kern *k, const struct plan *p, struct oci_fault *f);
+
 /* ---- cgroups of a plan ------------------------------------------------------------------------------------------------ */
 
 /* Remove the groups; -EBUSY when processes are left. Groups that are gone are fine. */

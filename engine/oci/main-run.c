@@ -203,6 +203,7 @@ int cmd_start(const struct options *o, struct err *e) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     _cleanup_close_ int fd = -EBADF, dir = -EBADF;
     struct container c;
+    struct oci_fault f = {0};
     struct sync_fault m;
     ssize_t n;
     int r = container_load(o, &c, e);
@@ -228,6 +229,8 @@ int cmd_start(const struct options *o, struct err *e) {
         ((char *)&m)[n] = 0;
         r = err_set(e, ERR_INTERNAL, "hatake-runtime start failed: %s", m.text);
     }
+    if (r == 0 && run_hooks(&kern_linux, &c.plan, PLAN_HOOK_POSTSTART, c.pid, "running", &f) < 0)
+        r = err_set(e, ERR_INTERNAL, "hatake-runtime start failed: %s", f.text);
     container_done(&c);
     return r;
 }
@@ -395,6 +398,7 @@ int cmd_exec(const struct options *o, struct err *e) {
 }
 
 int cmd_delete(const struct options *o, struct err *e) {
+    struct oci_fault f = {0};
     struct container c;
     const char *status;
     int r = container_load(o, &c, e);
@@ -421,6 +425,8 @@ int cmd_delete(const struct options *o, struct err *e) {
         usleep(5000);
     }
     ignore_result(oci_cgroup_remove(&kern_linux, &c.plan));
+    if (oci_poststop(&kern_linux, &c.plan, &f) < 0)
+        fprintf(stderr, "hatake-runtime: %s\n", f.text); /* by the specification: logged, and the rest goes on */
     r = fs_remove_tree(c.dir, e);
     container_done(&c);
     return r;
