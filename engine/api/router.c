@@ -7,18 +7,26 @@
 #include "base/str.h"
 #include "wire/uri.h"
 
-/* "1.24" and its like as the reference compares them: numbers between dots, missing and empty ones are 0. Result: major * 100 + minor, further parts ignored. */
+/*
+ * "1.24" and its like as the reference compares them: numbers between dots, missing and empty ones are 0. Result: major * 100 + minor; a further part that is
+ * not 0 makes the newest version too new ("1.45.1") and no difference to others.
+ */
 static int version_number(const char *s, size_t n) {
     long part[2] = {0, 0};
+    bool beyond = false;
     size_t at = 0;
+    int number;
 
-    for (size_t i = 0; i < n && at < 2; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (s[i] == '.')
             at++;
+        else if (at >= 2)
+            beyond = beyond || s[i] != '0';
         else if (part[at] < 100000)
             part[at] = part[at] * 10 + (s[i] - '0');
     }
-    return (int)(part[0] * 100 + (part[1] > 99 ? 99 : part[1]));
+    number = (int)(part[0] * 100 + (part[1] > 99 ? 99 : part[1]));
+    return number == API_VERSION_MAX && beyond ? number + 1 : number;
 }
 
 /* Takes "/v<digits and dots>" off the path when something follows it. */

@@ -81,7 +81,7 @@ static int info_driver(struct engine *engine, struct api_system_info *ret, struc
 }
 
 static int info_plugins(struct api_system_info *ret, struct err *e) {
-    static const char *const volume[] = {"local"}, *const network[] = {"bridge", "host", "null"}, *const log[] = {"json-file", "none"};
+    static const char *const volume[] = {"local"}, *const network[] = {"bridge", "host", "null"}, *const log[] = {"json-file"};
     struct api_plugins_info *p = ret->plugins = calloc(1, sizeof(*p));
     int r;
 
@@ -129,6 +129,7 @@ static int info_kernel(struct api_system_info *ret, struct err *e) {
     FLAG(ret, ipv4_forwarding, sysctl_is_one("/proc/sys/net/ipv4/ip_forward"));
     FLAG(ret, bridge_nf_iptables, sysctl_is_one("/proc/sys/net/bridge/bridge-nf-call-iptables"));
     FLAG(ret, bridge_nf_ip6tables, sysctl_is_one("/proc/sys/net/bridge/bridge-nf-call-ip6tables"));
+    FLAG(ret, kernel_memory, !l.pure_v2 && controller(&l, "memory", "memory.kmem.limit_in_bytes"));
     r = text(&ret->cgroup_driver, "cgroupfs", e);
     return r < 0 ? r : text(&ret->cgroup_version, l.pure_v2 ? "2" : "1", e);
 }
@@ -282,6 +283,8 @@ static int info_settings(struct engine *engine, struct api_system_info *ret, str
     if (r == 0)
         r = text(&ret->server_version, engine->version, e);
     if (r == 0)
+        r = text(&ret->execution_driver, "<not supported>", e);
+    if (r == 0)
         r = text(&ret->init_binary, config->init_path ? config->init_path : "docker-init", e);
     if (r == 0)
         r = add_strv(&ret->labels, &config->labels, e);
@@ -319,7 +322,7 @@ int system_info(struct engine *engine, struct api_system_info *ret, struct err *
         r = info_commit(&ret->containerd_commit, HATAKE_VERSION, e);
     if (r == 0)
         r = info_commit(&ret->runc_commit, HATAKE_VERSION, e);
-    return r < 0 ? r : info_commit(&ret->init_commit, HATAKE_VERSION, e);
+    return r < 0 ? r : info_commit(&ret->init_commit, "", e);
 }
 
 /* ---- version ------------------------------------------------------------------------------------------------------------------- */
@@ -354,6 +357,8 @@ int system_version(struct engine *engine, struct api_system_version *ret, struct
         r = add_component(ret, "hataked", HATAKE_VERSION, json_pack("{s:s}", "GitCommit", HATAKE_GIT_COMMIT), e);
     if (r == 0)
         r = add_component(ret, "hatake-runtime", HATAKE_VERSION, json_pack("{s:s}", "GitCommit", HATAKE_GIT_COMMIT), e);
+    if (r == 0)
+        r = add_component(ret, "hatake-init", HATAKE_VERSION, json_pack("{s:s}", "GitCommit", HATAKE_GIT_COMMIT), e);
     if (r == 0)
         r = text(&ret->version, engine->version, e);
     if (r == 0)
