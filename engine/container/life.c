@@ -11,6 +11,7 @@
 #include "container/netting.h"
 #include "container/reaper.h"
 #include "container/validate.h"
+#include "exec/exec.h"
 #include "layers/layers.h"
 #include "volume/volume.h"
 #include "wire/loop.h"
@@ -368,6 +369,7 @@ int container_remove_held(struct ctr_held *h, bool volumes, struct err *e) {
     ctr_mounts_release(c->cs, c->id, c->volumes, c->n_volumes, volumes);
     c->volumes = NULL;
     c->n_volumes = 0;
+    execs_container_removed(c->cs->engine->execs, c);
     tidy_later(c);
     container_event(c, "destroy", NULL);
     container_wake(c, CTR_WAIT_REMOVED, code, NULL);

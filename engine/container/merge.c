@@ -17,6 +17,9 @@ static bool set_has(const struct api_string_set *s, const char *k) {
 }
 
 static int set_union(struct api_string_set *to, const struct api_string_set *from) {
+    /* An empty set of the request counts as none: the image's stands, be it there or not. */
+    if (to->n == 0)
+        to->set = from->set;
     for (size_t i = 0; i < from->n; i++) {
         char **v;
 

@@ -546,9 +546,9 @@ int ctr_host_defaults(const struct engine_config *cfg, struct api_host_config *h
         h->memory_swap = h->memory * 2;
     }
     if (h->has_memory_swappiness && h->memory_swappiness == -1)
-        h->has_memory_swappiness = false;
+        h->memory_swappiness = h->has_memory_swappiness = 0;
     if (h->has_pids_limit && h->pids_limit <= 0)
-        h->has_pids_limit = false;
+        h->pids_limit = h->has_pids_limit = 0;
     if (!h->has_oom_kill_disable)
         h->oom_kill_disable = false;
     h->has_oom_kill_disable = true;

@@ -284,6 +284,8 @@ static int run(struct execs *xs, struct exec *x, struct launch_attach *client, i
     pid_t pid = 0;
     int r = container_monitor(c, &m, e);
 
+    if (r >= 0 && !str_empty(x->want.working_dir) && x->want.working_dir[0] != '/')
+        r = err_set(e, ERR_INTERNAL, "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown");
     if (r >= 0)
         r = find_user(c, v, who, &user, e);
     if (r >= 0)
@@ -350,6 +352,14 @@ void execs_container_ended(struct execs *xs, struct container *c) {
     pthread_mutex_lock(&c->lock);
     strv_done(&c->execs);
     pthread_mutex_unlock(&c->lock);
+}
+
+void execs_container_removed(struct execs *xs, struct container *c) {
+    if (!xs)
+        return;
+    pthread_mutex_lock(&xs->lock);
+    sweep(xs, c);
+    pthread_mutex_unlock(&xs->lock);
 }
 
 /* The state letter of a process; 0 when there is none. */

@@ -26,5 +26,7 @@ struct execs *execs_free(struct execs *x);
 void execs_exited(struct execs *x, struct container *c, const char *exec_id, int code);
 /* The container ended: all its instances with it. */
 void execs_container_ended(struct execs *x, struct container *c);
+/* The container was removed: its instances are forgotten. */
+void execs_container_removed(struct execs *x, struct container *c);
 
 #endif
