@@ -221,14 +221,6 @@ static void set_rlimits(struct child *c) {
     }
 }
 
-static int last_cap(struct child *c) {
-    int n = 0;
-
-    while (n < 63 && c->k->prctl(PR_CAPBSET_READ, (unsigned long)n, 0, 0, 0) >= 0)
-        n++;
-    return n - 1;
-}
-
 static void set_capset(struct child *c, uint64_t permitted, uint64_t effective, uint64_t inheritable) {
     struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct d[2] = {{(uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable},
@@ -249,12 +241,13 @@ static uint64_t held_caps(void) {
     return d[0].permitted | (uint64_t)d[1].permitted << 32;
 }
 
+/* The kernel says where its capabilities end: EINVAL for the first number it does not know. */
 static void drop_bounding(struct child *c, uint64_t keep) {
-    int last = last_cap(c);
-
-    for (int n = 0; n <= last; n++) {
+    for (int n = 0; n < 64; n++) {
         int r = keep & 1ULL << n ? 0 : c->k->prctl(PR_CAPBSET_DROP, (unsigned long)n, 0, 0, 0);
 
+        if (r == -EINVAL)
+            return;
         if (r < 0)
             child_fail_errno(c, r, "unable to apply bounding set");
     }

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+
+#include "base/test.h"
+#include "kern/cgroup.h"
+#include "kern/kern.h"
+#include "kern/netlink.h"
+
+TEST(cgroup_layouts) {
+    static const char hybrid[] = "22 1 8:1 / / rw,relatime - ext4 /dev/sda rw\n"
+                                 "30 22 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n"
+                                 "31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:5 - cgroup2 cgroup2 rw,nsdelegate\n"
+                                 "32 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n"
+                                 "33 30 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+                                 "34 30 0:30 /part /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+                                 "35 22 0:30 / /elsewhere/memory rw - cgroup cgroup rw,memory\n";
+    static const char v2[] = "24 22 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+    struct cgroup_layout l;
+
+    REQUIRE(cgroup_detect_from(hybrid, &l, NULL) == 0);
+    CHECK_INT(l.n, 4);
+    CHECK(!l.pure_v2);
+    CHECK_STR(cgroup_of(&l, "cpuacct")->mount, "/sys/fs/cgroup/cpu,cpuacct");
+    CHECK_STR(cgroup_of(&l, "memory")->mount, "/sys/fs/cgroup/memory");
+    CHECK_STR(cgroup_of(&l, "name=systemd")->mount, "/sys/fs/cgroup/systemd");
+    CHECK(!cgroup_of(&l, "cpuse"));
+    CHECK(!cgroup_of(&l, "pids"));
+    REQUIRE(cgroup_detect_from(v2, &l, NULL) == 0);
+    CHECK(l.pure_v2);
+    CHECK_STR(cgroup_of(&l, "memory")->mount, "/sys/fs/cgroup");
+    CHECK(cgroup_detect_from("22 1 8:1 / / rw - ext4 /dev/sda rw\n", &l, NULL) < 0);
+    CHECK(cgroup_detect_from("", &l, NULL) < 0);
+}
+
+/* The shape of what is built: lengths nest, nothing is outside. */
+TEST(netlink_batch) {
+    char mem[2048] __attribute__((aligned(8)));
+    struct nl_batch b;
+    const uint8_t mac[6] = {2, 0x42, 1, 2, 3, 4};
+    struct in_addr a = {htonl(0x0a000002)};
+    unsigned n = 0, left;
+
+    nl_init(&b, mem, sizeof mem);
+    nl_link_veth(&b, "veth0", 7, 1400, "eth0", mac, 1234);
+    nl_addr(&b, 2, AF_INET, &a, 16);
+    nl_link_up(&b, NULL, 1);
+    nl_route(&b, 2, AF_INET, NULL, 0, &a);
+    CHECK(!b.failed);
+    left = (unsigned)b.len;
+    for (struct nlmsghdr *h = (void *)mem; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left), n++) {
+        CHECK_INT(h->nlmsg_seq, n);
+        if (n == 0) {
+            unsigned rest = h->nlmsg_len - NLMSG_LENGTH(sizeof(struct ifinfomsg));
+            bool info = false;
+
+            for (struct rtattr *r = (void *)((char *)NLMSG_DATA(h) + NLMSG_ALIGN(sizeof(struct ifinfomsg))); RTA_OK(r, rest); r = RTA_NEXT(r, rest))
+                info = info || r->rta_type == IFLA_LINKINFO;
+            CHECK(info);
+            CHECK_INT(rest, 0);
+        }
+    }
+    CHECK_INT(n, 4);
+    CHECK_INT(left, 0);
+}
+
+TEST(netlink_batch_full) {
+    char mem[64] __attribute__((aligned(8)));
+    struct nl_batch b;
+
+    nl_init(&b, mem, sizeof mem);
+    nl_link_veth(&b, "veth0", 0, 0, "eth0", NULL, 1);
+    CHECK(b.failed);
+    CHECK_INT(nl_send(-1, &b, NULL), -EMSGSIZE);
+}
+
+static int times;
+static int again(int dirfd, const char *path, struct open_how *how, size_t size) {
+    times++;
+    return -EAGAIN;
+}
+
+TEST(open_in_gives_up) {
+    struct kern k = kern_linux;
+
+    k.openat2 = again;
+    times = 0;
+    CHECK_INT(kern_open_in(&k, 0, "x", 0, 0, RESOLVE_IN_ROOT), -EAGAIN);
+    CHECK_INT(times, 64);
+}
