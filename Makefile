@@ -118,7 +118,7 @@ $(BIN)/hataked: $(call objs,$(wildcard engine/daemon/main*.c)) $(filter-out %/ne
 # The init of `--init` containers is the monitor's program under another name: one text in memory for both.
 $(BIN)/hatake-init: $(BIN)/hatake-monitor
 	$(Q)ln -f $< $@
-$(BIN)/hatake-monitor: $(call objs,$(wildcard engine/monitor/main*.c)) $(STATIC_LIBS)
+$(BIN)/hatake-monitor: $(call objs,$(wildcard engine/monitor/main*.c)) $(foreach m,base kern oci monitor logdrv,$(call LIB,$(m)))
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
@@ -126,7 +126,7 @@ $(BIN)/hatake-netd: $(call objs,$(wildcard engine/netd/main*.c)) $(STATIC_LIBS)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
-$(BIN)/hatake-runtime: $(call objs,$(wildcard engine/oci/main*.c)) $(STATIC_LIBS)
+$(BIN)/hatake-runtime: $(call objs,$(wildcard engine/oci/main*.c)) $(foreach m,base kern oci,$(call LIB,$(m)))
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -ljansson -lseccomp
