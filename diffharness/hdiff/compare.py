@@ -221,9 +221,7 @@ class Comparer:
             if any(path_matches(p, path) and len(p) == len(path) for p in unordered):
                 a, b = (sorted(x, key=lambda item: blank_ids(show(item))) for x in (a, b))
             found = []
-            for index in range(max(len(a), len(b))):
-                left = a[index] if index < len(a) else ABSENT
-                right = b[index] if index < len(b) else ABSENT
+            for index, (left, right) in _aligned(a, b):
                 found += self.json(left, right, path + (index,), unordered)
             return found
         if isinstance(a, str):
@@ -254,6 +252,21 @@ class Comparer:
             else:
                 rule.used = True
         return left
+
+
+def _aligned(a, b):
+    """[(index, (left, right))]: pairs by position; when the lengths differ, equal items first find each other, so that one
+    item too many is one difference and not a difference of everything behind it."""
+    if len(a) == len(b) or not a or not b:
+        return [(i, (a[i] if i < len(a) else ABSENT, b[i] if i < len(b) else ABSENT)) for i in range(max(len(a), len(b)))]
+    matcher = difflib.SequenceMatcher(None, [blank_ids(show(x)) for x in a], [blank_ids(show(x)) for x in b], autojunk=False)
+    pairs = []
+    for _, a1, a2, b1, b2 in matcher.get_opcodes():
+        common = min(a2 - a1, b2 - b1)
+        pairs += [(a1 + i, (a[a1 + i], b[b1 + i])) for i in range(common)]
+        pairs += [(i, (a[i], ABSENT)) for i in range(a1 + common, a2)]
+        pairs += [(i, (ABSENT, b[i])) for i in range(b1 + common, b2)]
+    return pairs
 
 
 def _covers(allow, difference):

@@ -24,6 +24,7 @@ def parse_arguments(words):
                              "twice: the reference against itself; list: the scenarios; check: read the files only")
     parser.add_argument("select", nargs="*", help="sections (container), names (container/exit-codes), parts of names, tags")
     parser.add_argument("--cli", default=None, choices=("26", "new", "all"), help="docker CLI: 26.1.5, the newest, both (default: all, for live 26)")
+    parser.add_argument("--skip", action="append", default=[], metavar="TAG", help="leave out scenarios with this tag (slow)")
     parser.add_argument("--only-reference", action="store_true", help="live: only run the reference, to try a scenario")
     parser.add_argument("--only-ours", action="store_true", help="live: only run our engine")
     parser.add_argument("--output", default=os.path.join(TOP, "build", "diff"), help="folder of report.json and report.html")
@@ -50,7 +51,7 @@ class Session:
         self.known = known.lab_digests(self.env)
         self.folder = tempfile.mkdtemp(prefix="hatake-diff-taps-")
         self.taps = [runner.TappedEngine(e, self.folder) for e in (self.reference, self.ours) if e is not None]
-        self.responses, self.prepared = [], set()
+        self.responses = []
 
     def _require(self):
         if self.reference is None and self.ours is None:
@@ -76,8 +77,6 @@ class Session:
             if chosen.when and subprocess.run(engine.inside(chosen.when), capture_output=True, check=False).returncode != 0:
                 return f"not on this machine: {chosen.when}"
             for name in ["busybox"] + chosen.needs:
-                if (engine.role, name) in self.prepared:
-                    continue
                 found = known.archive_of(self.env, name)
                 if found is None:
                     return f"the lab has no image {name} (ci/images build)"
@@ -85,10 +84,8 @@ class Session:
                 if fetch(engine.host, "GET", f"/images/{tag}/json").status != 200:
                     with open(path, "rb") as file:
                         fetch(engine.host, "POST", "/images/load?quiet=1", [("Content-Type", "application/x-tar")], file.read(), 300)
-                self.prepared.add((engine.role, name))
             for name in chosen.without:
                 found = known.archive_of(self.env, name)
-                self.prepared.discard((engine.role, name))
                 if found is not None:
                     fetch(engine.host, "DELETE", f"/images/{found[1]}?force=1", timeout=60)
         return ""
@@ -197,7 +194,7 @@ def run_all(session, chosen):
 def main(words=None):
     options = parse_arguments(words)
     try:
-        chosen = scenario.load_all(SCENARIOS, options.select)
+        chosen = [s for s in scenario.load_all(SCENARIOS, options.select) if not set(s.tags) & set(options.skip)]
         if options.mode in ("list", "check"):
             for item in chosen if options.mode == "list" else ():
                 print(f"{item.full_name:44} {len(item.steps):3}  {item.title}")
@@ -208,6 +205,9 @@ def main(words=None):
             return run_all(session, chosen)
         finally:
             session.close()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)        # the reader has seen enough
+        return 1
     except (scenario.ScenarioError, EngineError, WireError) as error:
         print(f"hatake-diff: {error}", file=sys.stderr)
         return 2

@@ -4,6 +4,7 @@
 import html
 import json
 import os
+import re
 
 from . import compare
 
@@ -26,6 +27,26 @@ def summary_lines(reports):
     skipped = f", {count['scenarios_skipped']} skipped" if count["scenarios_skipped"] else ""
     return [f"scenarios: {count['scenarios_passed']} passed, {count['scenarios_failed']} failed{skipped}",
             f"{count['steps_passed']} passed, {count['steps_failed']} failed"]
+
+
+def distinct(reports):
+    """[(count, part, reference, ours, [where])]: the same difference seen in many places is one cause; the most frequent first."""
+    groups = {}
+    for report in reports:
+        for step in report.steps:
+            for difference in step.differences:
+                part = re.sub(r"\[\d+\]", "[]", difference.part)
+                key = (part, compare.blank_ids(difference.reference), compare.blank_ids(difference.ours))
+                groups.setdefault(key, []).append(f"{report.name}:{step.line}")
+    return sorted(((len(where), *key, where) for key, where in groups.items()), key=lambda item: (-item[0], item[4]))
+
+
+def distinct_text(reports):
+    lines = []
+    for count, part, reference, ours, where in distinct(reports):
+        places = ", ".join(where[:3]) + (f" and {count - 3} more" if count > 3 else "")
+        lines.append(f"{count:4} × {difference_text(compare.Difference(part, reference[:2000], ours[:2000]))}\n         at {places}")
+    return "\n".join(lines)
 
 
 def difference_text(difference):
@@ -81,7 +102,8 @@ def as_json(reports, context):
         for row in report.rows:
             rows.setdefault(str(row), []).append({"scenario": report.name, "passed": report.passed})
     return {
-        "context": context, "totals": totals(reports), "operations": dict(sorted(operations.items())),
+        "context": context, "totals": totals(reports),
+        "distinct": [{"count": n, "part": part, "reference": a, "ours": b, "where": where} for n, part, a, b, where in distinct(reports)], "operations": dict(sorted(operations.items())),
         "behaviours": dict(sorted(rows.items(), key=lambda item: int(item[0]))),
         "scenarios": [{
             "name": r.name, "title": r.title, "cli": r.cli, "passed": r.passed, "skipped": r.skipped, "seconds": round(r.seconds, 3),
@@ -140,6 +162,11 @@ def as_html(reports, context):
         parts.append(f"<tr><td class={state}>{word}<td><a href='#s{number}'>{html.escape(r.name)}</a><td>{html.escape(r.title)}"
                      f"<td>{html.escape(r.cli)}<td>{sum(s.passed for s in r.steps)}/{len(r.steps)}<td>{r.seconds:.1f}")
     parts.append("</table>")
+    if not good:
+        parts.append("<h2>Distinct differences, the most frequent first</h2>")
+    for count_seen, part, reference, ours, where in distinct(reports):
+        parts.append(f"<details><summary>{count_seen} × <b>{html.escape(part)}</b> {html.escape(where[0])}</summary>"
+                     + _diff_html(compare.unified(reference, ours)) + f"<p>{html.escape(', '.join(where))}</p></details>")
     for number, r in enumerate(reports):
         parts.append(f"<h2 id=s{number}>{html.escape(r.name)} <small>{html.escape(r.cli)}</small></h2><p>{html.escape(r.title)}"
                      + (f" · behaviours {', '.join(map(str, r.rows))}" if r.rows else "") + "</p>")
@@ -159,4 +186,6 @@ def write_all(reports, context, folder):
         file.write("\n")
     with open(os.path.join(folder, "report.html"), "w", encoding="utf-8") as file:
         file.write(as_html(reports, context))
+    with open(os.path.join(folder, "distinct.txt"), "w", encoding="utf-8") as file:
+        file.write(distinct_text(reports) + "\n")
     return os.path.join(folder, "report.html")

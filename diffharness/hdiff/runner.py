@@ -188,12 +188,11 @@ class Judge:
         elif reference is not None:
             # The reference is right by definition: then the schema is wrong, which is worth a note, not a failure.
             report.warnings += [f"the reference does not fit spec/: {sentence}" for sentence in self.schema_problems(reference.seen)]
-        for step in scenario.steps:
-            for allow in step.allows:
-                if self.deviations is not None and allow.deviation not in self.deviations:
-                    report.problems.append(("scenario", f"line {allow.line}: {allow.deviation} is not in spec/deviations.yaml"))
-                if ours is not None and not allow.used and (reference is not None or report.steps):
-                    report.warnings.append(f"line {allow.line}: allow {allow.deviation} {allow.target} {allow.pattern} was not needed")
+        for allow in {id(a): a for step in scenario.steps for a in step.allows}.values():
+            if self.deviations is not None and allow.deviation not in self.deviations:
+                report.problems.append(("scenario", f"line {allow.line}: {allow.deviation} is not in spec/deviations.yaml"))
+            if ours is not None and not allow.used and (reference is not None or report.steps):
+                report.warnings.append(f"line {allow.line}: allow {allow.deviation} {allow.target} {allow.pattern} was not needed")
 
     def _count(self, seen):
         found = {}

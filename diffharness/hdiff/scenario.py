@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass, field
 
 SECTIONS = ("setup", "steps", "cleanup")
-HEADERS = ("title", "rows", "use", "cli", "needs", "without", "when", "tags")
+HEADERS = ("title", "rows", "use", "cli", "needs", "without", "when", "tags", "allow")
 STREAM_VERBS = ("send", "halfclose", "close", "drop", "resize", "await", "join", "interrupt")
 BODY_KINDS = ("auto", "json", "ndjson", "text", "frames", "binary", "progress", "tar")
 
@@ -86,6 +86,7 @@ class Scenario:
     without: list = field(default_factory=list)     # images of the lab that are not there before
     when: str = ""                                  # a shell condition inside the engine; skipped when it fails
     tags: list = field(default_factory=list)
+    allows: list = field(default_factory=list)      # Allows for every step
     setup: list = field(default_factory=list)
     steps: list = field(default_factory=list)
     cleanup: list = field(default_factory=list)
@@ -309,7 +310,7 @@ def parse(text, path="-", section="", name=""):
             if current not in SECTIONS:
                 raise ScenarioError(f"{where}: unknown section {line}")
         elif current is None:
-            _add_header(scenario, line, where)
+            _add_header(scenario, line, number, where)
         elif line[0] in " \t":
             if step is None:
                 raise ScenarioError(f"{where}: an attribute without a step")
@@ -319,17 +320,21 @@ def parse(text, path="-", section="", name=""):
             getattr(scenario, current).append(step)
     if not scenario.steps:
         raise ScenarioError(f"{path}: no steps")
+    for step in scenario.steps:
+        step.allows += scenario.allows          # the same objects: used in one step is used
     _check_streams(scenario)
     return scenario
 
 
-def _add_header(scenario, line, where):
+def _add_header(scenario, line, number, where):
     name, sep, value = line.partition(":")
     value = value.strip()
     if not sep or name not in HEADERS:
         raise ScenarioError(f"{where}: not a header: {line}")
     if name in ("title", "cli", "when"):
         setattr(scenario, name, value)
+    elif name == "allow":
+        scenario.allows.append(_parse_allow(value, number, where))
     elif name == "rows":
         scenario.rows = [int(r) for r in value.split()]
     else:

@@ -54,6 +54,10 @@ class Planted(unittest.TestCase):
         self.assertEqual(self.json({"a": [1, 2]}, {"a": [2, 3]}, "unordered .a"), ["body .a[0]", "body .a[1]"])
         self.assertEqual(self.json([{"p": [1, 2]}], [{"p": [2, 1]}], "unordered [*].p"), [])
 
+    def test_one_item_too_many_is_one_difference(self):
+        self.assertEqual(self.json([{"n": i} for i in range(9)], [{"n": i} for i in range(9) if i != 3]), ["body [3]"])
+        self.assertEqual(self.json([{"n": 1}, {"n": 2}], [{"n": 0}, {"n": 1}, {"n": 2}]), ["body [0]"])
+
     def test_kind_of_body(self):
         self.assertEqual(self.parts(http({}), http("x", kind="text")), ["body"])
         self.assertEqual(self.parts(http(None, kind="none"), http("x", kind="text")), ["body"])

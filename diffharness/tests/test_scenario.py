@@ -77,6 +77,10 @@ class Reading(unittest.TestCase):
         self.assertEqual([s.where for s in got.steps[10:]], ["net", "other"])
         self.assertTrue(got.uses_cli)
 
+    def test_an_allow_for_the_whole_file(self):
+        got = scenario.parse("title: x\nallow: D-CTR-001 json .a\n[steps]\n! true\n! false\n")
+        self.assertIs(got.steps[0].allows[0], got.steps[1].allows[0])
+
     def refused(self, text, words):
         with self.assertRaises(scenario.ScenarioError) as caught:
             scenario.parse(text, "f.scn")
