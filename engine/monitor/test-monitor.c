@@ -195,7 +195,7 @@ static bool group_left(void) {
 }
 
 TEST(monitor_runs_a_program) {
-    _cleanup_free_ char *out = NULL, *log = NULL;
+    _cleanup_free_ char *out = NULL;
     _cleanup_buf_ struct buf b = BUF_INIT(1 << 20);
     struct fixture f;
     struct run r;

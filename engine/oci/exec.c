@@ -29,7 +29,7 @@ const char *oci_strerror(int errnum, char buf[64]) {
     return buf;
 }
 
-static int fault_setv(struct oci_fault *f, int errnum, const char *fmt, va_list ap) {
+static int __attribute__((format(printf, 3, 0))) fault_setv(struct oci_fault *f, int errnum, const char *fmt, va_list ap) {
     char word[64];
     int n;
 
