@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "netplane/firewall.h"
 
+/* The C library's names first: the kernel's headers then leave them alone. */
+#include <netinet/in.h>
+
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netfilter_ipv4.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -380,6 +385,41 @@ int firewall_remember(struct firewall *f, const struct nft_port *v, size_t n, st
     return r;
 }
 
+/* Parts of a tuple that a conntrack filter compares (nf_conntrack_netlink.c; the header does not have them). */
+#define FILTER_PROTO_NUM (1u << 3)
+#define FILTER_PROTO_DST_PORT (1u << 5)
+
+/*
+ * UDP flows outlive the rules that made them: one that was rewritten to a container now gone would reach whoever gets its address, one that was not
+ * rewritten would go on missing the container. A kernel without filtered flush (before 5.8) keeps them until they time out.
+ */
+static void forget_udp_flows(struct firewall *f, const struct nft_port *v, size_t n) {
+    _cleanup_buf_ struct buf b = BUF_INIT(NETL_BATCH_MAX);
+    struct nfgenmsg head = {.nfgen_family = NFPROTO_IPV4, .version = 1};
+
+    for (size_t i = 0; i < n; i++) {
+        uint16_t port = htons(v[i].host_port);
+        size_t m, tuple, proto, filter;
+
+        if (v[i].proto != IPPROTO_UDP)
+            continue;
+        m = netl_begin(&b, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, NLM_F_ACK, &head, sizeof(head));
+        tuple = netl_nest(&b, CTA_TUPLE_ORIG);
+        proto = netl_nest(&b, CTA_TUPLE_PROTO);
+        netl_put_u8(&b, CTA_PROTO_NUM, IPPROTO_UDP);
+        netl_put(&b, CTA_PROTO_DST_PORT, &port, sizeof(port));
+        netl_nest_end(&b, proto);
+        netl_nest_end(&b, tuple);
+        filter = netl_nest(&b, CTA_FILTER);
+        netl_put_u32(&b, CTA_FILTER_ORIG_FLAGS, FILTER_PROTO_NUM | FILTER_PROTO_DST_PORT);
+        netl_put_u32(&b, CTA_FILTER_REPLY_FLAGS, 0);
+        netl_nest_end(&b, filter);
+        netl_end(&b, m);
+    }
+    if (b.len)
+        ignore_result(netl_talk(&f->nl, &b, NULL, NULL, NULL) < 0);
+}
+
 int firewall_publish(struct firewall *f, const struct nft_port *v, size_t n, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(NETL_BATCH_MAX);
     int r;
@@ -394,6 +434,8 @@ int firewall_publish(struct firewall *f, const struct nft_port *v, size_t n, str
         r = nft_commit(&f->nl, &b, NULL, e);
         if (r < 0)
             forget_ports(f, v, n);
+        else
+            forget_udp_flows(f, v, n);
     }
     pthread_mutex_unlock(&f->lock);
     return r;
@@ -417,5 +459,6 @@ void firewall_withdraw(struct firewall *f, const struct nft_port *v, size_t n) {
             ignore_result(nft_commit(&f->nl, &b, NULL, NULL));
         }
     }
+    forget_udp_flows(f, v, n);
     pthread_mutex_unlock(&f->lock);
 }
