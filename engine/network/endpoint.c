@@ -119,6 +119,20 @@ static size_t nft_ports(const struct endpoint *ep, struct nft_port **ret) {
     return n;
 }
 
+/* Somebody may have flushed the tables: then everything is written anew, and the ports once more. */
+static int publish_rules(struct networks *n, const struct nft_port *v, size_t k, struct err *e) {
+    int r = firewall_publish(n->firewall, v, k, e);
+
+    if (r == 0 || firewall_intact(n->firewall))
+        return r;
+    log_kv(LOG_LVL_WARN, "firewall rules are gone and are written anew", NULL);
+    err_done(e);
+    pthread_mutex_lock(&n->change);
+    r = networks_apply_rules(n, e);
+    pthread_mutex_unlock(&n->change);
+    return r < 0 ? r : firewall_publish(n->firewall, v, k, e);
+}
+
 static int publish(struct networks *n, struct endpoint *ep, const struct endpoint_request *req, struct err *e) {
     struct port_request *v = NULL;
     struct nft_port *rules = NULL;
@@ -140,7 +154,7 @@ static int publish(struct networks *n, struct endpoint *ep, const struct endpoin
     if (r < 0)
         return r;
     k = nft_ports(ep, &rules);
-    r = rules ? firewall_publish(n->firewall, rules, k, e) : err_oom(e);
+    r = rules ? publish_rules(n, rules, k, e) : err_oom(e);
     if (r == 0) {
         r = proxy_add(n->proxy, ep->id, ep->ip, ep->ports, ep->n_ports, e);
         if (r < 0) {

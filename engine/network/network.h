@@ -114,6 +114,8 @@ int endpoint_save(const struct endpoint *ep, struct buf *out, struct err *e);
 int networks_adopt(struct networks *n, const char *saved, struct endpoint **ret, struct err *e);
 /* All running containers have been adopted: remove published ports and reservations that nobody claimed. Called once at start, also when there were none. */
 void networks_adopted(struct networks *n);
+/* Write bridges' rules and published ports anew if somebody removed them (reload signal). Cheap when all is there. */
+void networks_repair(struct networks *n);
 /* The container has another name now. */
 void endpoint_rename(struct networks *n, struct endpoint *ep, const char *container_name);
 

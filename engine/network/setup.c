@@ -276,6 +276,17 @@ int networks_apply_rules(struct networks *n, struct err *e) {
     return r;
 }
 
+void networks_repair(struct networks *n) {
+    _cleanup_err_ struct err why = ERR_INIT;
+
+    if (firewall_intact(n->firewall))
+        return;
+    pthread_mutex_lock(&n->change);
+    if (networks_apply_rules(n, &why) < 0)
+        log_kv(LOG_LVL_ERROR, "firewall rules cannot be written anew", "error", err_msg(&why), NULL);
+    pthread_mutex_unlock(&n->change);
+}
+
 /* Bridges of networks from earlier runs: made again after a reboot. */
 static void restore_bridges(struct networks *n) {
     for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {

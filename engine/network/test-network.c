@@ -296,6 +296,21 @@ TEST(network_published_port_lives_on) {
     CHECK_INT(networks_join(p.n, net, &req, &second, &e), 0);
     CHECK_STR(endpoint_ipv4(second), "172.17.0.2");
     networks_leave(p.n, second);
+
+    /* Somebody flushes our table: the next container finds it whole again. */
+    {
+        _cleanup_buf_ struct buf b = BUF_INIT(4096);
+        struct netl_sock s;
+
+        netl_open(&s, NETLINK_NETFILTER, NULL);
+        nft_begin(&b);
+        nft_del_table(&b, "hatake");
+        CHECK_INT(nft_commit(&s, &b, NULL, NULL), 0);
+        netl_close(&s);
+        CHECK_INT(networks_join(p.n, net, &req, &second, &e), 0);
+        CHECK_STR(call_port("127.0.0.1", 8080, got), "172.17.0.1");
+        networks_leave(p.n, second);
+    }
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     network_unref(net);
