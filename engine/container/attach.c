@@ -76,9 +76,45 @@ static int keys_of(const char *text, char **ret, struct err *e) {
 
 static int replay(struct container *c, const struct ctr_view *v, const struct q_container_attach *q, int fd, struct err *e) {
     struct ctr_log_request req = {
-        .path = v->fixed->log_path, .out = q->stdout, .err = q->stderr, .framed = !(v->fixed->config.has_tty && v->fixed->config.tty), .tail = -1};
+        .path = v->fixed->log_file, .out = q->stdout, .err = q->stderr, .framed = !(v->fixed->config.has_tty && v->fixed->config.tty), .tail = -1};
 
     return ctr_log_copy(&req, fd, e);
+}
+
+/* From before the client sees its reply until its descriptor is where a start finds it. */
+static void attaching(struct container *c, int change) {
+    pthread_mutex_lock(&c->lock);
+    c->attaching += change;
+    if (c->attaching == 0)
+        pthread_cond_broadcast(&c->change);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static int serve_attach(struct container *c, const struct ctr_view *v, const struct q_container_attach *q, struct taken *t, char **keys, int version,
+                        struct err *e) {
+    bool tty = v->fixed->config.has_tty && v->fixed->config.tty;
+    struct ctr_client *k;
+
+    if (taken_write_head(t, TAKEN_HIJACK, ctr_stream_type(tty, version), e) < 0)
+        return 0;
+    if (q->logs && !str_empty(v->fixed->log_file) && replay(c, v, q, t->fd, e) < 0)
+        return 0;
+    if (!q->stream)
+        return 0;
+    k = calloc(1, sizeof(*k));
+    if (!k)
+        return 0;
+    k->fd = TAKE_FD(t->fd);
+    k->early = TAKE_PTR(t->early);
+    k->n_early = t->n_early;
+    t->n_early = 0;
+    k->in = q->stdin && v->fixed->config.has_open_stdin && v->fixed->config.open_stdin;
+    k->out = q->stdout;
+    k->err = q->stderr;
+    k->framed = !tty;
+    k->detach_keys = TAKE_PTR(*keys);
+    container_event(c, "attach", NULL);
+    return container_attach_client(c, k, e);
 }
 
 int op_container_attach(struct call *call, struct err *e) {
@@ -88,8 +124,6 @@ int op_container_attach(struct call *call, struct err *e) {
     _cleanup_taken_ struct taken t = TAKEN_INIT;
     _cleanup_free_ char *keys = NULL;
     _cleanup_err_ struct err late = ERR_INIT;
-    struct ctr_client *k;
-    bool tty;
     int r = q_container_attach_read(&q, call_query(call), call_api_version(call), e);
 
     if (r >= 0)
@@ -99,32 +133,14 @@ int op_container_attach(struct call *call, struct err *e) {
     if (r < 0)
         return r;
     v = container_view(c);
-    tty = v->fixed->config.has_tty && v->fixed->config.tty;
     r = check_state(v, e);
     if (r >= 0)
         r = call_take(call, &t, e);
     if (r < 0)
         return r;
     /* The connection is ours now: nothing below is an answer any more. */
-    if (taken_write_head(&t, TAKEN_HIJACK, ctr_stream_type(tty, call_api_version(call)), &late) < 0)
-        return 0;
-    if (q.logs && !str_empty(v->fixed->log_path) && replay(c, v, &q, t.fd, &late) < 0)
-        return 0;
-    if (!q.stream)
-        return 0;
-    k = calloc(1, sizeof(*k));
-    if (!k)
-        return 0;
-    k->fd = TAKE_FD(t.fd);
-    k->early = TAKE_PTR(t.early);
-    k->n_early = t.n_early;
-    t.n_early = 0;
-    k->in = q.stdin && v->fixed->config.has_open_stdin && v->fixed->config.open_stdin;
-    k->out = q.stdout;
-    k->err = q.stderr;
-    k->framed = !tty;
-    k->detach_keys = TAKE_PTR(keys);
-    container_event(c, "attach", NULL);
-    ignore_result(container_attach_client(c, k, &late));
+    attaching(c, 1);
+    ignore_result(serve_attach(c, v, &q, &t, &keys, call_api_version(call), &late));
+    attaching(c, -1);
     return 0;
 }

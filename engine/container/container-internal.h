@@ -65,7 +65,8 @@ struct ctr_fixed {
     struct api_host_config host;
     struct api_networking_config networking; /* endpoints as wanted at create */
     struct ctr_mounts mounts;
-    char *log_path; /* "" without a log file */
+    char *log_path; /* as inspect shows it; "" without a json-file log */
+    char *log_file; /* where the log is; "" without one */
 };
 struct ctr_fixed *ctr_fixed_new(void);
 struct ctr_fixed *ctr_fixed_ref(struct ctr_fixed *f);
@@ -94,6 +95,7 @@ struct ctr_view {
     int exit_code;
     bool oom;
     bool ever_started;
+    bool has_files;                  /* hosts, hostname, resolv.conf were written: inspect shows their paths */
     bool stopped_by_user;            /* asked to stop since the last start: restart policies stand back */
     char *error;                     /* State.Error; never NULL */
     int64_t started_at, finished_at; /* CLOCK_ZERO: never */
@@ -140,6 +142,7 @@ struct container {
     struct ctr_facts exit_facts;
     struct ctr_waiter *waiters;
     struct ctr_client *clients;
+    int attaching;     /* clients that may have their reply already and are not in `clients` yet; a start waits for them */
     struct strv execs; /* ids of live exec instances */
     /* with the token */
     struct endpoint **endpoints;

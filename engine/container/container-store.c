@@ -82,6 +82,7 @@ int ctr_fixed_write(const struct ctr_fixed *f, struct buf *out, struct err *e) {
     text(out, "driver", f->driver);
     text(out, "path", f->path);
     text(out, "logPath", f->log_path);
+    text(out, "logFile", f->log_file);
     key(out, "args");
     r = api_string_list_write(&f->args, VERSION, out, e);
     if (r < 0)
@@ -123,6 +124,7 @@ int ctr_view_write(const struct ctr_view *v, struct buf *out, struct err *e) {
     text(out, "error", v->error);
     flag(out, "oom", v->oom);
     flag(out, "everStarted", v->ever_started);
+    flag(out, "hasFiles", v->has_files);
     flag(out, "stoppedByUser", v->stopped_by_user);
     key(out, "net");
     r = api_network_settings_write(&v->net->s, VERSION, out, e);
@@ -178,7 +180,7 @@ static int fixed_read_parts(struct ctr_fixed *f, json_t *o, struct err *e) {
     memcpy(f->id, id, sizeof(f->id));
     f->created = get_int(o, "created");
     if (get_text(o, "imageId", &f->image_id) < 0 || get_text(o, "platform", &f->platform) < 0 || get_text(o, "driver", &f->driver) < 0 ||
-        get_text(o, "path", &f->path) < 0 || get_text(o, "logPath", &f->log_path) < 0)
+        get_text(o, "path", &f->path) < 0 || get_text(o, "logPath", &f->log_path) < 0 || get_text(o, "logFile", &f->log_file) < 0)
         return err_oom(e);
     r = api_string_list_read(&f->args, json_object_get(o, "args"), NULL, e);
     if (r >= 0)
@@ -232,6 +234,7 @@ static int view_read_parts(struct ctr_view *v, json_t *o, struct err *e) {
     v->restart_count = get_int(o, "restartCount");
     v->oom = get_flag(o, "oom");
     v->ever_started = get_flag(o, "everStarted");
+    v->has_files = get_flag(o, "hasFiles");
     v->stopped_by_user = get_flag(o, "stoppedByUser");
     v->error = strdup("");
     v->net = ctr_net_new();

@@ -55,6 +55,7 @@ struct ctr_fixed *ctr_fixed_unref(struct ctr_fixed *f) {
     free(f->driver);
     free(f->path);
     free(f->log_path);
+    free(f->log_file);
     api_string_list_done(&f->args);
     api_container_config_done(&f->config);
     api_host_config_done(&f->host);
@@ -142,6 +143,7 @@ struct ctr_view *container_edit(struct container *c) {
     v->exit_code = o->exit_code;
     v->oom = o->oom;
     v->ever_started = o->ever_started;
+    v->has_files = o->has_files;
     v->stopped_by_user = o->stopped_by_user;
     v->started_at = o->started_at;
     v->finished_at = o->finished_at;

@@ -110,12 +110,16 @@ static int names_and_paths(struct containers *cs, struct ctr_fixed *f, struct er
         free(c->working_dir);
         c->working_dir = clean;
     }
-    f->log_path = ctr_mode_is(f->host.log_config->type, "json-file")
-                      ? str_printf("%s/containers/%s/%s-json.log", cs->engine->config->data_root, f->id, f->id)
-                      : strdup("");
+    if (ctr_mode_is(f->host.log_config->type, "json-file"))
+        f->log_file = str_printf("%s/containers/%s/%s-json.log", cs->engine->config->data_root, f->id, f->id);
+    else if (ctr_mode_is(f->host.log_config->type, "local"))
+        f->log_file = str_printf("%s/containers/%s/local-logs/container.log", cs->engine->config->data_root, f->id);
+    else
+        f->log_file = strdup("");
+    f->log_path = strdup(ctr_mode_is(f->host.log_config->type, "json-file") && f->log_file ? f->log_file : "");
     f->driver = strdup(layers_driver_name(cs->engine->layers));
     f->platform = strdup("linux");
-    if (!f->log_path || !f->driver || !f->platform)
+    if (!f->log_file || !f->log_path || !f->driver || !f->platform)
         return err_oom(e);
     c->labels.set = true;
     return 0;
@@ -261,6 +265,12 @@ static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const char *
         r = errno == ENOENT ? fs_mkdir_p(dir, 0710, e) : err_errno(e, errno, "cannot create %s", dir);
         if (r < 0)
             return r;
+    }
+    if (ctr_mode_is(f->host.log_config->type, "local")) {
+        _cleanup_free_ char *logs = str_printf("%s/local-logs", dir);
+
+        if (!logs || (mkdir(logs, 0700) < 0 && errno != EEXIST))
+            return err_errno(e, errno, "cannot create %s/local-logs", dir);
     }
     r = ctr_mounts_acquire(cs, f->id, &f->host, &f->mounts, &m->volumes, &m->n_volumes, e);
     if (r < 0 || m->n_volumes == 0)

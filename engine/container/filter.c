@@ -200,8 +200,6 @@ static bool ports_match(const struct ctr_filter *f, const struct ctr_view *v) {
     const struct api_port_binding_list_map *m = &v->net->s.ports;
     bool expose = f->expose.n == 0, publish = f->publish.n == 0;
 
-    for (size_t i = 0; i < v->fixed->config.exposed_ports.n && !expose; i++)
-        expose = strv_has(&f->expose, v->fixed->config.exposed_ports.v[i]);
     for (size_t i = 0; i < m->n; i++) {
         const char *slash = strchr(m->v[i].key, '/');
 

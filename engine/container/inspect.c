@@ -108,7 +108,7 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
 
     if (r >= 0)
         r = ctr_mount_points(&f->mounts, &res.mounts, e); /* owned */
-    if (v->ever_started) {
+    if (v->has_files) {
         p.hosts = container_path(c, "hosts");
         p.hostname = container_path(c, "hostname");
         p.resolv = container_path(c, "resolv.conf");

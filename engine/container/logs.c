@@ -296,7 +296,7 @@ static int read_request(const struct q_container_logs *q, const struct ctr_view 
     int64_t n;
     int r;
 
-    *req = (struct ctr_log_request){.path = v->fixed->log_path,
+    *req = (struct ctr_log_request){.path = v->fixed->log_file,
                                     .out = q->stdout,
                                     .err = q->stderr,
                                     .framed = !(v->fixed->config.has_tty && v->fixed->config.tty),
@@ -329,7 +329,7 @@ int op_container_logs(struct call *call, struct err *e) {
     r = read_request(&q, v, &req, e);
     if (r < 0)
         return r;
-    if (str_empty(v->fixed->log_path))
+    if (str_empty(v->fixed->log_file))
         return err_set(e, ERR_NOT_IMPLEMENTED, "configured logging driver does not support reading");
     type = ctr_stream_type(!req.framed, call_api_version(call));
     if (q.follow && ctr_state_alive(v->state))

@@ -94,6 +94,7 @@ int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
     port_requests_done(&ports);
     if (r < 0) {
         net_unplug(c);
+        memcpy(ret->sandbox_id, p.sandbox_id, sizeof(p.sandbox_id)); /* shown although nothing came of it */
         net_plug_done(&p);
         return r;
     }
@@ -119,8 +120,7 @@ int net_write_files(struct container *c, const struct net_plug *p, struct err *e
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
     int r;
 
-    buf_addf(&b, "%s%s%s\n", f->config.hostname ? f->config.hostname : "", str_empty(f->config.domainname) ? "" : ".",
-             f->config.domainname ? f->config.domainname : "");
+    buf_addf(&b, "%s\n", f->config.hostname ? f->config.hostname : "");
     r = write_one(c, "hostname", buf_str(&b), b.len, e);
     if (r < 0)
         return r;
@@ -164,7 +164,21 @@ static const char *wanted_mac(const struct ctr_fixed *f, const char *net) {
     return streq(f->host.network_mode, net) ? f->config.mac_address : NULL;
 }
 
-static int describe_one(struct container *c, const char *name, const struct api_endpoint_settings *old, struct ctr_net *n, struct err *e) {
+/* Once it has left the default bridge, the reference shows the names it had there. */
+static int names_left(struct container *c, const struct api_endpoint_settings *old, struct api_endpoint_settings *s, struct err *e) {
+    char id[ID_SHORT_LEN + 1];
+    int r;
+
+    if (old->dns_names.n > 0 || !ctr_state_alive(c->view->state))
+        return api_string_list_copy(&s->dns_names, &old->dns_names, e);
+    memcpy(id, c->id, ID_SHORT_LEN);
+    id[ID_SHORT_LEN] = '\0';
+    r = api_string_list_add(&s->dns_names, c->view->name, e);
+    return r < 0 ? r : api_string_list_add(&s->dns_names, id, e);
+}
+
+static int describe_one(struct container *c, const char *name, const struct api_endpoint_settings *old, bool tried, struct ctr_net *n,
+                        struct err *e) {
     const struct endpoint *ep = endpoint_on(c, name);
     struct api_endpoint_settings *s = api_endpoint_settings_new();
     struct api_endpoint_settings_map_entry *slot = &n->s.networks.v[n->s.networks.n];
@@ -182,7 +196,14 @@ static int describe_one(struct container *c, const char *name, const struct api_
         if (r >= 0 && s->aliases.n == 0 && !s->ipam_config)
             r = copy_wanted(old, s, e);
     } else {
-        if (str_set(&s->network_id, old->network_id) < 0 || str_set(&s->mac_address, wanted_mac(c->view->fixed, name)) < 0)
+        _cleanup_(network_unrefp) struct network *net = NULL;
+
+        if (tried && networks_find(c->cs->engine->networks, name, &net, NULL) >= 0 && str_set(&s->network_id, network_id(net)) < 0)
+            return err_oom(e);
+        r = names_left(c, old, s, e);
+        if (r < 0)
+            return r;
+        if ((!s->network_id && str_set(&s->network_id, old->network_id) < 0) || str_set(&s->mac_address, wanted_mac(c->view->fixed, name)) < 0)
             return err_oom(e);
         r = copy_wanted(old, s, e);
     }
@@ -266,7 +287,7 @@ int net_describe(struct container *c, const struct net_plug *p, struct ctr_net *
         return err_oom(e);
     }
     for (size_t i = 0; r >= 0 && i < old->s.networks.n; i++)
-        r = describe_one(c, old->s.networks.v[i].key, old->s.networks.v[i].value, n, e);
+        r = describe_one(c, old->s.networks.v[i].key, old->s.networks.v[i].value, p != NULL, n, e);
     if (r >= 0)
         r = add_exposed(c, n, e);
     if (r >= 0)

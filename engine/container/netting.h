@@ -19,7 +19,7 @@ struct net_plug {
 };
 void net_plug_done(struct net_plug *p);
 
-/* Join all networks of the container (its endpoints are kept in it). On failure all are left again. */
+/* Join all networks of the container (its endpoints are kept in it). On failure all are left again; only ret->sandbox_id is set then. */
 int net_plug(struct container *c, struct net_plug *ret, struct err *e);
 /* Leave all networks: addresses and ports are free when it returns. */
 void net_unplug(struct container *c);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "container/life.h"
+#include "container/logattrs.h"
 #include "container/mounts.h"
 #include "container/netting.h"
 #include "container/root.h"
@@ -19,6 +21,7 @@
 #include "volume/volume.h"
 
 #define EXIT_NOT_STARTED 128
+#define ATTACH_WAIT (2 * NSEC_PER_SEC)
 
 /* Everything one start gathers before the launch; released in every case. */
 struct launching {
@@ -225,8 +228,8 @@ static int plug_mounts(struct launching *l, struct err *e) {
 static int read_log_options(const struct ctr_fixed *f, struct launch_log *log, struct err *e) {
     const struct api_log_config *lc = f->host.log_config;
 
-    log->driver = str_empty(f->log_path) ? LAUNCH_LOG_NONE : LAUNCH_LOG_JSON_FILE;
-    log->path = f->log_path;
+    log->driver = str_empty(f->log_file) ? LAUNCH_LOG_NONE : LAUNCH_LOG_JSON_FILE;
+    log->path = f->log_file;
     log->max_file = 1;
     for (size_t i = 0; log->driver != LAUNCH_LOG_NONE && i < lc->config.n; i++) {
         const char *k = lc->config.v[i].key, *v = lc->config.v[i].value ? lc->config.v[i].value : "";
@@ -258,10 +261,15 @@ static int make_exec_dir(struct launching *l, struct err *e) {
 }
 
 static int take_clients(struct launching *l, struct err *e) {
+    int64_t deadline = clock_mono_ns() + ATTACH_WAIT;
+    struct timespec ts = {.tv_sec = deadline / NSEC_PER_SEC, .tv_nsec = deadline % NSEC_PER_SEC};
     struct container *c = l->c;
     size_t n = 0;
 
     pthread_mutex_lock(&c->lock);
+    /* A client that has the answer to its attach may send the start before our thread has put it on the list: its first lines would be lost. */
+    while (c->attaching > 0 && pthread_cond_timedwait(&c->change, &c->lock, &ts) != ETIMEDOUT)
+        continue;
     l->clients = c->clients;
     c->clients = NULL;
     pthread_mutex_unlock(&c->lock);
@@ -301,7 +309,7 @@ static const char *foreign_runtime(const struct engine_config *cfg, const char *
 static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret, int *ret_code, struct err *e) {
     struct engine *engine = l->c->cs->engine;
     const struct ctr_fixed *f = l->f;
-    _cleanup_free_ char *init = NULL, *bundle = NULL;
+    _cleanup_free_ char *init = NULL, *bundle = NULL, *attrs = NULL;
     struct launch_request req = LAUNCH_REQUEST_INIT;
     bool want_init = f->host.has_init ? f->host.init : engine->config->init;
     int r;
@@ -324,8 +332,11 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     req.host_mounts = host_mounts(l);
     req.runtime_path = foreign_runtime(engine->config, f->host.runtime);
     r = read_log_options(f, &req.log, e);
+    if (r >= 0 && req.log.driver != LAUNCH_LOG_NONE)
+        r = ctr_log_attrs(f, l->c->view->name, &attrs, e);
     if (r < 0)
         return r;
+    req.log.attrs_json = attrs;
     if (want_init) {
         /* Our monitor, called by that name, is the init. */
         init = engine->config->init_path ? strdup(engine->config->init_path) : str_printf("%s/hatake-monitor", engine->libexec_dir);
@@ -404,7 +415,7 @@ static int to_running(struct ctr_held *h, const struct ctr_facts *facts, struct 
 }
 
 /* A start that did not come to be leaves its reason in the record. */
-static void note_failure(struct container *c, int code, const char *text) {
+static void note_failure(struct container *c, const struct net_plug *plug, int code, const char *text) {
     _cleanup_err_ struct err e = ERR_INIT;
     struct ctr_view *v = container_edit(c);
     struct ctr_net *net = NULL;
@@ -414,7 +425,8 @@ static void note_failure(struct container *c, int code, const char *text) {
         return;
     }
     v->exit_code = code;
-    if (net_describe(c, NULL, &net, NULL) >= 0) {
+    v->has_files = v->has_files || plug->sandbox_id[0];
+    if (net_describe(c, plug, &net, NULL) >= 0) {
         ctr_net_unref(v->net);
         v->net = net;
     }
@@ -498,13 +510,14 @@ int container_start_held(struct ctr_held *h, struct err *e) {
             monitor_unref(m);
         }
     }
-    net_plug_done(&l.plug);
     if (r < 0) {
         container_unplug(c);
         drop_clients(c);
-        note_failure(c, code, err_msg(&local));
+        note_failure(c, &l.plug, code, err_msg(&local));
+        net_plug_done(&l.plug);
         return err_move(e, &local);
     }
+    net_plug_done(&l.plug);
     c->fresh = false;
     attach_latecomers(c);
     container_event(c, "start", NULL);

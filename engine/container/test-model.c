@@ -151,7 +151,7 @@ static void check_user(const char *spec, const char *add, uint32_t uid, uint32_t
     _cleanup_err_ struct err e = ERR_INIT;
 
     CHECK_INT(resolve(spec, add, &u, &e), 0);
-    CHECK_STR(err_msg(&e), "");
+    CHECK_INT(e.kind, ERR_NONE);
     CHECK_INT(u.uid, uid);
     CHECK_INT(u.gid, gid);
     CHECK_STR(u.home, home);

@@ -98,7 +98,7 @@ TEST(defaults) {
     CHECK_JSON(json_object_get(mount_at(b.doc, "/etc/hosts"), "source"), "\"/h\"");
     CHECK_INT(json_array_size(at(b.doc, "linux/maskedPaths")), 11);
     CHECK_INT(json_array_size(at(b.doc, "linux/readonlyPaths")), 5);
-    CHECK_INT(json_array_size(at(b.doc, "linux/resources/devices")), 12);
+    CHECK_INT(json_array_size(at(b.doc, "linux/resources/devices")), 13);
     bench_done(&b);
 }
 

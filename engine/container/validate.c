@@ -308,7 +308,7 @@ static int check_cpu(const struct api_host_config *h, struct err *e) {
 }
 
 static bool blkio_weight_works(void) {
-    return access("/sys/fs/cgroup/blkio/blkio.weight", F_OK) == 0 || access("/sys/fs/cgroup/blkio/blkio.bfq.weight", F_OK) == 0;
+    return access("/sys/fs/cgroup/blkio/blkio.weight", F_OK) == 0;
 }
 
 static int check_resources(const struct api_host_config *h, struct strv *warnings, struct err *e) {
