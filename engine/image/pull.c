@@ -443,14 +443,25 @@ static int fetch_layers(struct pull *p, struct layer **ret_top, struct err *e) {
 
 /* ---- names ------------------------------------------------------------------------------------------------------------------------------------ */
 
-static int set_names(struct pull *p, const char *id, bool *ret_changed, struct err *e) {
+/* A digest that names an image already keeps doing so: another platform of the same index does not take it over. */
+static int set_digest(struct pull *p, const char *id, bool *ret_changed, struct err *e) {
     struct reference by_digest = {p->ref.domain, p->ref.path, NULL, p->manifest_digest};
+    _cleanup_free_ char *old = images_lookup(p->images, &by_digest);
+
+    *ret_changed = !old;
+    if (old && !streq(old, id) && p->ref.digest)
+        return err_set(e, ERR_CONFLICT, "Cannot overwrite digest %s", p->manifest_digest);
+    return old ? 0 : images_set_name(p->images, &by_digest, id, NULL, e);
+}
+
+static int set_names(struct pull *p, const char *id, bool *ret_changed, struct err *e) {
     struct reference by_tag = {p->ref.domain, p->ref.path, p->ref.tag, NULL};
     _cleanup_free_ char *old = NULL;
-    int r = images_set_name(p->images, &by_digest, id, p->ref.digest ? &old : NULL, e);
+    int r = set_digest(p, id, ret_changed, e);
 
-    if (r == 0 && !p->ref.digest)
-        r = images_set_name(p->images, &by_tag, id, &old, e);
+    if (r < 0 || p->ref.digest)
+        return r;
+    r = images_set_name(p->images, &by_tag, id, &old, e);
     *ret_changed = !old || !streq(old, id);
     return r;
 }
@@ -460,10 +471,11 @@ static int pull_one(struct pull *p, bool *ret_changed, struct err *e) {
     json_t *manifest = NULL;
     struct layer *top = NULL;
     struct image *known = NULL;
-    int r = resolve(p, &manifest, e);
+    _cleanup_free_ char *whole = reference_familiar(&p->ref);
+    int r = whole ? resolve(p, &manifest, e) : err_oom(e);
 
     if (r == 0)
-        r = progress_message(p->progress, p->ref.digest ? p->ref.digest : p->ref.tag, e, "Pulling from %s", p->ref.path);
+        r = progress_message(p->progress, p->ref.digest ? whole : p->ref.tag, e, "Pulling from %s", p->ref.path);
     if (r == 0)
         r = fetch_config(p, manifest, e);
     if (r == 0 && !p->image->owner) {

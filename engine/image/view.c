@@ -171,7 +171,7 @@ int image_history(struct images *s, struct image *i, struct api_image_history_it
 struct listing {
     struct images *images;
     const struct filters *filters;
-    bool all, shared, dangling_set, dangling;
+    bool all, shared, none, dangling_set, dangling;
     int64_t before, since, until; /* CLOCK_ZERO: not asked for */
 };
 
@@ -222,6 +222,19 @@ static int parse_until(const char *text, int64_t *ret, struct err *e) {
     return 0;
 }
 
+int image_until(const struct filters *f, int64_t *ret, struct err *e) {
+    const struct strv *until = filters_get(f, "until");
+
+    *ret = CLOCK_ZERO;
+    for (size_t k = 0; until && k < until->n; k++) {
+        int r = parse_until(until->v[k], ret, e);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 /* Go's path.Match on the familiar name, or on it with its tag. */
 static bool name_matches(const struct strv *patterns, const struct reference *ref) {
     struct reference bare = {ref->domain, ref->path, NULL, NULL};
@@ -244,7 +257,7 @@ static int check_patterns(const struct strv *patterns, struct err *e) {
     return 0;
 }
 
-static bool labels_match(const struct filters *f, const struct image *i, struct err *e) {
+bool image_labels_match(const struct filters *f, const struct image *i) {
     _cleanup_strv_ struct strv pairs = STRV_INIT;
     const struct strv *refused = filters_get(f, "label!");
 
@@ -289,7 +302,7 @@ static int summary_names(const struct listing *l, const struct image *i, struct 
     _cleanup_strv_ struct strv names = STRV_INIT;
     int r = images_names_of(l->images, i->id, &names, e);
 
-    sum->repo_tags.set = sum->repo_digests.set = true;
+    sum->repo_tags.set = sum->repo_digests.set = !l->none;
     for (size_t k = 0; r == 0 && k < names.n; k++) {
         _cleanup_reference_ struct reference ref = REFERENCE_INIT;
         _cleanup_free_ char *shown = NULL;
@@ -319,12 +332,17 @@ static int add_summary(const struct listing *l, const struct image *i, struct ap
     int r;
 
     if ((l->before != CLOCK_ZERO && i->created_ns >= l->before) || (l->since != CLOCK_ZERO && i->created_ns <= l->since) ||
-        (l->until != CLOCK_ZERO && i->created_ns >= l->until) || !labels_match(l->filters, i, e))
+        (l->until != CLOCK_ZERO && i->created_ns >= l->until) || !image_labels_match(l->filters, i))
         return 0;
     r = summary_names(l, i, &sum, e);
     if (r <= 0) {
         api_image_summary_done(&sum);
         return r;
+    }
+    if (l->none && sum.repo_tags.n == 0 && sum.repo_digests.n == 0 &&
+        (api_string_list_add(&sum.repo_tags, "<none>:<none>", e) < 0 || api_string_list_add(&sum.repo_digests, "<none>@<none>", e) < 0)) {
+        api_image_summary_done(&sum);
+        return -ERR_INTERNAL;
     }
     parent = images_parent(l->images, i->id);
     sum.created = i->created_ns == CLOCK_ZERO ? INT64_C(-62135596800) : unix_seconds(i->created);
@@ -355,10 +373,9 @@ static int newest_first(const void *a, const void *b) {
     return strcmp(x->id, y->id);
 }
 
-int image_list(struct images *s, bool all, bool shared, const struct filters *f, struct api_image_summary_list *ret, struct err *e) {
+int image_list(struct images *s, bool all, bool shared, bool none, const struct filters *f, struct api_image_summary_list *ret, struct err *e) {
     static const char *const accepted[] = {"dangling", "label", "label!", "before", "since", "reference", "until", NULL};
-    struct listing l = {.images = s, .filters = f, .all = all, .shared = shared, .until = CLOCK_ZERO};
-    const struct strv *until = filters_get(f, "until");
+    struct listing l = {.images = s, .filters = f, .all = all, .shared = shared, .none = none, .until = CLOCK_ZERO};
     struct image_list list = {0};
     int r = filters_validate(f, accepted, e);
 
@@ -370,8 +387,8 @@ int image_list(struct images *s, bool all, bool shared, const struct filters *f,
         r = time_bound(s, f, "before", &l.before, true, e);
     if (r == 0)
         r = time_bound(s, f, "since", &l.since, false, e);
-    for (size_t k = 0; r == 0 && until && k < until->n; k++)
-        r = parse_until(until->v[k], &l.until, e);
+    if (r == 0)
+        r = image_until(f, &l.until, e);
     if (r == 0)
         r = check_patterns(filters_get(f, "reference"), e);
     if (r == 0)

@@ -218,7 +218,7 @@ static int describe_overlay(struct layers *l, const struct container_layer *c, s
 
     if (r < 0)
         return r;
-    buf_addf(&shown, "%s/%s-init/diff", l->home, c->top ? c->top->cache_id : "empty");
+    buf_addf(&shown, "%s/%s-init/diff", l->home, c->mount_id);
     if (strv_addf(&ret->lowers, "%s/l/%s", l->home, link) < 0)
         return err_oom(e);
     for (const struct layer *p = c->top; p; p = p->parent) {
@@ -303,6 +303,18 @@ static int make_folders(struct layers *l, const struct container_layer *c, struc
     return 0;
 }
 
+/* The init folder is shared, but tools look for one named after the container. */
+static void link_init(struct layers *l, const struct container_layer *c, bool remove) {
+    _cleanup_free_ char *path = str_printf("%s/%s-init", l->home, c->mount_id), *target = str_printf("%s-init", c->top ? c->top->cache_id : "empty");
+
+    if (!path || !target || !l->overlay)
+        return;
+    if (remove)
+        unlink(path);
+    else
+        ignore_result(symlink(target, path) < 0); /* for looking at only: the mount uses the short links */
+}
+
 static int insert_container(struct layers *l, const struct container_layer *c, struct err *e) {
     return db_exec(
         l->db, "INSERT INTO container_layer(container_id, mount_id, link, top, created) VALUES(?1,?2,?3,?4,?5)",
@@ -346,6 +358,7 @@ int layers_container_create(struct layers *l, const char *chain_top, const char 
         ignore_result(layers_container_remove(l, container_id, NULL) < 0);
         return r;
     }
+    link_init(l, c, false);
     write_mount_id(l, c, false);
     return 0;
 }
@@ -387,6 +400,7 @@ int layers_container_remove(struct layers *l, const char *container_id, struct e
     if (!c)
         return 0;
     store_discard(l, c->mount_id);
+    link_init(l, c, true);
     write_mount_id(l, c, true);
     r = db_exec(l->db, "DELETE FROM container_layer WHERE container_id=?1", DB_ARGS(DB_TEXT(container_id)), e);
     layer_unref(c->top);
