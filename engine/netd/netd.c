@@ -17,7 +17,9 @@ struct netd netd = {.epoll = -EBADF};
 static struct source door;
 struct client {
     struct source source;
+    struct client *next, **link;
 };
+static struct client *clients;
 
 int netd_watch(struct source *s, uint32_t events) {
     struct epoll_event ev = {.events = events, .data.ptr = s};
@@ -130,6 +132,9 @@ static void add_entries(const struct netd_msg *m, const int *fds, size_t n_fds) 
 /* ---- control ----------------------------------------------------------------------------------------------------------------------- */
 
 static void client_end(struct client *c) {
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
     netd.n_clients--;
     netd_bury(&c->source);
 }
@@ -188,6 +193,7 @@ static void client_ready(struct source *source, uint32_t events) {
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    /* The empty packet: the other end is gone, or (in retire()) everything sent before has been read. */
     if (n <= 0) {
         client_end(c);
         return;
@@ -224,6 +230,11 @@ static void client_begin(int fd) {
         free(c);
         return;
     }
+    c->next = clients;
+    c->link = &clients;
+    if (c->next)
+        c->next->link = &c->next;
+    clients = c;
     netd.n_clients++;
 }
 
@@ -240,9 +251,20 @@ static bool done(void) {
     return !netd.groups && !netd.n_clients;
 }
 
-int netd_run(int door_fd, int first_client) {
-    int wait = -1;
+/* Nothing to do for a while: refuse further packets, then read what was sent before. If that brought work, go on; hataked comes back through the door. */
+static void retire(void) {
+    struct client *next;
 
+    for (struct client *c = clients; c; c = next) {
+        next = c->next;
+        shutdown(c->source.fd, SHUT_RD);
+        while (!c->source.dead)
+            client_ready(&c->source, 0);
+    }
+    bury_all();
+}
+
+int netd_run(int door_fd, int first_client) {
     netd.epoll = epoll_create1(EPOLL_CLOEXEC);
     netd.space = malloc(NETD_CHUNK);
     if (netd.epoll < 0 || !netd.space)
@@ -253,6 +275,7 @@ int netd_run(int door_fd, int first_client) {
     client_begin(first_client);
     while (!done()) {
         struct epoll_event ev[EVENTS];
+        int wait = netd.groups ? sessions_expire() : NETD_IDLE_SECONDS;
         int n = epoll_wait(netd.epoll, ev, EVENTS, wait < 0 ? -1 : wait * 1000);
 
         for (int i = 0; i < n; i++) {
@@ -262,7 +285,8 @@ int netd_run(int door_fd, int first_client) {
                 s->ready(s, ev[i].events);
         }
         bury_all();
-        wait = sessions_expire();
+        if (n == 0 && !netd.groups)
+            retire();
     }
     return 0;
 }

@@ -22,6 +22,7 @@
 #define NETD_MAX_STREAMS 4096   /* TCP connections at once */
 #define NETD_MAX_SESSIONS 4096  /* UDP clients at once */
 #define NETD_SESSION_SECONDS 90 /* silence after which a UDP client is forgotten */
+#define NETD_IDLE_SECONDS 2     /* without any port: then the process ends */
 #define NETD_CHUNK 65536        /* bytes moved per turn, and bytes kept for a slow receiver */
 
 /* Anything in the epoll set begins with this. */

@@ -10,7 +10,9 @@
  *   NETD_DROP  close everything of the group: listeners, connections, sessions. No answer.
  *   NETD_SYNC  answered by NETD_SYNCED when all earlier packets of this connection have been dealt with.
  *   NETD_LIST  answered by NETD_GROUP packets, one per group, then NETD_SYNCED.
- * hatake-netd ends by itself when it has no group and no connection to hataked.
+ * hatake-netd ends by itself when it has no group: at once without a connection to hataked, after a short while with one. It first shuts its receiving
+ * sides, so that hataked's next packet fails (EPIPE) instead of being lost, and deals with what had been sent before. A new connection through
+ * the socket's path is proven by NETD_SYNC before it is used.
  */
 #ifndef HATAKE_NETD_PROTO_H
 #define HATAKE_NETD_PROTO_H

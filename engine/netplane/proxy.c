@@ -27,7 +27,8 @@ struct proxy {
     pthread_mutex_t lock;
     char *program, *path;
     bool hold;
-    int fd;            /* connection; -EBADF: none runs (or it died) */
+    int fd;            /* connection; -EBADF: none runs (or it ended) */
+    int door;          /* its socket, made ahead of it; -EBADF once handed over */
     bool unsettled;    /* drops were sent and not yet waited for */
     struct map groups; /* hex prefix of endpoint id -> this */
 };
@@ -45,20 +46,6 @@ static void set_timeout(int fd) {
 
     ignore_result(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) < 0);
     ignore_result(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) < 0);
-}
-
-/* Connect to one that runs; -EBADF when none does. */
-static int connect_running(const struct proxy *p) {
-    struct sockaddr_un a;
-    _cleanup_close_ int fd = -EBADF;
-
-    if (address(p->path, &a, NULL) < 0)
-        return -EBADF;
-    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-        return -EBADF;
-    set_timeout(fd);
-    return TAKE_FD(fd);
 }
 
 static int listen_at(const struct proxy *p, struct err *e) {
@@ -86,7 +73,7 @@ static int spawn(struct proxy *p, struct err *e) {
     int pair[2], low[2] = {-EBADF, -EBADF}, r, status = 0;
     pid_t pid;
 
-    door = listen_at(p, e);
+    door = p->door >= 0 ? TAKE_FD(p->door) : listen_at(p, e);
     if (door < 0)
         return door;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -117,40 +104,6 @@ static int spawn(struct proxy *p, struct err *e) {
     close_fd(p->fd);
     p->fd = TAKE_FD(ours);
     return 0;
-}
-
-int proxy_new(const char *program, const char *socket_path, bool hold, struct proxy **ret, struct err *e) {
-    struct proxy *p = calloc(1, sizeof(*p));
-
-    if (!p)
-        return err_oom(e);
-    p->program = strdup(program);
-    p->path = strdup(socket_path);
-    p->hold = hold;
-    if (!p->program || !p->path) {
-        free(p->program);
-        free(p->path);
-        free(p);
-        return err_oom(e);
-    }
-    pthread_mutex_init(&p->lock, NULL);
-    p->fd = connect_running(p);
-    *ret = p;
-    return 0;
-}
-
-struct proxy *proxy_free(struct proxy *p) {
-    if (!p)
-        return NULL;
-    close_fd(p->fd);
-    if (!p->groups.n)
-        unlink(p->path);
-    map_done(&p->groups);
-    pthread_mutex_destroy(&p->lock);
-    free(p->program);
-    free(p->path);
-    free(p);
-    return NULL;
 }
 
 static void message(struct netd_msg *m, enum netd_op op, const char *endpoint_id, char ret_group[GROUP_TEXT + 1]) {
@@ -216,6 +169,75 @@ static int wait_synced(struct proxy *p) {
     }
 }
 
+/* Connect to one that runs and make sure that it listens; -EBADF when none does. */
+static int connect_running(struct proxy *p) {
+    struct sockaddr_un a;
+    struct netd_msg m;
+
+    if (address(p->path, &a, NULL) < 0)
+        return -EBADF;
+    p->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (p->fd < 0 || connect(p->fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+        return p->fd = close_fd(p->fd);
+    set_timeout(p->fd);
+    /* One that is just ending takes no more connections: then the answer never comes. */
+    message(&m, NETD_SYNC, NULL, NULL);
+    if (send_msg(p, &m, NULL, 0) == 0)
+        ignore_result(wait_synced(p) < 0);
+    return p->fd;
+}
+
+static int reach(struct proxy *p, struct err *e) {
+    if (p->door < 0 && connect_running(p) >= 0)
+        return 0;
+    return spawn(p, e);
+}
+
+int proxy_new(const char *program, const char *socket_path, bool hold, struct proxy **ret, struct err *e) {
+    struct proxy *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return err_oom(e);
+    p->program = strdup(program);
+    p->path = strdup(socket_path);
+    p->hold = hold;
+    if (!p->program || !p->path) {
+        free(p->program);
+        free(p->path);
+        free(p);
+        return err_oom(e);
+    }
+    pthread_mutex_init(&p->lock, NULL);
+    p->fd = connect_running(p);
+    p->door = -EBADF;
+    /* Its socket's file is there from the start, so that the first published port changes nothing on disk. */
+    if (p->fd < 0)
+        p->door = listen_at(p, e);
+    if (p->fd < 0 && p->door < 0) {
+        int r = p->door;
+
+        proxy_free(p);
+        return r;
+    }
+    *ret = p;
+    return 0;
+}
+
+struct proxy *proxy_free(struct proxy *p) {
+    if (!p)
+        return NULL;
+    close_fd(p->fd);
+    close_fd(p->door);
+    if (!p->groups.n)
+        unlink(p->path);
+    map_done(&p->groups);
+    pthread_mutex_destroy(&p->lock);
+    free(p->program);
+    free(p->path);
+    free(p);
+    return NULL;
+}
+
 static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target, struct port_taken *v, size_t n, struct err *e) {
     struct netd_msg m;
     char group[GROUP_TEXT + 1] = "";
@@ -223,7 +245,7 @@ static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target,
     bool fresh = p->fd < 0;
 
     if (fresh)
-        r = spawn(p, e);
+        r = reach(p, e);
     for (size_t i = 0; r == 0 && i < n;) {
         message(&m, NETD_ADD, endpoint_id, group);
         for (; i < n && m.n < NETD_ENTRIES; i++) {
@@ -237,9 +259,9 @@ static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target,
             break;
         r = send_msg(p, &m, fds, m.n);
         if (r < 0 && !fresh) {
-            /* It died meanwhile; what it held for others is gone and comes back when they start again. Begin anew. */
+            /* It ended for want of work, or died and lost what it held for others; that comes back when they start again. */
             fresh = true;
-            r = spawn(p, e);
+            r = reach(p, e);
             i = 0;
         } else if (r < 0) {
             r = err_errno(e, r, "hand ports to the proxy");

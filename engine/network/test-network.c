@@ -22,6 +22,7 @@
 #include "db/journal.h"
 #include "kern/netlink.h"
 #include "monitor/launch.h"
+#include "netd/netd.h"
 #include "netplane/link.h"
 #include "network/network-internal.h"
 
@@ -113,7 +114,9 @@ static bool place_begin(struct place *p) {
         return false;
     /* build/test/network runs build/bin/hatake-netd. */
     *strrchr(self, '/') = 0;
-    snprintf(p->libexec, sizeof(p->libexec), "%s/../bin", self);
+    snprintf(p->libexec, sizeof(p->libexec), "%s/../bin/hatake-netd", self);
+    /* Sanitized builds may have none of their own. */
+    snprintf(p->libexec, sizeof(p->libexec), fs_exists(p->libexec) ? "%s/../bin" : "%s/../../bin", self);
     snprintf(p->exec, sizeof(p->exec), "%s/exec", p->root);
     p->config = (struct engine_config){
         .data_root = p->root, .exec_root = p->exec, .iptables = true, .ip_forward = true, .ip_masq = true, .icc = true, .userland_proxy = true};
@@ -311,6 +314,11 @@ TEST(network_published_port_lives_on) {
         CHECK_STR(call_port("127.0.0.1", 8080, got), "172.17.0.1");
         networks_leave(p.n, second);
     }
+    /* Without ports hatake-netd ends; the next port brings it back. */
+    sleep(NETD_IDLE_SECONDS + 1);
+    CHECK_INT(networks_join(p.n, net, &req, &second, &e), 0);
+    CHECK_STR(call_port("::1", 8080, got), "172.17.0.1");
+    networks_leave(p.n, second);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     network_unref(net);
