@@ -32,7 +32,7 @@ second() {
     local host=$1
     shift
     # shellcheck disable=SC2086
-    inside ${WRAP-} "$HATAKED" --data-root "$D/data" --exec-root "$D/exec" --pidfile "$D/pid" --bridge none --iptables=false "$@" >"$H/log" 2>&1 &
+    inside ${WRAP-} "$HATAKED" --data-root "$D/data" --exec-root "$D/exec" --pidfile "$D/pid" --bridge none --iptables=false "$@" >"$H/log" 2>&1 3>&- &
     poll 10 test -s "$H/pid" || { cat "$H/log" >&2; return 1; }
     SECOND=$(cat "$H/pid")
     [ -z "$host" ] || poll 10 inside curl -gsSf --max-time 3 "${@:0:0}" $host || { cat "$H/log" >&2; return 1; }
@@ -214,4 +214,11 @@ assert lines and all("level" in l and "msg" in l and "time" in l for l in lines)
     job_ends 0 "$job"
     test ! -e "$H/pid"
     SECOND=
+}
+
+@test "the trace id of an answer is in the log of its request" {
+    local id
+    second "--unix-socket $D/s http://engine/_ping" -H "unix://$D/s" -D
+    id=$(inside curl -gsSi --unix-socket "$D/s" http://engine/v1.45/containers/nothing/json | tr -d '\r' | sed -n 's/^X-Hatake-Trace: //Ip')
+    poll 5 grep -q "trace=$id .*path=/v1.45/containers/nothing/json .*status=404" "$H/log"
 }

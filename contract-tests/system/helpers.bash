@@ -117,7 +117,7 @@ OWN_LAB=hatake-lab-own
 own_lab() {
     # shellcheck disable=SC2030,SC2031
     export HATAKE_LAB=$OWN_LAB
-    "$CI/lab" up "$@" >&2
+    "$CI/lab" up "$@" >&2 3>&-
     own_lab_env
 }
 own_lab_env() {
@@ -130,9 +130,9 @@ own_lab_down() { HATAKE_LAB=$OWN_LAB "$CI/lab" down >&2; }
 inside() { "$CI/lab" sh engine "$@"; }
 engine_pid() { cat "$TOP/build/${OWN_LAB#hatake-}/engine/pid"; }
 # own_restart [FLAG...]: end the daemon in order and start it again with these flags
-own_restart() { ENGINE_FLAGS="$*" "$CI/lab" restart engine >&2; }
+own_restart() { ENGINE_FLAGS="$*" "$CI/lab" restart engine >&2 3>&-; }
 # own_start [FLAG...]: start it after it was killed
-own_start() { ENGINE_FLAGS="$*" "$CI/lab" up engine >&2; }
+own_start() { ENGINE_FLAGS="$*" "$CI/lab" up engine >&2 3>&-; }
 own_kill() {
     local pid
     pid=$(engine_pid)
