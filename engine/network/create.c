@@ -269,10 +269,8 @@ static int make(struct networks *n, struct network *net, struct err *e) {
     if (r == 0)
         r = store_with_intent(n, net, intent, e);
     if (r < 0) {
-        network_ref(net);
         networks_forget(n, net);
         unmake(n, net);
-        network_unref(net);
         ignore_result(intent_done(n->engine->db, intent, NULL) < 0);
     }
     return r;
@@ -343,7 +341,6 @@ int networks_remove(struct networks *n, const char *ref, struct err *e) {
     if (r == 0)
         r = network_store_remove(n, net->record.id, e);
     if (r == 0) {
-        network_ref(net);
         networks_forget(n, net);
         unmake(n, net);
         ignore_result(intent_done(n->engine->db, intent, NULL) < 0);

@@ -15,7 +15,7 @@
 
 #define GROUP_DIGITS 32 /* of an endpoint's id, as hatake-netd knows it */
 
-static struct endpoint *endpoint_free(struct endpoint *ep) {
+struct endpoint *endpoint_free(struct endpoint *ep) {
     if (!ep)
         return NULL;
     network_unref(ep->net);

@@ -109,6 +109,10 @@ int networks_finish_intents(struct networks *n, struct err *e);
 bool network_prune_match(const struct filters *f, const struct network *net, int64_t until_ns);
 int network_parse_until(const char *s, int64_t *ret_ns, struct err *e);
 
+/* ---- endpoint.c ---- */
+/* Memory only: nothing is given back. */
+struct endpoint *endpoint_free(struct endpoint *ep);
+
 /* ---- settings.c ---- */
 /* Fill Containers of an inspect reply. */
 int network_containers(struct networks *n, struct network *net, struct api_network_container_map *ret, struct err *e);

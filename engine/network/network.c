@@ -300,8 +300,16 @@ struct networks *networks_free(struct networks *n) {
     if (!n)
         return NULL;
     map_done(&n->by_name);
-    for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));)
-        network_unref(i->value);
+    for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {
+        struct network *net = i->value;
+
+        /* Of containers that run on without us. */
+        for (struct endpoint *ep = net->endpoints, *next; ep; ep = next) {
+            next = ep->next;
+            endpoint_free(ep);
+        }
+        network_unref(net);
+    }
     map_done(&n->by_id);
     map_done(&n->adopted);
     ports_free(n->ports);

@@ -49,7 +49,10 @@ enum network_kind { NETWORK_BRIDGE, NETWORK_HOST, NETWORK_NONE };
  * libexec_dir. Errors: bad --bip and friends (ERR_INVALID), kernel refusals.
  */
 int networks_new(struct engine *engine, struct networks **ret, struct err *e);
-/* Bridges, rules, published ports and hatake-netd stay as they are: containers may be running. NULL is fine. Returns NULL. */
+/*
+ * Bridges, rules, published ports and hatake-netd stay as they are: containers may be running. Endpoints not left are freed with it (memory only), so whoever
+ * holds one must be gone already. NULL is fine. Returns NULL.
+ */
 struct networks *networks_free(struct networks *n);
 
 /* ---- networks ---------------------------------------------------------------------------------------------------------------------- */
