@@ -95,7 +95,7 @@ struct ctr_view {
     int exit_code;
     bool oom;
     bool ever_started;
-    bool has_files;                  /* hosts, hostname, resolv.conf were written: inspect shows their paths */
+    bool has_files, has_hostname;    /* hosts and resolv.conf, hostname were written: inspect shows their paths */
     bool stopped_by_user;            /* asked to stop since the last start: restart policies stand back */
     char *error;                     /* State.Error; never NULL */
     int64_t started_at, finished_at; /* CLOCK_ZERO: never */
@@ -165,7 +165,7 @@ struct containers {
     struct container **sorted; /* by id, for prefixes */
     size_t n_sorted, cap_sorted;
     struct ctr_reaper *reaper;
-    atomic_bool stopping;
+    atomic_bool stopping, pruning;
     struct logwatch *logwatch; /* of all followers; the loop's thread alone touches it */
     struct loop_watch *logwatch_fd;
     pthread_mutex_t users_lock;

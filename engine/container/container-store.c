@@ -125,6 +125,7 @@ int ctr_view_write(const struct ctr_view *v, struct buf *out, struct err *e) {
     flag(out, "oom", v->oom);
     flag(out, "everStarted", v->ever_started);
     flag(out, "hasFiles", v->has_files);
+    flag(out, "hasHostname", v->has_hostname);
     flag(out, "stoppedByUser", v->stopped_by_user);
     key(out, "net");
     r = api_network_settings_write(&v->net->s, VERSION, out, e);
@@ -235,6 +236,7 @@ static int view_read_parts(struct ctr_view *v, json_t *o, struct err *e) {
     v->oom = get_flag(o, "oom");
     v->ever_started = get_flag(o, "everStarted");
     v->has_files = get_flag(o, "hasFiles");
+    v->has_hostname = get_flag(o, "hasHostname");
     v->stopped_by_user = get_flag(o, "stoppedByUser");
     v->error = strdup("");
     v->net = ctr_net_new();

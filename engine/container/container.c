@@ -144,6 +144,7 @@ struct ctr_view *container_edit(struct container *c) {
     v->oom = o->oom;
     v->ever_started = o->ever_started;
     v->has_files = o->has_files;
+    v->has_hostname = o->has_hostname;
     v->stopped_by_user = o->stopped_by_user;
     v->started_at = o->started_at;
     v->finished_at = o->finished_at;

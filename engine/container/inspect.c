@@ -110,7 +110,7 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
         r = ctr_mount_points(&f->mounts, &res.mounts, e); /* owned */
     if (v->has_files) {
         p.hosts = container_path(c, "hosts");
-        p.hostname = container_path(c, "hostname");
+        p.hostname = v->has_hostname ? container_path(c, "hostname") : NULL;
         p.resolv = container_path(c, "resolv.conf");
     }
     pthread_mutex_lock(&c->lock);

@@ -253,6 +253,7 @@ int container_rename_op(struct container *c, const char *name, struct err *e) {
     LEASE_ANY struct ctr_held h = CTR_HELD_INIT;
     _cleanup_free_ char *old = NULL, *attr = NULL;
     const char *bare = name[0] == '/' ? name + 1 : name;
+    struct ctr_net *net = NULL;
     int r;
 
     if (*bare == '\0')
@@ -266,7 +267,10 @@ int container_rename_op(struct container *c, const char *name, struct err *e) {
         return err_set(e, ERR_INVALID, "Error when allocating new name: Invalid container name (/%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
                        bare);
     old = strdup(c->view->name);
+    if (ctr_state_alive(h.state) && net_renamed(c, bare, &net, NULL) >= 0)
+        c->pending_net = net;
     r = container_rename(c, bare, e);
+    c->pending_net = ctr_net_unref(c->pending_net);
     if (r < 0) {
         if (e && e->kind == ERR_CONFLICT)
             err_wrap(e, "Error when allocating new name");

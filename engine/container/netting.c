@@ -72,6 +72,7 @@ int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
     int r;
 
     id_new(p.sandbox_id);
+    p.joined = true;
     if (ctr_mode_container(f->host.network_mode) || (f->config.has_network_disabled && f->config.network_disabled)) {
         *ret = p;
         return 0;
@@ -164,19 +165,6 @@ static const char *wanted_mac(const struct ctr_fixed *f, const char *net) {
     return streq(f->host.network_mode, net) ? f->config.mac_address : NULL;
 }
 
-/* Once it has left the default bridge, the reference shows the names it had there. */
-static int names_left(struct container *c, const struct api_endpoint_settings *old, struct api_endpoint_settings *s, struct err *e) {
-    char id[ID_SHORT_LEN + 1];
-    int r;
-
-    if (old->dns_names.n > 0 || !ctr_state_alive(c->view->state))
-        return api_string_list_copy(&s->dns_names, &old->dns_names, e);
-    memcpy(id, c->id, ID_SHORT_LEN);
-    id[ID_SHORT_LEN] = '\0';
-    r = api_string_list_add(&s->dns_names, c->view->name, e);
-    return r < 0 ? r : api_string_list_add(&s->dns_names, id, e);
-}
-
 static int describe_one(struct container *c, const char *name, const struct api_endpoint_settings *old, bool tried, struct ctr_net *n,
                         struct err *e) {
     const struct endpoint *ep = endpoint_on(c, name);
@@ -200,13 +188,13 @@ static int describe_one(struct container *c, const char *name, const struct api_
 
         if (tried && networks_find(c->cs->engine->networks, name, &net, NULL) >= 0 && str_set(&s->network_id, network_id(net)) < 0)
             return err_oom(e);
-        r = names_left(c, old, s, e);
-        if (r < 0)
-            return r;
         if ((!s->network_id && str_set(&s->network_id, old->network_id) < 0) || str_set(&s->mac_address, wanted_mac(c->view->fixed, name)) < 0)
             return err_oom(e);
         r = copy_wanted(old, s, e);
     }
+    /* Names that a rename gave stay, as the reference keeps them. */
+    if (r >= 0 && s->dns_names.n == 0)
+        r = api_string_list_copy(&s->dns_names, &old->dns_names, e);
     if (r < 0 || !ep || !network_is_default_bridge(endpoint_network(ep)))
         return r;
     /* The default bridge also shows at the top level, as it did before networks had names. */
@@ -290,6 +278,33 @@ int net_describe(struct container *c, const struct net_plug *p, struct ctr_net *
         r = describe_one(c, old->s.networks.v[i].key, old->s.networks.v[i].value, p != NULL, n, e);
     if (r >= 0)
         r = add_exposed(c, n, e);
+    if (r >= 0)
+        r = save_endpoints(c, n, e);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(n);
+    return 0;
+}
+
+int net_renamed(struct container *c, const char *name, struct ctr_net **ret, struct err *e) {
+    _cleanup_(ctr_net_unrefp) struct ctr_net *n = ctr_net_new();
+    char id[ID_SHORT_LEN + 1];
+    int r = n ? api_network_settings_copy(&n->s, &c->view->net->s, e) : err_oom(e);
+
+    memcpy(id, c->id, ID_SHORT_LEN);
+    id[ID_SHORT_LEN] = '\0';
+    for (size_t i = 0; r >= 0 && i < n->s.networks.n; i++) {
+        struct api_endpoint_settings *s = n->s.networks.v[i].value;
+
+        if (!s)
+            continue;
+        api_string_list_done(&s->dns_names);
+        r = api_string_list_add(&s->dns_names, name, e);
+        for (size_t k = 0; r >= 0 && k < s->aliases.n; k++)
+            r = api_string_list_add(&s->dns_names, s->aliases.v[k], e);
+        if (r >= 0)
+            r = api_string_list_add(&s->dns_names, id, e);
+    }
     if (r >= 0)
         r = save_endpoints(c, n, e);
     if (r < 0)

@@ -16,6 +16,7 @@ struct net_plug {
     struct network *first; /* decides resolv.conf; NULL: none */
     char sandbox_id[65];
     bool host;
+    bool joined; /* all networks were joined */
 };
 void net_plug_done(struct net_plug *p);
 
@@ -30,6 +31,8 @@ int net_write_files(struct container *c, const struct net_plug *p, struct err *e
  * present view.
  */
 int net_describe(struct container *c, const struct net_plug *p, struct ctr_net **ret, struct err *e);
+/* The settings of a running container that was given another name (its endpoints know already). */
+int net_renamed(struct container *c, const char *name, struct ctr_net **ret, struct err *e);
 /* Take the endpoints up again from the record (adoption). Those that cannot be are left out and logged. */
 void net_adopt(struct container *c);
 

@@ -426,6 +426,7 @@ static void note_failure(struct container *c, const struct net_plug *plug, int c
     }
     v->exit_code = code;
     v->has_files = v->has_files || plug->sandbox_id[0];
+    v->has_hostname = v->has_hostname || plug->joined;
     if (net_describe(c, plug, &net, NULL) >= 0) {
         ctr_net_unref(v->net);
         v->net = net;

@@ -134,7 +134,7 @@ static int change_start(struct ctr_view *v, const struct ctr_facts *f) {
     v->exit_code = 0;
     v->oom = false;
     v->ever_started = true;
-    v->has_files = true;
+    v->has_files = v->has_hostname = true;
     return set_error(v, f);
 }
 

@@ -1,283 +1,410 @@
 // SPDX-License-Identifier: Apache-2.0
-/* GET /containers/{id}/top: the machine's ps, and of its lines those of the container. */
+/*
+ * GET /containers/{id}/top. The columns of ps(1) for the processes of the container's control group, made from procfs by ourselves: no program is run, none
+ * has to be installed. Understood: -ef (and nothing), aux, -o/-eo LIST.
+ */
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
 
+#include "api-handlers.h"
 #include "base/clock.h"
-#include "base/engine.h"
+#include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
-#include "container/more.h"
+#include "container/container-internal.h"
+#include "wire/call.h"
 
-#define PS_OUTPUT MIB(16)
-#define PS_ARGUMENTS 256
-#define PS_TIME (10 * NSEC_PER_SEC)
+#define PIDS_MAX 65536
 
-/* ---- arguments --------------------------------------------------------------------------------------------------------------------------- */
-static bool is_blank(char c) {
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-/* " NAME= PID...": a column under a borrowed title. */
-int ctr_top_check(const char *s, struct err *e) {
-    for (size_t i = 1; s[0] && s[i]; i++) {
-        size_t name = i, eq, value, end;
-
-        if (!is_blank(s[i - 1]) || is_blank(s[i]))
-            continue;
-        for (end = i; s[end] && !is_blank(s[end]); end++)
-            ;
-        for (eq = end; eq > name && s[eq - 1] != '='; eq--)
-            ;
-        if (eq == name)
-            continue;
-        for (value = eq; value == end && is_blank(s[end]); value++, end++)
-            ;
-        if (strncmp(s + value, "PID", 3) != 0 || (eq - name == 4 && strncmp(s + name, "pid=", 4) == 0))
-            continue;
-        for (end = value; s[end] && !is_blank(s[end]); end++)
-            ;
-        return err_set(e, ERR_INTERNAL, "specifying \"%.*s=%.*s\" is not allowed", (int)(eq - 1 - name), s + name, (int)(end - value), s + value);
-    }
-    return 0;
-}
-
-static int split_fields(struct strv *ret, const char *s, size_t max, struct err *e) {
-    while (*s && ret->n < max) {
-        size_t n = 0;
-
-        while (is_blank(*s))
-            s++;
-        while (s[n] && !is_blank(s[n]))
-            n++;
-        if (n > 0 && strv_addn(ret, s, n) < 0)
-            return err_oom(e);
-        s += n;
-    }
-    return 0;
-}
-
-/* ---- running ps -------------------------------------------------------------------------------------------------------------------------- */
-struct ps {
-    struct buf out, err;
-    int status;
+struct proc {
+    int64_t pid, ppid, uid, tty, utime, stime, start, vsz, rss, nice, pgrp, session, threads;
+    char state[8];
+    char comm[64];
+    char *cmd;
 };
 
-static int spawn(char *const *argv, int out, int err, pid_t *ret, struct err *e) {
-    char *envp[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    int r = ENOENT;
+/* What all rows need to know. */
+struct machine {
+    int64_t ticks, page, boot, now, memory;
+    char *passwd;
+};
 
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, out, 1);
-    posix_spawn_file_actions_adddup2(&actions, err, 2);
-    /* Fixed places: the engine's own PATH is not asked. */
-    static const char *const places[] = {"/usr/bin/ps", "/bin/ps"};
-    for (size_t i = 0; r != 0 && i < ELEMENTSOF(places); i++)
-        r = posix_spawn(ret, places[i], &actions, &attr, argv, envp);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attr);
-    return r == 0 ? 0 : r == ENOENT ? err_set(e, ERR_INTERNAL, "ps: exec: \"ps\": executable file not found in $PATH") : err_errno(e, r, "ps");
+/* ---- one process ----------------------------------------------------------------------------------------------------------------------- */
+static int read_proc(int64_t pid, const char *file, struct buf *b) {
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%lld/%s", (long long)pid, file);
+    return fs_read_file(path, b, NULL);
 }
 
-/* 1: there may be more; 0: end. */
-static int drain(int fd, struct buf *b) {
-    void *p = buf_reserve(b, KIB(16));
-    ssize_t n = p ? read(fd, p, KIB(16)) : -1;
+static bool parse_stat(const char *text, struct proc *p) {
+    const char *open = strchr(text, '('), *close = strrchr(text, ')');
+    long long v[24];
+    char state;
 
-    if (n > 0)
-        buf_commit(b, (size_t)n);
-    return n > 0 || (n < 0 && p && (errno == EINTR || errno == EAGAIN));
+    if (!open || !close || close < open)
+        return false;
+    snprintf(p->comm, sizeof(p->comm), "%.*s", (int)(close - open - 1), open + 1);
+    if (sscanf(close + 2, "%c %lld %lld %lld %lld %lld %*s %*s %*s %*s %*s %lld %lld %*s %*s %*s %lld %lld %*s %lld %lld %lld", &state, &v[0], &v[1],
+               &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8], &v[9], &v[10], &v[11]) != 13)
+        return false;
+    p->ppid = v[0];
+    p->pgrp = v[1];
+    p->session = v[2];
+    p->tty = v[3];
+    p->utime = v[5];
+    p->stime = v[6];
+    p->nice = v[7];
+    p->threads = v[8];
+    p->start = v[9];
+    p->vsz = v[10];
+    p->rss = v[11];
+    /* State letters as ps adds them: priority, session leader, threads, foreground. */
+    snprintf(p->state, sizeof(p->state), "%c%s%s%s%s", state,
+             p->nice < 0   ? "<"
+             : p->nice > 0 ? "N"
+                           : "",
+             p->session == p->pid ? "s" : "", p->threads > 1 ? "l" : "", v[4] == p->pgrp ? "+" : "");
+    return true;
 }
 
-static int collect(struct ps *ps, int out, int err, struct err *e) {
-    int64_t deadline = clock_mono_ns() + PS_TIME;
-    struct pollfd f[2] = {{.fd = out, .events = POLLIN}, {.fd = err, .events = POLLIN}};
+static bool read_process(int64_t pid, struct proc *p) {
+    _cleanup_buf_ struct buf stat_text = BUF_INIT(4096), cmd = BUF_INIT(LIMIT_SMALL_FILE);
+    char path[64];
+    struct stat st;
 
-    while (f[0].fd >= 0 || f[1].fd >= 0) {
-        int64_t left = deadline - clock_mono_ns();
-
-        if (left <= 0)
-            return err_set(e, ERR_DEADLINE, "ps does not answer");
-        if (poll(f, 2, (int)(left / NSEC_PER_MSEC) + 1) < 0 && errno != EINTR)
-            return err_errno(e, errno, "ps");
-        for (size_t i = 0; i < 2; i++)
-            if (f[i].fd >= 0 && f[i].revents && !drain(f[i].fd, i ? &ps->err : &ps->out))
-                f[i].fd = -1;
+    *p = (struct proc){.pid = pid};
+    snprintf(path, sizeof(path), "/proc/%lld", (long long)pid);
+    if (stat(path, &st) < 0 || read_proc(pid, "stat", &stat_text) < 0 || !parse_stat(buf_str(&stat_text), p))
+        return false;
+    p->uid = st.st_uid;
+    if (read_proc(pid, "cmdline", &cmd) < 0 || cmd.len == 0) {
+        p->cmd = str_printf("[%s]", p->comm);
+        return p->cmd != NULL;
     }
-    return buf_check(&ps->out, e);
+    while (cmd.len > 0 && cmd.data[cmd.len - 1] == '\0')
+        cmd.len--;
+    for (size_t i = 0; i < cmd.len; i++)
+        if ((unsigned char)cmd.data[i] < ' ' || cmd.data[i] == 127)
+            cmd.data[i] = cmd.data[i] == '\0' ? ' ' : '?';
+    p->cmd = strndup(buf_str(&cmd), cmd.len);
+    return p->cmd != NULL;
 }
 
-static int run_ps(struct ps *ps, char *const *argv, struct err *e) {
-    _cleanup_close_ int out0 = -EBADF, out1 = -EBADF, err0 = -EBADF, err1 = -EBADF;
-    int out[2], err[2], r;
-    pid_t pid;
+/* ---- columns ------------------------------------------------------------------------------------------------------------------------------ */
+static char *user_name(const struct machine *m, int64_t uid) {
+    _cleanup_free_ char *want = str_printf(":%lld:", (long long)uid);
 
-    if (pipe2(out, O_CLOEXEC) < 0)
-        return err_errno(e, errno, "pipe");
-    out0 = out[0];
-    out1 = out[1];
-    if (pipe2(err, O_CLOEXEC) < 0)
-        return err_errno(e, errno, "pipe");
-    err0 = err[0];
-    err1 = err[1];
-    r = spawn(argv, out1, err1, &pid, e);
-    if (r < 0)
+    for (const char *line = m->passwd; want && line && *line;) {
+        const char *end = strchrnul(line, '\n'), *c1 = memchr(line, ':', (size_t)(end - line)),
+                   *c2 = c1 ? memchr(c1 + 1, ':', (size_t)(end - c1 - 1)) : NULL;
+
+        if (c2 && strncmp(c2, want, strlen(want)) == 0) {
+            size_t n = (size_t)(c1 - line);
+
+            return n > 8 ? str_printf("%.7s+", line) : strndup(line, n);
+        }
+        line = *end ? end + 1 : end;
+    }
+    return str_printf("%lld", (long long)uid);
+}
+
+static int64_t age(const struct machine *m, const struct proc *p) {
+    int64_t s = m->now / NSEC_PER_SEC - m->boot - p->start / m->ticks;
+
+    return s > 0 ? s : 0;
+}
+
+static char *clock_column(const struct machine *m, const struct proc *p) {
+    time_t t = (time_t)(m->boot + p->start / m->ticks);
+    struct tm tm;
+    char text[32];
+
+    localtime_r(&t, &tm);
+    strftime(text, sizeof(text), age(m, p) < 86400 ? "%H:%M" : "%b%d", &tm);
+    return strdup(text);
+}
+
+static char *tty_column(const struct proc *p) {
+    if (p->tty == 0)
+        return strdup("?");
+    return str_printf("%s%u", major((dev_t)p->tty) >= 136 && major((dev_t)p->tty) <= 143 ? "pts/" : "tty", minor((dev_t)p->tty));
+}
+
+static char *time_column(const struct machine *m, const struct proc *p, bool shortened) {
+    long long s = (p->utime + p->stime) / m->ticks;
+
+    return shortened ? str_printf("%lld:%02lld", s / 60, s % 60) : str_printf("%02lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+}
+
+static char *elapsed_column(const struct machine *m, const struct proc *p) {
+    long long s = age(m, p), d = s / 86400;
+
+    if (d > 0)
+        return str_printf("%lld-%02lld:%02lld:%02lld", d, s / 3600 % 24, s / 60 % 60, s % 60);
+    return s >= 3600 ? str_printf("%02lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60) : str_printf("%02lld:%02lld", s / 60, s % 60);
+}
+
+static double cpu_share(const struct machine *m, const struct proc *p) {
+    int64_t lived = age(m, p);
+
+    return lived > 0 ? 100.0 * (double)(p->utime + p->stime) / (double)m->ticks / (double)lived : 0;
+}
+
+static double memory_share(const struct machine *m, const struct proc *p) {
+    return m->memory > 0 ? 100.0 * (double)(p->rss * m->page / 1024) / (double)m->memory : 0;
+}
+
+static const struct column {
+    const char *key, *title;
+} columns[] = {
+    {"pid", "PID"},       {"ppid", "PPID"}, {"user", "USER"},     {"uid", "UID"},         {"uname", "USER"},    {"euser", "EUSER"},
+    {"comm", "COMMAND"},  {"cmd", "CMD"},   {"args", "COMMAND"},  {"command", "COMMAND"}, {"ucmd", "CMD"},      {"tty", "TT"},
+    {"tt", "TT"},         {"tname", "TTY"}, {"time", "TIME"},     {"cputime", "TIME"},    {"etime", "ELAPSED"}, {"etimes", "ELAPSED"},
+    {"stat", "STAT"},     {"state", "S"},   {"s", "S"},           {"rss", "RSS"},         {"rssize", "RSS"},    {"vsz", "VSZ"},
+    {"vsize", "VSZ"},     {"pcpu", "%CPU"}, {"%cpu", "%CPU"},     {"pmem", "%MEM"},       {"%mem", "%MEM"},     {"ni", "NI"},
+    {"nice", "NI"},       {"pgid", "PGID"}, {"pgrp", "PGRP"},     {"sid", "SID"},         {"sess", "SESS"},     {"nlwp", "NLWP"},
+    {"thcount", "THCNT"}, {"c", "C"},       {"start", "STARTED"}, {"stime", "STIME"},     {"bsdtime", "TIME"},  {"bsdstart", "START"},
+    {"ruser", "USER"},
+};
+
+static char *number(int64_t v) {
+    return str_printf("%lld", (long long)v);
+}
+
+static char *column_text(const struct machine *m, const struct proc *p, const char *k) {
+    const struct {
+        const char *keys;
+        int64_t value;
+    } numbers[] = {{"pid", p->pid},
+                   {"ppid", p->ppid},
+                   {"uid", p->uid},
+                   {"rss rssize", p->rss * m->page / 1024},
+                   {"vsz vsize", p->vsz / 1024},
+                   {"ni nice", p->nice},
+                   {"pgid pgrp", p->pgrp},
+                   {"sid sess", p->session},
+                   {"nlwp thcount", p->threads},
+                   {"etimes", age(m, p)},
+                   {"c", (int64_t)cpu_share(m, p)}};
+
+    for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
+        const char *at = strstr(numbers[i].keys, k);
+
+        if (at && (at == numbers[i].keys || at[-1] == ' ') && (at[strlen(k)] == ' ' || at[strlen(k)] == '\0'))
+            return number(numbers[i].value);
+    }
+    if (streq(k, "user") || streq(k, "uname") || streq(k, "euser") || streq(k, "ruser") || streq(k, "uidname"))
+        return user_name(m, p->uid);
+    if (streq(k, "comm") || streq(k, "ucmd"))
+        return strdup(p->comm);
+    if (streq(k, "cmd") || streq(k, "args") || streq(k, "command"))
+        return strdup(p->cmd);
+    if (streq(k, "tty") || streq(k, "tt") || streq(k, "tname"))
+        return tty_column(p);
+    if (streq(k, "time") || streq(k, "cputime") || streq(k, "bsdtime"))
+        return time_column(m, p, streq(k, "bsdtime"));
+    if (streq(k, "etime"))
+        return elapsed_column(m, p);
+    if (streq(k, "stat"))
+        return strdup(p->state);
+    if (streq(k, "state") || streq(k, "s"))
+        return str_printf("%c", p->state[0]);
+    if (streq(k, "pcpu") || streq(k, "%cpu"))
+        return str_printf("%.1f", cpu_share(m, p));
+    if (streq(k, "pmem") || streq(k, "%mem"))
+        return str_printf("%.1f", memory_share(m, p));
+    return clock_column(m, p);
+}
+
+/* ---- what was asked ------------------------------------------------------------------------------------------------------------------------ */
+struct layout {
+    struct strv keys, titles;
+};
+
+static void layout_done(struct layout *l) {
+    strv_done(&l->keys);
+    strv_done(&l->titles);
+}
+
+static int add_column(struct layout *l, const char *key, const char *title, struct err *e) {
+    return strv_add(&l->keys, key) < 0 || strv_add(&l->titles, title) < 0 ? err_oom(e) : 0;
+}
+
+static int add_asked(struct layout *l, const char *list, struct err *e) {
+    _cleanup_strv_ struct strv keys = STRV_INIT;
+
+    if (strv_split(&keys, list, ',') < 0)
+        return err_oom(e);
+    for (size_t i = 0; i < keys.n; i++) {
+        char *title = strchr(keys.v[i], '=');
+        bool known = false;
+        int r;
+
+        if (title)
+            *title++ = '\0';
+        for (size_t k = 0; k < ELEMENTSOF(columns) && !known; k++)
+            if (streq(columns[k].key, keys.v[i])) {
+                known = true;
+                r = add_column(l, columns[k].key, title ? title : columns[k].title, e);
+                if (r < 0)
+                    return r;
+            }
+        if (!known)
+            return err_set(e, ERR_INTERNAL, "ps: exit status 1: error: unknown user-defined format specifier \"%s\"", keys.v[i]);
+    }
+    return 0;
+}
+
+static int add_fixed(struct layout *l, const char *const (*set)[2], size_t n, struct err *e) {
+    for (size_t i = 0; i < n; i++) {
+        int r = add_column(l, set[i][0], set[i][1], e);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int read_layout(const char *args, struct layout *l, struct err *e) {
+    static const char *const full[][2] = {{"uidname", "UID"}, {"pid", "PID"}, {"ppid", "PPID"}, {"c", "C"},
+                                          {"stime", "STIME"}, {"tty", "TTY"}, {"time", "TIME"}, {"cmd", "CMD"}};
+    static const char *const bsd[][2] = {{"user", "USER"},   {"pid", "PID"},      {"pcpu", "%CPU"},   {"pmem", "%MEM"},
+                                         {"vsz", "VSZ"},     {"rss", "RSS"},      {"tty", "TTY"},     {"stat", "STAT"},
+                                         {"stime", "START"}, {"bsdtime", "TIME"}, {"args", "COMMAND"}};
+    _cleanup_strv_ struct strv words = STRV_INIT;
+    int r = 0;
+
+    if (strv_split(&words, args, ' ') < 0)
+        return err_oom(e);
+    for (size_t i = 0; r >= 0 && i < words.n; i++) {
+        const char *w = words.v[i], *o = w[0] == '-' ? strchr(w, 'o') : streq(w, "o") ? w : NULL;
+
+        if (!o)
+            continue;
+        if (o[1])
+            r = add_asked(l, o + 1, e);
+        else if (i + 1 < words.n)
+            r = add_asked(l, words.v[++i], e);
+    }
+    if (r < 0 || l->keys.n > 0)
         return r;
-    out1 = close_fd(out1);
-    err1 = close_fd(err1);
-    r = collect(ps, out0, err0, e);
-    if (r < 0)
-        kill(-pid, SIGKILL);
-    while (waitpid(pid, &ps->status, 0) < 0 && errno == EINTR)
-        ;
+    if (words.n > 0 && words.v[0][0] != '-' && strchr(words.v[0], 'u'))
+        return add_fixed(l, bsd, ELEMENTSOF(bsd), e);
+    return add_fixed(l, full, ELEMENTSOF(full), e);
+}
+
+/* ---- the operation --------------------------------------------------------------------------------------------------------------------------- */
+static void machine_read(struct machine *m) {
+    _cleanup_buf_ struct buf st = BUF_INIT(LIMIT_SMALL_FILE), mem = BUF_INIT(LIMIT_SMALL_FILE), pw = BUF_INIT(LIMIT_USERDB_BYTES);
+    const char *at;
+
+    *m = (struct machine){.ticks = sysconf(_SC_CLK_TCK), .page = sysconf(_SC_PAGESIZE), .now = clock_wall_ns()};
+    if (fs_read_file("/proc/stat", &st, NULL) >= 0 && (at = strstr(buf_str(&st), "\nbtime ")))
+        m->boot = strtoll(at + 7, NULL, 10);
+    if (fs_read_file("/proc/meminfo", &mem, NULL) >= 0 && (at = strstr(buf_str(&mem), "MemTotal:")))
+        m->memory = strtoll(at + 9, NULL, 10);
+    if (fs_read_file("/etc/passwd", &pw, NULL) >= 0)
+        m->passwd = buf_take(&pw);
+}
+
+/* The processes in the group of the container's first process: whichever hierarchy names one of its own. */
+static int read_pids(int64_t init, struct buf *ret, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(KIB(64));
+    char *line, *save = NULL;
+
+    if (read_proc(init, "cgroup", &b) < 0)
+        return err_set(e, ERR_CONFLICT, "the container's processes are gone");
+    for (line = strtok_r(b.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char *name = strchr(line, ':'), *path = name ? strchr(name + 1, ':') : NULL;
+        _cleanup_free_ char *file = NULL;
+
+        if (!path)
+            continue;
+        *path++ = '\0';
+        name++;
+        if (!strcmp(name, "pids") || !strcmp(name, "memory"))
+            file = str_printf("/sys/fs/cgroup/%s%s/cgroup.procs", name, path);
+        else if (!*name)
+            file = str_printf("/sys/fs/cgroup%s/cgroup.procs", path);
+        else
+            continue;
+        buf_reset(ret);
+        if (file && fs_read_file(file, ret, NULL) >= 0 && ret->len > 0)
+            return 0;
+    }
+    return err_set(e, ERR_INTERNAL, "the container's control group cannot be read");
+}
+
+static int add_row(struct api_container_top_response *res, const struct machine *m, const struct layout *l, int64_t pid, struct err *e) {
+    struct proc p;
+    struct api_string_list *v;
+    int r = 0;
+
+    if (!read_process(pid, &p))
+        return 0; /* it ended meanwhile */
+    v = reallocarray(res->processes.v, res->processes.n + 1, sizeof(*v));
+    if (!v) {
+        free(p.cmd);
+        return err_oom(e);
+    }
+    res->processes.v = v;
+    v[res->processes.n++] = (struct api_string_list){.set = true};
+    for (size_t i = 0; r >= 0 && i < l->keys.n; i++) {
+        _cleanup_free_ char *text = column_text(m, &p, l->keys.v[i]);
+
+        r = text ? api_string_list_add(&v[res->processes.n - 1], text, e) : err_oom(e);
+    }
+    free(p.cmd);
     return r;
 }
 
-static int ps_arguments(const char *ps_args, const int64_t *pids, size_t n, struct strv *ret, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(MIB(1));
+static int fill(const struct ctr_view *v, const char *args, struct api_container_top_response *res, struct err *e) {
+    _cleanup_(layout_done) struct layout l = {0};
+    _cleanup_buf_ struct buf pids = BUF_INIT(MIB(1));
+    struct machine m;
+    char *save = NULL;
+    int r = read_layout(args, &l, e);
 
-    if (strv_add(ret, "ps") < 0)
-        return err_oom(e);
-    if (split_fields(ret, ps_args, PS_ARGUMENTS, e) < 0)
-        return -(int)ERR_INTERNAL;
-    if (!pids)
-        return 0;
-    buf_adds(&b, "-q");
-    for (size_t i = 0; i < n; i++)
-        buf_addf(&b, "%s%lld", i ? "," : "", (long long)pids[i]);
-    return buf_ok(&b) && strv_add(ret, buf_str(&b)) == 0 ? 0 : err_oom(e);
-}
-
-static int first_line(const struct ps *ps, struct err *e) {
-    const char *s = buf_str(&ps->err);
-    int n = (int)strcspn(s, "\n");
-
-    if (n > 0)
-        return err_set(e, ERR_INTERNAL, "ps: %.*s", n, s);
-    return WIFSIGNALED(ps->status) ? err_set(e, ERR_INTERNAL, "ps: signal: %s", strsignal(WTERMSIG(ps->status)))
-                                   : err_set(e, ERR_INTERNAL, "ps: exit status %d", WEXITSTATUS(ps->status));
-}
-
-/* ---- reading it -------------------------------------------------------------------------------------------------------------------------- */
-static bool has_pid(const int64_t *pids, size_t n, int64_t pid) {
-    for (size_t i = 0; i < n; i++)
-        if (pids[i] == pid)
-            return true;
-    return false;
-}
-
-/* The last column takes the rest of the line, its words one blank apart. */
-static int add_process(struct api_container_top_response *ret, const struct strv *fields, struct err *e) {
-    size_t columns = ret->titles.n;
-    _cleanup_buf_ struct buf rest = BUF_INIT(MIB(4));
-    struct api_string_list *row = api_string_list_list_add(&ret->processes);
-    int r = row ? 0 : err_oom(e);
-
-    if (row)
-        row->set = true;
-    for (size_t i = 0; r >= 0 && i + 1 < columns && i < fields->n; i++)
-        r = api_string_list_add(row, fields->v[i], e);
-    for (size_t i = columns - 1; i < fields->n; i++)
-        buf_addf(&rest, "%s%s", i + 1 > columns ? " " : "", fields->v[i]);
+    if (r >= 0 && !strv_has(&l.titles, "PID"))
+        r = err_set(e, ERR_INTERNAL, "Couldn't find PID field in ps output");
     if (r >= 0)
-        r = buf_check(&rest, e);
-    return r < 0 ? r : api_string_list_add(row, buf_str(&rest), e);
-}
-
-static int add_line(struct api_container_top_response *ret, const char *line, size_t pid_at, const int64_t *pids, size_t n_pids, bool *last_ours,
-                    struct err *e) {
-    _cleanup_strv_ struct strv fields = STRV_INIT;
-    int64_t pid;
-    int r = split_fields(&fields, line, SIZE_MAX, e);
-
-    if (r < 0 || fields.n == 0)
+        r = read_pids(v->pid, &pids, e);
+    if (r < 0)
         return r;
-    if (fields.n <= pid_at)
-        return err_set(e, ERR_INTERNAL, "Unexpected pid '': strconv.Atoi: parsing \"\": invalid syntax");
-    /* Lines of threads have no number of their own: they belong to the process above. */
-    if (streq(fields.v[pid_at], "-"))
-        return *last_ours ? add_process(ret, &fields, e) : 0;
-    if (parse_i64(fields.v[pid_at], &pid) < 0)
-        return err_set(e, ERR_INTERNAL, "Unexpected pid '%s': strconv.Atoi: parsing \"%s\": invalid syntax", fields.v[pid_at], fields.v[pid_at]);
-    *last_ours = has_pid(pids, n_pids, pid);
-    return *last_ours ? add_process(ret, &fields, e) : 0;
-}
-
-int ctr_top_parse(const char *text, const int64_t *pids, size_t n_pids, struct api_container_top_response *ret, struct err *e) {
-    _cleanup_strv_ struct strv lines = STRV_INIT, titles = STRV_INIT;
-    size_t pid_at = 0;
-    bool last_ours = false;
-    int r;
-
-    if (strv_split(&lines, text, '\n') < 0)
-        return err_oom(e);
-    r = split_fields(&titles, lines.v[0], SIZE_MAX, e);
-    for (size_t i = 0; r >= 0 && i < titles.n; i++)
-        r = api_string_list_add(&ret->titles, titles.v[i], e);
-    while (pid_at < titles.n && !streq(titles.v[pid_at], "PID"))
-        pid_at++;
-    if (r >= 0 && pid_at == titles.n)
-        return err_set(e, ERR_INTERNAL, "Couldn't find PID field in ps output");
-    for (size_t i = 1; r >= 0 && i < lines.n; i++)
-        r = add_line(ret, lines.v[i], pid_at, pids, n_pids, &last_ours, e);
+    machine_read(&m);
+    for (char *t = strtok_r(pids.data, "\n", &save); r >= 0 && t && res->processes.n < PIDS_MAX; t = strtok_r(NULL, "\n", &save))
+        r = add_row(res, &m, &l, strtoll(t, NULL, 10), e);
+    for (size_t i = 0; r >= 0 && i < l.titles.n; i++)
+        r = api_string_list_add(&res->titles, l.titles.v[i], e);
+    free(m.passwd);
+    res->processes.set = true;
     return r;
 }
 
-/* ---- the operation ----------------------------------------------------------------------------------------------------------------------- */
-static int check_runs(const struct ctr_view *v, struct err *e) {
+int op_container_top(struct call *call, struct err *e) {
+    _cleanup_(q_container_top_done) struct q_container_top q = {0};
+    _cleanup_container_ struct container *c = NULL;
+    _cleanup_view_ struct ctr_view *v = NULL;
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_REPLY_BYTES);
+    struct api_container_top_response res = {0};
+    int r = q_container_top_read(&q, call_query(call), call_api_version(call), e);
+
+    if (r >= 0)
+        r = containers_find(call_engine(call)->containers, call_path(call, "id"), &c, e);
+    if (r < 0)
+        return r;
+    v = container_view(c);
     if (v->state == ctr_restarting)
-        return err_set(e, ERR_CONFLICT, "Container %s is restarting, wait until the container is running", v->fixed->id);
-    return ctr_state_alive(v->state) ? 0 : err_set(e, ERR_CONFLICT, "container %s is not running", v->fixed->id);
-}
-
-static int list_processes(struct ps *ps, const char *ps_args, const int64_t *pids, size_t n, struct err *e) {
-    _cleanup_strv_ struct strv few = STRV_INIT, all = STRV_INIT;
-    int r = ps_arguments(ps_args, pids, n, &few, e);
-
+        return err_set(e, ERR_CONFLICT, "Container %s is restarting, wait until the container is running", c->id);
+    if (v->state != ctr_running && v->state != ctr_paused)
+        return err_set(e, ERR_CONFLICT, "container %s is not running", c->id);
+    r = fill(v, str_empty(q.ps_args) ? "-ef" : q.ps_args, &res, e);
     if (r >= 0)
-        r = ps_arguments(ps_args, NULL, 0, &all, e);
-    if (r >= 0)
-        r = run_ps(ps, few.v, e);
-    if (r < 0 || (WIFEXITED(ps->status) && WEXITSTATUS(ps->status) == 0))
-        return r;
-    /* Some arguments do not go together with a choice of processes: then all of them, and the choice is ours. */
-    buf_reset(&ps->out);
-    buf_reset(&ps->err);
-    r = run_ps(ps, all.v, e);
-    return r < 0 || (WIFEXITED(ps->status) && WEXITSTATUS(ps->status) == 0) ? r : first_line(ps, e);
-}
-
-int container_top(struct container *c, const char *ps_args, struct api_container_top_response *ret, struct err *e) {
-    _cleanup_view_ struct ctr_view *v = container_view(c);
-    _cleanup_free_ char *group = ctr_cgroup_path(c->cs->engine->config, v->fixed);
-    _cleanup_free_ int64_t *pids = NULL;
-    size_t n = 0;
-    struct ps ps = {.out = BUF_INIT(PS_OUTPUT), .err = BUF_INIT(KIB(64))};
-    int r = check_runs(v, e);
-
-    if (r >= 0)
-        r = group ? ctr_cgroup_pids(group, &pids, &n, e) : err_oom(e);
-    if (r >= 0)
-        r = list_processes(&ps, str_empty(ps_args) ? "-ef" : ps_args, pids, n, e);
-    if (r >= 0)
-        r = ctr_top_parse(buf_str(&ps.out), pids, n, ret, e);
-    buf_done(&ps.out);
-    buf_done(&ps.err);
-    if (r >= 0)
-        container_event(c, "top", NULL);
-    return r;
+        r = api_container_top_response_write(&res, call_api_version(call), &b, e);
+    api_container_top_response_done(&res);
+    return r < 0 ? r : call_reply(call, 200, &b, e);
 }
