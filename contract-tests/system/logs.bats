@@ -20,7 +20,7 @@ setup_file() {
 }
 
 @test "logs -f begun late shows the past and what is written from then on, each line once" {
-    docker run -d --name "$N" busybox sh -c 'seq 1 1000; read -t 2 x; seq 1001 2000'
+    docker run -d --name "$N" busybox sh -c 'seq 1 1000; sleep 2; seq 1001 2000'
     poll 10 eval "[ \"\$(docker logs $N | wc -l)\" -ge 1000 ]"
     timeout 60 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed"
     seq 1 2000 | cmp - "$BATS_TEST_TMPDIR/followed"
