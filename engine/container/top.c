@@ -9,13 +9,11 @@
 #include <sys/sysmacros.h>
 #include <time.h>
 
-#include "api-handlers.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
-#include "container/container-internal.h"
-#include "wire/call.h"
+#include "container/more.h"
 
 #define PIDS_MAX 65536
 
@@ -385,26 +383,19 @@ static int fill(const struct ctr_view *v, const char *args, struct api_container
     return r;
 }
 
-int op_container_top(struct call *call, struct err *e) {
-    _cleanup_(q_container_top_done) struct q_container_top q = {0};
-    _cleanup_container_ struct container *c = NULL;
-    _cleanup_view_ struct ctr_view *v = NULL;
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_REPLY_BYTES);
-    struct api_container_top_response res = {0};
-    int r = q_container_top_read(&q, call_query(call), call_api_version(call), e);
+int ctr_top_check(const char *ps_args, struct err *e) {
+    _cleanup_(layout_done) struct layout l = {0};
+    int r = read_layout(str_empty(ps_args) ? "-ef" : ps_args, &l, e);
 
-    if (r >= 0)
-        r = containers_find(call_engine(call)->containers, call_path(call, "id"), &c, e);
-    if (r < 0)
-        return r;
-    v = container_view(c);
+    return r < 0 ? r : 0;
+}
+
+int container_top(struct container *c, const char *ps_args, struct api_container_top_response *ret, struct err *e) {
+    _cleanup_view_ struct ctr_view *v = container_view(c);
+
     if (v->state == ctr_restarting)
         return err_set(e, ERR_CONFLICT, "Container %s is restarting, wait until the container is running", c->id);
     if (v->state != ctr_running && v->state != ctr_paused)
         return err_set(e, ERR_CONFLICT, "container %s is not running", c->id);
-    r = fill(v, str_empty(q.ps_args) ? "-ef" : q.ps_args, &res, e);
-    if (r >= 0)
-        r = api_container_top_response_write(&res, call_api_version(call), &b, e);
-    api_container_top_response_done(&res);
-    return r < 0 ? r : call_reply(call, 200, &b, e);
+    return fill(v, str_empty(ps_args) ? "-ef" : ps_args, ret, e);
 }
