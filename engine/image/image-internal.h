@@ -74,6 +74,9 @@ static inline void image_unrefp(struct image **i) {
 }
 #define _cleanup_image_ __attribute__((cleanup(image_unrefp)))
 
+/* ---- legacy.c: documents of the first image format for an archive, lowest layer first */
+int image_legacy_documents(const struct image *i, struct strv *ret, struct err *e);
+
 /* ---- image.c: the store */
 /*
  * Make the image known: row, then memory. Takes over *image's reference and hands back the one that counts (an equal image that was there already, or

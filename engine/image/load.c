@@ -65,6 +65,8 @@ static int take_event(void *arg, const struct unpack_event *ev, struct err *e) {
         }
         return 0;
     }
+    if (ev->type == UNPACK_FOLDER && (!*ev->path || map_has(&l->members, ev->path)))
+        return 0;
     m = calloc(1, sizeof *m);
     if (!m)
         return err_oom(e);
@@ -415,9 +417,24 @@ static int read_stream(struct loading *l, struct call *c, struct err *e) {
 }
 
 /* The reference then looks for the form before manifest.json, in the folder it unpacked into; clients know this text. */
-static int no_images(struct images *s, struct err *e) {
-    return err_set(e, ERR_INVALID, "open %s/tmp/docker-import-%09llu/repositories: no such file or directory", s->engine->config->data_root,
-                   (unsigned long long)(clock_mono_ns() % 1000000000));
+static int no_images(struct loading *l, struct err *e) {
+    _cleanup_free_ char *first = NULL;
+
+    /* There every folder was an image; the first in order is missed first. */
+    for (struct map_entry *i = NULL; (i = map_next(&l->members, i));) {
+        size_t n = strcspn(i->key, "/");
+
+        if (i->key[n] == 0 && ((struct member *)i->value)->type != UNPACK_FOLDER)
+            continue;
+        if (first && strncmp(i->key, first, n) >= 0)
+            continue;
+        free(first);
+        first = strndup(i->key, n);
+        if (!first)
+            return err_oom(e);
+    }
+    return err_set(e, ERR_INVALID, "open %s/tmp/docker-import-%09llu/%s%s: no such file or directory", l->images->engine->config->data_root,
+                   (unsigned long long)(clock_mono_ns() % 1000000000), first ? first : "repositories", first ? "/json" : "");
 }
 
 int images_load(struct images *s, struct call *c, bool quiet, struct progress *p, struct err *e) {
@@ -430,7 +447,7 @@ int images_load(struct images *s, struct call *c, bool quiet, struct progress *p
         else if (map_has(&l.members, "index.json"))
             r = load_oci_layout(&l, e);
         else
-            r = no_images(s, e);
+            r = no_images(&l, e);
     }
     if (r == 0 && l.named == 0 && l.ids.len)
         r = progress_stream(p, e, "%s", buf_str(&l.ids));

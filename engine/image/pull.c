@@ -134,6 +134,13 @@ static int schema1_refused(const struct pull *p, struct err *e) {
         name ? name : "");
 }
 
+/* The first line of the stream: the name is known to the registry, so errors from now on are lines too. */
+static int announce(struct pull *p, struct err *e) {
+    _cleanup_free_ char *whole = reference_familiar(&p->ref);
+
+    return whole ? progress_message(p->progress, p->ref.digest ? whole : p->ref.tag, e, "Pulling from %s", p->ref.path) : err_oom(e);
+}
+
 /* Follow the name down to an image manifest. */
 static int resolve(struct pull *p, json_t **ret, struct err *e) {
     _cleanup_free_ char *what = strdup(p->ref.digest ? p->ref.digest : p->ref.tag);
@@ -148,9 +155,13 @@ static int resolve(struct pull *p, json_t **ret, struct err *e) {
             registry_manifest_done(&m);
             return r < 0 ? r : -ERR_INTERNAL;
         }
-        if (depth == 0)
+        if (depth == 0) {
             memcpy(p->manifest_digest, m.digest, sizeof p->manifest_digest);
-        if (json_integer_value(json_object_get(o, "schemaVersion")) == 1)
+            r = announce(p, e);
+        }
+        if (r < 0)
+            ;
+        else if (json_integer_value(json_object_get(o, "schemaVersion")) == 1)
             r = schema1_refused(p, e);
         else if (!is_index(&m, o))
             r = 1;
@@ -471,11 +482,8 @@ static int pull_one(struct pull *p, bool *ret_changed, struct err *e) {
     json_t *manifest = NULL;
     struct layer *top = NULL;
     struct image *known = NULL;
-    _cleanup_free_ char *whole = reference_familiar(&p->ref);
-    int r = whole ? resolve(p, &manifest, e) : err_oom(e);
+    int r = resolve(p, &manifest, e);
 
-    if (r == 0)
-        r = progress_message(p->progress, p->ref.digest ? whole : p->ref.tag, e, "Pulling from %s", p->ref.path);
     if (r == 0)
         r = fetch_config(p, manifest, e);
     if (r == 0 && !p->image->owner) {

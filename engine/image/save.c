@@ -19,8 +19,9 @@
 
 struct saved {
     struct image *image;
-    struct strv names; /* canonical, tags only */
-    char *manifest;    /* OCI manifest text */
+    struct strv names;  /* canonical, tags only */
+    struct strv legacy; /* documents of the first image format */
+    char *manifest;     /* OCI manifest text */
     char digest[72];
 };
 
@@ -254,6 +255,16 @@ static int make_manifest(struct saving *s, struct saved *v, struct err *e) {
     memcpy(v->digest, "sha256:", 7);
     hex_encode(d, 32, v->digest + 7);
     v->manifest = buf_take(&b);
+    r = image_legacy_documents(i, &v->legacy, e);
+    for (size_t k = 0; r == 0 && k < v->legacy.n; k++) {
+        char digest[72] = "sha256:";
+
+        EVP_Digest(v->legacy.v[k], strlen(v->legacy.v[k]), d, NULL, EVP_sha256(), NULL);
+        hex_encode(d, 32, digest + 7);
+        r = add_blob(s, digest, NULL, v->legacy.v[k], strlen(v->legacy.v[k]), (int64_t)strlen(v->legacy.v[k]), mtime_of(i), e);
+    }
+    if (r < 0)
+        return r;
     r = add_blob(s, i->id, NULL, i->document, i->document_n, (int64_t)i->document_n, mtime_of(i), e);
     return r < 0 ? r : add_blob(s, v->digest, NULL, v->manifest, n, (int64_t)n, 0, e);
 }
@@ -422,6 +433,7 @@ static void saving_done(struct saving *s) {
     for (size_t i = 0; i < s->n; i++) {
         image_unref(s->v[i].image);
         strv_done(&s->v[i].names);
+        strv_done(&s->v[i].legacy);
         free(s->v[i].manifest);
     }
     free(s->v);

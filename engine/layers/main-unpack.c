@@ -441,7 +441,12 @@ static int run_archive(struct worker *w, struct err *e) {
                 buf_addc(&b, '/');
             add_text(&b, t->link);
             k = send_frame(UNPACK_LINK, &b, e);
-        } else if (t->type != TAR_DIR && t->type != TAR_GLOBAL) {
+        } else if (t->type == TAR_DIR) {
+            _cleanup_buf_ struct buf b = BUF_INIT(KIB(16));
+
+            add_text(&b, path);
+            k = send_frame(UNPACK_FOLDER, &b, e);
+        } else if (t->type != TAR_GLOBAL) {
             return err_set(e, ERR_INVALID, "image archive: %s is neither a file nor a folder", path);
         }
         if (k < 0)

@@ -22,6 +22,7 @@ enum unpack_frame {
     UNPACK_FILE = 'J',     /* path, then the contents of a small file to the end of the payload */
     UNPACK_LINK = 'S',     /* path, target of a symbolic or hard link in an image archive */
     UNPACK_BLOB = 'B',     /* path, digest, size: a member that is neither layer nor small; its contents are dropped */
+    UNPACK_FOLDER = 'F',   /* path: a folder of an image archive */
     UNPACK_PROGRESS = 'P', /* path, bytes of the member read so far, its size */
     UNPACK_ERROR = 'E',    /* kind (number), errno (number), text */
     UNPACK_DONE = 'D',     /* nothing */

@@ -266,7 +266,7 @@ static int handle_frame(struct unpack *u, uint32_t type, const char *p, size_t n
     } else if (type == UNPACK_BLOB) {
         next_digest(&in, ev.digest);
         ev.size = next_number(&in);
-    } else {
+    } else if (type != UNPACK_FOLDER) {
         ev.data = in.p;
         ev.n = type == UNPACK_LINK ? strnlen(in.p, in.n) : in.n;
     }
