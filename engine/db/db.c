@@ -13,6 +13,9 @@
 #include "base/str.h"
 
 #define CACHE_STATEMENTS 128
+/* Room kept for changes when the disk is full: the log between two checkpoints (500 pages) with some to spare, and what a checkpoint adds to the database. */
+#define RESERVE_LOG (3 << 20)
+#define RESERVE_DATA (256 << 10)
 
 struct cached {
     const char *sql; /* compared by address first, then by text */
@@ -121,6 +124,23 @@ static int make_file(const char *path, struct err *e) {
     return 0;
 }
 
+/*
+ * On a full disk the engine must still be able to write down that something was removed, or no space would ever come back. Blocks beyond the end of the log
+ * are invisible to SQLite and stay allocated while it writes the log over and over. Without them (a file system that cannot) all else works.
+ */
+static void reserve_space(struct db *db, const char *path) {
+    _cleanup_free_ char *log = NULL;
+    _cleanup_close_ int fd = -EBADF;
+    int chunk = RESERVE_DATA;
+
+    sqlite3_file_control(db->sql, "main", SQLITE_FCNTL_CHUNK_SIZE, &chunk);
+    if (asprintf(&log, "%s-wal", path) < 0)
+        return;
+    fd = open(log, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, RESERVE_LOG) < 0)
+        log_kv(LOG_LVL_WARN, "no space can be kept for the database: on a full disk changes will fail", "path", path, "error", strerror(errno), NULL);
+}
+
 int db_open(const char *path, struct db **ret, struct err *e) {
     struct db *db = calloc(1, sizeof *db);
     pthread_mutexattr_t attr;
@@ -150,6 +170,7 @@ int db_open(const char *path, struct db **ret, struct err *e) {
     r = run_script(db, "CREATE TABLE IF NOT EXISTS schema_version(module TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;", e);
     if (r < 0)
         goto fail;
+    reserve_space(db, path);
     *ret = db;
     return 0;
 fail:
