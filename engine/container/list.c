@@ -219,7 +219,7 @@ static int prepare(struct ctr_view *v, int version, struct err *e) {
 /* ---- the image's name today ------------------------------------------------------------------------------------------------------------ */
 struct names {
     struct engine *engine;
-    struct map known; /* what was typed → id it stands for now */
+    struct map known; /* what was typed → the id behind it today */
 };
 
 /* A name that has moved to another image no longer says what the container was made from: its id is shown then. */

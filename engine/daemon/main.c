@@ -23,6 +23,7 @@
 #include "base/str.h"
 #include "daemon/options.h"
 #include "daemon/startup.h"
+#include "network/network.h"
 
 /* sd_notify(3): one datagram to the socket named by the service manager. */
 static void notify_manager(const char *text) {
@@ -110,14 +111,16 @@ static int configure(struct options *o, int argc, char **argv) {
     return 0;
 }
 
-static void wait_for_end(const struct options *o, const sigset_t *set) {
+static void wait_for_end(const struct options *o, const struct daemon_state *d, const sigset_t *set) {
     for (;;) {
         int sig = 0;
 
         if (sigwait(set, &sig) != 0)
             continue;
-        if (sig == SIGHUP)
+        if (sig == SIGHUP) {
             reload(o);
+            networks_repair(d->engine.networks); /* a firewall that reloads flushes our rules and tells us so */
+        }
         if (sig == SIGTERM || sig == SIGINT) {
             log_kv(LOG_LVL_INFO, "processing signal: the engine stops", "signal", sig == SIGTERM ? "terminated" : "interrupt", NULL);
             return;
@@ -172,7 +175,7 @@ static int serve(struct options *o) {
     }
     log_kv(LOG_LVL_INFO, "Daemon has completed initialization", "version", HATAKE_VERSION, "data-root", o->config.data_root, NULL);
     notify_manager("READY=1");
-    wait_for_end(o, &set);
+    wait_for_end(o, &d, &set);
     notify_manager("STOPPING=1");
     if (pthread_create(&watcher, NULL, end_at_second_signal, &set) == 0)
         pthread_detach(watcher);

@@ -438,8 +438,6 @@ static int set_json_pools(struct options *o, const struct option *opt, json_t *v
 }
 
 int option_set_json(struct options *o, const struct option *opt, json_t *v, struct err *e) {
-    _cleanup_free_ char *text = NULL;
-
     if (json_is_null(v))
         return 0;
     switch (opt->kind) {
