@@ -133,7 +133,7 @@ c,a=s.accept(); c.sendall(("you are %s\n" % a[0]).encode()); c.close()' $port &
     web "$N"
     ip=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' "$N")
     poll 10 in_engine_net curl -sSf --max-time 3 "http://$ip/"
-    same "page-of-$N" "$(docker run --rm --name "$N-2" busybox wget -qO- -T 5 "http://$ip/")"
+    same "page-of-$N" "$(docker run --rm --name "$N-2" busybox wget -qO- "http://$ip/")"
     same lo "$(docker run --rm --name "$N-3" --network none busybox ls /sys/class/net)"
     contains "$(docker run --rm --name "$N-4" --network host busybox ls /sys/class/net)" docker0
 }
