@@ -299,11 +299,13 @@ static bool host_mounts(const struct launching *l) {
     return ctr_mode_is(l->f->host.ipc_mode, "host");
 }
 
-static const char *foreign_runtime(const struct engine_config *cfg, const char *name) {
+/* A runtime that was registered is not ours to replace in silence. */
+static int check_runtime(const struct ctr_fixed *f, const struct engine_config *cfg, struct err *e) {
     for (size_t i = 0; i < cfg->n_runtimes; i++)
-        if (streq(cfg->runtimes[i].name, name) && !str_empty(cfg->runtimes[i].path))
-            return cfg->runtimes[i].path;
-    return NULL;
+        if (streq_ptr(cfg->runtimes[i].name, f->host.runtime))
+            return err_set(e, ERR_NOT_IMPLEMENTED, "runtime %s (%s) cannot be run by this engine yet: make the container with the built-in one, runc",
+                           f->host.runtime, cfg->runtimes[i].path);
+    return 0;
 }
 
 static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret, int *ret_code, struct err *e) {
@@ -330,8 +332,9 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     req.open_stdin = f->config.has_open_stdin && f->config.open_stdin;
     req.stdin_once = f->config.has_stdin_once && f->config.stdin_once;
     req.host_mounts = host_mounts(l);
-    req.runtime_path = foreign_runtime(engine->config, f->host.runtime);
-    r = read_log_options(f, &req.log, e);
+    r = check_runtime(f, engine->config, e);
+    if (r >= 0)
+        r = read_log_options(f, &req.log, e);
     if (r >= 0 && req.log.driver != LAUNCH_LOG_NONE)
         r = ctr_log_attrs(f, l->c->view->name, &attrs, e);
     if (r < 0)
@@ -343,15 +346,6 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
         if (!init)
             return err_oom(e);
         req.init_path = init;
-    }
-    if (req.runtime_path) {
-        bundle = str_printf("%s/bundle", l->exec_dir);
-        if (!bundle)
-            return err_oom(e);
-        r = fs_mkdir_p(bundle, 0700, e);
-        if (r < 0)
-            return r;
-        req.bundle_dir = bundle;
     }
     r = take_clients(l, e);
     if (r < 0)

@@ -14,7 +14,8 @@
 #define IN_NETWORK "networks beyond the default bridge come with the network section"
 
 const struct option option_table[] = {
-    {"add-runtime", 0, OPT_RUNTIME, AT(runtimes), "runtimes", "runtime", COMMON, "Register a further OCI runtime as NAME=PATH", NULL},
+    {"add-runtime", 0, OPT_RUNTIME, AT(runtimes), "runtimes", "runtime", COMMON, "Register a further OCI runtime as NAME=PATH",
+     "containers that ask for it are refused at their start: foreign OCI runtimes come with the container section"},
     {"allow-nondistributable-artifacts", 0, OPT_LIST, OPTION_IGNORED, NULL, "list", COMMON "ServiceOptions.",
      "Registries that may get nondistributable layers", "push comes with the image section"},
     {"api-cors-header", 0, OPT_STRING, OPTION_IGNORED, NULL, "string", COMMON, "CORS headers of the API", "deprecated in the reference as well"},

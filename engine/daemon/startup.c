@@ -161,6 +161,17 @@ static int open_database(struct daemon_state *d, struct err *e) {
     return r < 0 ? r : journal_setup(d->engine.db, e);
 }
 
+static int check_default_runtime(const struct engine_config *c, struct err *e) {
+    const char *name = c->default_runtime;
+
+    if (str_empty(name) || streq(name, "runc") || streq(name, "io.containerd.runc.v2"))
+        return 0;
+    for (size_t i = 0; i < c->n_runtimes; i++)
+        if (streq(c->runtimes[i].name, name))
+            return 0;
+    return err_set(e, ERR_INVALID, "specified default runtime '%s' does not exist", name);
+}
+
 static int start_managers(struct daemon_state *d, struct err *e) {
     struct engine *en = &d->engine;
     struct layers_config lc = {en->config->data_root, str_empty(en->config->storage_driver) ? NULL : en->config->storage_driver, en->libexec_dir};
@@ -273,7 +284,9 @@ int startup_up(struct daemon_state *d, const struct engine_config *config, struc
     d->engine.config = config;
     d->engine.version = COMPATIBLE_VERSION;
     d->engine.started_at = clock_wall_ns();
-    r = make_folders(config, e);
+    r = check_default_runtime(config, e);
+    if (r == 0)
+        r = make_folders(config, e);
     if (r == 0)
         r = lock_data_root(d, config, e);
     if (r == 0)
