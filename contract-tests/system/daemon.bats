@@ -33,9 +33,10 @@ second() {
     shift
     # shellcheck disable=SC2086
     inside ${WRAP-} "$HATAKED" --data-root "$D/data" --exec-root "$D/exec" --pidfile "$D/pid" --bridge none --iptables=false "$@" >"$H/log" 2>&1 3>&- &
-    poll 10 test -s "$H/pid" || { cat "$H/log" >&2; return 1; }
+    # One file may be left of a process that is no more.
+    poll 10 eval "test -d /proc/\$(cat $H/pid 2>/dev/null || echo none)" || { cat "$H/log" >&2; return 1; }
     SECOND=$(cat "$H/pid")
-    [ -z "$host" ] || poll 10 inside curl -gsSf --max-time 3 "${@:0:0}" $host || { cat "$H/log" >&2; return 1; }
+    [ -z "$host" ] || poll 10 inside curl -gsSf --max-time 3 $host || { cat "$H/log" >&2; return 1; }
 }
 
 # refuses MESSAGE FLAG...: exit 1 and that text
