@@ -125,6 +125,21 @@ static int names_and_paths(struct containers *cs, struct ctr_fixed *f, struct er
     return 0;
 }
 
+/* Links name containers that are there. */
+static int check_links(struct containers *cs, const struct api_host_config *h, struct err *e) {
+    for (size_t i = 0; i < h->links.n; i++) {
+        _cleanup_container_ struct container *other = NULL;
+        _cleanup_err_ struct err local = ERR_INIT;
+        _cleanup_free_ char *name = strndup(h->links.v[i], strcspn(h->links.v[i], ":"));
+
+        if (!name)
+            return err_oom(e);
+        if (containers_find(cs, name, &other, &local) < 0)
+            return err_set(e, ERR_INVALID, "could not get container for %s: %s", name, err_msg(&local));
+    }
+    return 0;
+}
+
 /* Other containers named in modes must exist now; the network one is then kept by its id. */
 static int resolve_modes(struct containers *cs, struct api_host_config *h, struct err *e) {
     const char *const modes[] = {h->pid_mode, h->ipc_mode};
@@ -325,6 +340,8 @@ static int build_fixed(struct containers *cs, struct ctr_create *req, const stru
         r = command(f, e);
     if (r >= 0)
         r = resolve_modes(cs, &f->host, e);
+    if (r >= 0)
+        r = check_links(cs, &f->host, e);
     if (r >= 0)
         r = names_and_paths(cs, f, e);
     if (r >= 0)
