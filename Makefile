@@ -48,7 +48,7 @@ LIB = $(B)/lib/$(1).a
 ALL_LIBS := $(foreach m,$(filter-out cli,$(MODULES)),$(call LIB,$(m)))
 
 PROGRAMS := $(if $(wildcard engine/daemon/main.c),hataked) $(if $(wildcard engine/monitor/main.c),hatake-monitor hatake-init) \
-            $(if $(wildcard engine/layers/main-unpack.c),hatake-unpack) $(if $(wildcard engine/netd/main.c),hatake-netd) $(if $(wildcard engine/oci/main.c),hatake-runtime) $(if $(wildcard engine/cli/main.c),hatake)
+            $(if $(wildcard engine/layers/main-unpack.c),hatake-unpack) $(if $(wildcard engine/container/main-files.c),hatake-files) $(if $(wildcard engine/netd/main.c),hatake-netd) $(if $(wildcard engine/oci/main.c),hatake-runtime) $(if $(wildcard engine/cli/main.c),hatake)
 
 .PHONY: all
 all: $(addprefix $(BIN)/,$(PROGRAMS))
@@ -132,6 +132,11 @@ $(BIN)/hatake-runtime: $(call objs,$(wildcard engine/oci/main*.c)) $(foreach m,b
 	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -ljansson -lseccomp
 # Unpacks archives in a cage (rule R9); shares code with the layers module, links only what that needs.
 $(BIN)/hatake-unpack: $(B)/obj/layers/main-unpack.o $(call LIB,layers) $(call LIB,base)
+	$(Q)mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) $(filter %.a,$^) -lisal -lzstd -lcrypto -llzma -lbz2 -lseccomp
+# Reads and writes files of containers in a cage: only the files that do that, and what they need of the lower modules.
+$(BIN)/hatake-files: $(call objs,$(wildcard engine/container/main-files.c engine/container/files*.c)) $(call LIB,layers) $(call LIB,base)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) $(filter %.a,$^) -lisal -lzstd -lcrypto -llzma -lbz2 -lseccomp

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The HTTP face of what is learned from and done to containers besides their life cycle. */
 #include "api-handlers.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "container/more.h"
@@ -53,4 +54,114 @@ int op_container_changes(struct call *call, struct err *e) {
     if (r >= 0)
         r = api_filesystem_change_list_write(&list, call_api_version(call), &b, e);
     return r < 0 ? r : call_reply(call, 200, &b, e);
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------------------------------- */
+struct transfer {
+    struct call *call;
+    const char *type;
+};
+
+static int64_t pull_body(void *arg, void *p, size_t n, struct err *e) {
+    return call_body_read(((struct transfer *)arg)->call, p, n, e);
+}
+
+static bool client_gone(void *arg) {
+    return call_gone(((struct transfer *)arg)->call);
+}
+
+static void add_base64(struct buf *b, const unsigned char *p, size_t n) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    for (size_t i = 0; i < n; i += 3) {
+        unsigned v = (unsigned)p[i] << 16 | (i + 1 < n ? (unsigned)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
+
+        buf_addc(b, digits[v >> 18]);
+        buf_addc(b, digits[v >> 12 & 63]);
+        buf_addc(b, i + 1 < n ? digits[v >> 6 & 63] : '=');
+        buf_addc(b, i + 2 < n ? digits[v & 63] : '=');
+    }
+}
+
+static int show_stat(void *arg, const struct ctr_path_stat *st, struct err *e) {
+    struct transfer *t = arg;
+    _cleanup_buf_ struct buf json = BUF_INIT(KIB(64)), text = BUF_INIT(KIB(96));
+    char when[CLOCK_TEXT_MAX];
+
+    clock_format(st->mtime, when);
+    buf_adds(&json, "{\"name\":");
+    buf_add_json_string(&json, st->name);
+    buf_addf(&json, ",\"size\":%lld,\"mode\":%lld,\"mtime\":\"%s\",\"linkTarget\":", (long long)st->size, (long long)st->mode, when);
+    buf_add_json_string(&json, st->target);
+    buf_addc(&json, '}');
+    if (!buf_ok(&json))
+        return buf_check(&json, e);
+    add_base64(&text, (const unsigned char *)json.data, json.len);
+    if (!buf_ok(&text))
+        return buf_check(&text, e);
+    call_set_header(t->call, "X-Docker-Container-Path-Stat", text.data);
+    return 0;
+}
+
+static int send_piece(void *arg, const void *p, size_t n, struct err *e) {
+    struct transfer *t = arg;
+
+    if (!call_stream_begun(t->call)) {
+        int r = call_stream_begin(t->call, 200, t->type, e);
+
+        if (r < 0)
+            return r;
+    }
+    return call_stream_write(t->call, p, n, e);
+}
+
+static int transfer(struct call *call, enum ctr_files what, const struct ctr_files_options *o, const char *type, struct err *e) {
+    _cleanup_container_ struct container *c = NULL;
+    struct transfer t = {.call = call, .type = type};
+    struct ctr_files_io io = {.pull = pull_body, .stat = show_stat, .piece = send_piece, .gone = client_gone, .arg = &t};
+    int r;
+
+    if (what != CTR_FILES_EXPORT && str_empty(o->path))
+        return err_set(e, ERR_INVALID, "bad parameter: pathcannot be empty");
+    r = find(call, &c, e);
+    if (r >= 0)
+        r = container_files(c, what, o, &io, e);
+    if (r < 0)
+        return r;
+    return call_stream_begun(call) ? call_stream_end(call, e) : call_reply_empty(call, 200);
+}
+
+int op_container_export(struct call *call, struct err *e) {
+    struct ctr_files_options o = {.path = "/", .shown = call_path(call, "id")};
+
+    return transfer(call, CTR_FILES_EXPORT, &o, "application/octet-stream", e);
+}
+
+int op_container_archive_info(struct call *call, struct err *e) {
+    _cleanup_(q_container_archive_info_done) struct q_container_archive_info q = {0};
+    struct ctr_files_options o = {.shown = call_path(call, "id")};
+    int r = q_container_archive_info_read(&q, call_query(call), call_api_version(call), e);
+
+    o.path = q.path;
+    return r < 0 ? r : transfer(call, CTR_FILES_STAT, &o, NULL, e);
+}
+
+int op_container_archive(struct call *call, struct err *e) {
+    _cleanup_(q_container_archive_done) struct q_container_archive q = {0};
+    struct ctr_files_options o = {.shown = call_path(call, "id")};
+    int r = q_container_archive_read(&q, call_query(call), call_api_version(call), e);
+
+    o.path = q.path;
+    return r < 0 ? r : transfer(call, CTR_FILES_GET, &o, "application/x-tar", e);
+}
+
+int op_put_container_archive(struct call *call, struct err *e) {
+    _cleanup_(q_put_container_archive_done) struct q_put_container_archive q = {0};
+    struct ctr_files_options o = {.shown = call_path(call, "id")};
+    int r = q_put_container_archive_read(&q, call_query(call), call_api_version(call), e);
+
+    o.path = q.path;
+    o.keep_kind = q.no_overwrite_dir_non_dir;
+    o.own = q.copy_uidgid;
+    return r < 0 ? r : transfer(call, CTR_FILES_PUT, &o, NULL, e);
 }

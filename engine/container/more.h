@@ -24,4 +24,31 @@ int ctr_top_check(const char *ps_args, struct err *e);
 /* Read what ps printed: the first line has the titles, PID among them; lines of other processes are dropped. */
 int ctr_top_parse(const char *text, const int64_t *pids, size_t n_pids, struct api_container_top_response *ret, struct err *e);
 
+/* ---- archive.c --------------------------------------------------------------------------------------------------------------------------- */
+enum ctr_files { CTR_FILES_STAT, CTR_FILES_GET, CTR_FILES_PUT, CTR_FILES_EXPORT };
+struct ctr_path_stat {
+    char *name, *target;
+    int64_t size, mode; /* mode and kind as the API has them */
+    int64_t mtime;      /* wall clock, ns */
+};
+struct ctr_files_options {
+    const char *path;  /* in the container, as asked for */
+    const char *shown; /* name of the container in messages, as asked for */
+    bool keep_kind, own;
+};
+struct ctr_files_io {
+    /* Next piece of the archive to unpack: as call_body_read(). */
+    int64_t (*pull)(void *arg, void *p, size_t n, struct err *e);
+    /* The path is there; before any piece. */
+    int (*stat)(void *arg, const struct ctr_path_stat *st, struct err *e);
+    int (*piece)(void *arg, const void *p, size_t n, struct err *e);
+    bool (*gone)(void *arg); /* nobody waits for the result any more */
+    void *arg;
+};
+/*
+ * Look at, read or write files of a container, running or not, through the helper hatake-files. Writing holds the token. ERR_NOT_FOUND "Could not find the
+ * file P in container C".
+ */
+int container_files(struct container *c, enum ctr_files what, const struct ctr_files_options *o, const struct ctr_files_io *io, struct err *e);
+
 #endif

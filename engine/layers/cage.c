@@ -82,7 +82,7 @@ static int limit(int what, rlim_t value, struct err *e) {
     return setrlimit(what, &l) < 0 ? err_errno(e, errno, "cage: setrlimit") : 0;
 }
 
-static int filter_calls(struct err *e) {
+static int filter_calls(const int *more, size_t n_more, struct err *e) {
     static const int allowed[] = {
         SCMP_SYS(read),       SCMP_SYS(write),         SCMP_SYS(pread64),         SCMP_SYS(pwrite64),
         SCMP_SYS(readv),      SCMP_SYS(writev),        SCMP_SYS(openat),          SCMP_SYS(openat2),
@@ -102,19 +102,17 @@ static int filter_calls(struct err *e) {
 
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(allowed); i++)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
+    for (size_t i = 0; r == 0 && i < n_more; i++)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, more[i], 0);
     if (r == 0)
         r = seccomp_load(ctx);
     seccomp_release(ctx);
     return r < 0 ? err_errno(e, r, "cage: seccomp") : 0;
 }
 
-int cage_enter(int dirfd, struct err *e) {
+int cage_confine(const int *more, size_t n_more, struct err *e) {
     int r;
 
-    umask(0);
-    r = become_root(dirfd, e);
-    if (r < 0)
-        return r;
     if (syscall(SYS_close_range, 3, ~0U, 0) < 0)
         return err_errno(e, errno, "cage: close_range");
     r = limit(RLIMIT_CORE, 0, e);
@@ -125,6 +123,14 @@ int cage_enter(int dirfd, struct err *e) {
     if (r == 0)
         r = drop_capabilities(e);
     if (r == 0 && CAGE_WALLS)
-        r = filter_calls(e);
+        r = filter_calls(more, n_more, e);
     return r;
+}
+
+int cage_enter(int dirfd, struct err *e) {
+    int r;
+
+    umask(0);
+    r = become_root(dirfd, e);
+    return r < 0 ? r : cage_confine(NULL, 0, e);
 }

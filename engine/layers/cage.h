@@ -10,9 +10,13 @@
 #ifndef HATAKE_LAYERS_CAGE_H
 #define HATAKE_LAYERS_CAGE_H
 
+#include <stddef.h>
+
 #include "base/err.h"
 
 /* dirfd: the folder that becomes "/". It is closed. */
 int cage_enter(int dirfd, struct err *e);
+/* All but the mounts, for a process that has made its root itself. `more`: numbers of further system calls that stay allowed. */
+int cage_confine(const int *more, size_t n_more, struct err *e);
 
 #endif

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Files to a tar stream: ustar with pax records where ustar has no room, as clients get it from the reference. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "base/strv.h"
+#include "container/files.h"
+
+#define BLOCK 512
+#define READ_SIZE KIB(256)
+#define NAMES_MAX 1000000
+#define DEPTH_MAX 2000
+#define OCTAL_7 INT64_C(07777777)
+#define OCTAL_11 INT64_C(077777777777)
+#define LINKS_MAX 1000000
+
+struct packer {
+    files_sink_fn sink;
+    void *arg;
+    struct map links; /* device and inode → name in the archive */
+    char *buffer;
+    const char *base, *as;
+};
+
+static void put_octal(char *at, int width, int64_t v) {
+    for (int i = width - 2; i >= 0; i--, v >>= 3)
+        at[i] = (char)('0' + (v & 7));
+    at[width - 1] = 0;
+}
+
+static void put_text(char *at, size_t width, const char *s) {
+    memcpy(at, s, MIN(strlen(s), width));
+}
+
+static int send_block(struct packer *p, char h[BLOCK], struct err *e) {
+    unsigned sum = 0;
+
+    memset(h + 148, ' ', 8);
+    memcpy(h + 257, "ustar\00000", 8);
+    for (size_t i = 0; i < BLOCK; i++)
+        sum += (unsigned char)h[i];
+    put_octal(h + 148, 7, sum);
+    return p->sink(p->arg, h, BLOCK, e);
+}
+
+static int send_padding(struct packer *p, int64_t size, struct err *e) {
+    static const char zeros[BLOCK];
+    size_t rest = (size_t)(size % BLOCK);
+
+    return rest ? p->sink(p->arg, zeros, BLOCK - rest, e) : 0;
+}
+
+/* "LEN key=value\n", where LEN counts itself. */
+static void add_record(struct buf *b, const char *key, const char *value, size_t n) {
+    size_t rest = strlen(key) + n + 3, len = rest + 1;
+    char number[24];
+
+    while ((size_t)snprintf(number, sizeof number, "%zu", len) + rest != len)
+        len = rest + strlen(number);
+    buf_addf(b, "%s %s=", number, key);
+    buf_add(b, value, n);
+    buf_addc(b, '\n');
+}
+
+static void add_number_record(struct buf *b, const char *key, int64_t v, int64_t max) {
+    char text[24];
+
+    if (v >= 0 && v <= max)
+        return;
+    snprintf(text, sizeof text, "%lld", (long long)v);
+    add_record(b, key, text, strlen(text));
+}
+
+static bool is_plain(const char *s, size_t max) {
+    size_t n = 0;
+
+    for (; s[n]; n++)
+        if ((unsigned char)s[n] >= 0x80)
+            return false;
+    return n <= max;
+}
+
+static void add_text_record(struct buf *b, const char *key, const char *s) {
+    if (!is_plain(s, 100))
+        add_record(b, key, s, strlen(s));
+}
+
+static int send_records(struct packer *p, const struct buf *b, const char *name, struct err *e) {
+    char h[BLOCK] = {0};
+    const char *slash = strrchr(name, '/');
+    _cleanup_free_ char *own = slash ? str_printf("%.*s/PaxHeaders.0/%s", (int)(slash - name), name, slash + 1) : str_printf("PaxHeaders.0/%s", name);
+    int r = own ? buf_check(b, e) : err_oom(e);
+
+    if (r < 0 || b->len == 0)
+        return r;
+    put_text(h, 100, own);
+    put_octal(h + 100, 8, 0);
+    put_octal(h + 108, 8, 0);
+    put_octal(h + 116, 8, 0);
+    put_octal(h + 124, 12, (int64_t)b->len);
+    put_octal(h + 136, 12, 0);
+    h[156] = 'x';
+    put_octal(h + 329, 8, 0);
+    put_octal(h + 337, 8, 0);
+    r = send_block(p, h, e);
+    if (r >= 0)
+        r = p->sink(p->arg, b->data, b->len, e);
+    return r < 0 ? r : send_padding(p, (int64_t)b->len, e);
+}
+
+static int send_header(struct packer *p, const char *name, const char *link, const struct stat *st, char type, int64_t size, const char *path,
+                       struct err *e) {
+    _cleanup_buf_ struct buf records = BUF_INIT(LIMIT_ARCHIVE_EXT_HEADER);
+    char h[BLOCK] = {0}, capability[256];
+    int64_t mtime = st->st_mtim.tv_sec;
+    ssize_t n = type == '0' ? lgetxattr(path, "security.capability", capability, sizeof capability) : -1;
+    int r;
+
+    if (n > 0)
+        add_record(&records, "SCHILY.xattr.security.capability", capability, (size_t)n);
+    add_number_record(&records, "gid", st->st_gid, OCTAL_7);
+    add_text_record(&records, "linkpath", link);
+    add_number_record(&records, "mtime", mtime, OCTAL_11);
+    add_text_record(&records, "path", name);
+    add_number_record(&records, "size", size, OCTAL_11);
+    add_number_record(&records, "uid", st->st_uid, OCTAL_7);
+    r = send_records(p, &records, name, e);
+    if (r < 0)
+        return r;
+    put_text(h, 100, name);
+    put_octal(h + 100, 8, st->st_mode & 07777);
+    put_octal(h + 108, 8, st->st_uid <= OCTAL_7 ? st->st_uid : 0);
+    put_octal(h + 116, 8, st->st_gid <= OCTAL_7 ? st->st_gid : 0);
+    put_octal(h + 124, 12, size <= OCTAL_11 ? size : 0);
+    put_octal(h + 136, 12, mtime >= 0 && mtime <= OCTAL_11 ? mtime : 0);
+    h[156] = type;
+    put_text(h + 157, 100, link);
+    put_octal(h + 329, 8, type == '3' || type == '4' ? (int64_t)major(st->st_rdev) : 0);
+    put_octal(h + 337, 8, type == '3' || type == '4' ? (int64_t)minor(st->st_rdev) : 0);
+    return send_block(p, h, e);
+}
+
+static int send_file(struct packer *p, const char *path, const char *name, const struct stat *seen, struct err *e) {
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat st;
+    int64_t left;
+    int r;
+
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_errno(e, errno, "open %s", path);
+    if (!S_ISREG(st.st_mode))
+        return 0; /* replaced meanwhile */
+    r = send_header(p, name, "", &st, '0', st.st_size, path, e);
+    for (left = st.st_size; r >= 0 && left > 0;) {
+        ssize_t n = read(fd, p->buffer, (size_t)MIN(left, (int64_t)READ_SIZE));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(e, errno, "read %s", path);
+        if (n == 0) {
+            n = (ssize_t)MIN(left, (int64_t)READ_SIZE);
+            memset(p->buffer, 0, (size_t)n);
+        }
+        r = p->sink(p->arg, p->buffer, (size_t)n, e);
+        left -= n;
+    }
+    return r < 0 ? r : send_padding(p, st.st_size, e);
+}
+
+/* 1: this inode is in the archive already, and a link to it was written. */
+static int send_as_link(struct packer *p, const char *name, const struct stat *st, struct err *e) {
+    char key[64];
+    const char *first;
+    char *copy;
+    int r;
+
+    if (S_ISDIR(st->st_mode) || st->st_nlink < 2 || p->links.n >= LINKS_MAX)
+        return 0;
+    snprintf(key, sizeof key, "%llx:%llx", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino);
+    first = map_get(&p->links, key);
+    if (first) {
+        r = send_header(p, name, first, st, '1', 0, "", e);
+        return r < 0 ? r : 1;
+    }
+    copy = strdup(name);
+    if (!copy || map_set(&p->links, key, copy, NULL) < 0) {
+        free(copy);
+        return err_oom(e);
+    }
+    return 0;
+}
+
+/* Path in the working directory → name in the archive. */
+static char *archive_name(const struct packer *p, const char *path, bool dir) {
+    const char *rest = streq(p->base, ".") ? (streq(path, ".") ? "" : path) : path + strlen(p->base);
+    const char *slash = *rest && *rest != '/' && (*p->as || streq(p->as, "/")) ? "/" : "";
+
+    if (streq(p->as, "/"))
+        return str_printf("/%s%s", rest, dir && *rest ? "/" : "");
+    return str_printf("%s%s%s%s", p->as, slash, rest, dir ? "/" : "");
+}
+
+static int list_folder(const char *path, struct strv *ret, struct err *e) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_closedir_ DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *d;
+
+    if (!dir && errno == ENOENT)
+        return 0;
+    if (!dir)
+        return err_errno(e, errno, "open %s", path);
+    while ((d = readdir(dir))) {
+        if (streq(d->d_name, ".") || streq(d->d_name, ".."))
+            continue;
+        if (ret->n >= NAMES_MAX)
+            return err_set(e, ERR_TOO_LARGE, "too many files in %s", path);
+        if (strv_add(ret, d->d_name) < 0)
+            return err_oom(e);
+    }
+    strv_sort(ret);
+    return 0;
+}
+
+static int pack(struct packer *p, const char *path, int depth, struct err *e);
+
+static int pack_children(struct packer *p, const char *path, int depth, struct err *e) {
+    _cleanup_strv_ struct strv names = STRV_INIT;
+    int r = depth > DEPTH_MAX ? err_set(e, ERR_TOO_LARGE, "folders too deep: %s", path) : list_folder(path, &names, e);
+
+    for (size_t i = 0; r >= 0 && i < names.n; i++) {
+        _cleanup_free_ char *sub = streq(path, ".") ? strdup(names.v[i]) : str_printf("%s/%s", path, names.v[i]);
+
+        r = sub ? pack(p, sub, depth + 1, e) : err_oom(e);
+    }
+    return r;
+}
+
+static int pack(struct packer *p, const char *path, int depth, struct err *e) {
+    _cleanup_free_ char *name = NULL;
+    char target[LIMIT_ARCHIVE_LINK + 1];
+    struct stat st;
+    ssize_t n;
+    int r;
+
+    if (fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT && depth > 0 ? 0 : err_errno(e, errno, "lstat %s", path);
+    if (S_ISSOCK(st.st_mode))
+        return 0;
+    name = archive_name(p, path, S_ISDIR(st.st_mode));
+    if (!name)
+        return err_oom(e);
+    r = send_as_link(p, name, &st, e);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    switch (st.st_mode & S_IFMT) {
+    case S_IFREG:
+        return send_file(p, path, name, &st, e);
+    case S_IFDIR:
+        r = *name && !streq(name, "/./") && !(streq(p->base, ".") && !*p->as && depth == 0) ? send_header(p, name, "", &st, '5', 0, path, e) : 0;
+        return r < 0 ? r : pack_children(p, path, depth, e);
+    case S_IFLNK:
+        n = readlinkat(AT_FDCWD, path, target, sizeof target - 1);
+        if (n < 0)
+            return err_errno(e, errno, "readlink %s", path);
+        target[n] = 0;
+        return send_header(p, name, target, &st, '2', 0, path, e);
+    case S_IFCHR:
+        return send_header(p, name, "", &st, '3', 0, path, e);
+    case S_IFBLK:
+        return send_header(p, name, "", &st, '4', 0, path, e);
+    default:
+        return send_header(p, name, "", &st, '6', 0, path, e);
+    }
+}
+
+int files_pack(const char *base, const char *as, files_sink_fn sink, void *arg, struct err *e) {
+    static const char end[2 * BLOCK];
+    struct packer p = {.sink = sink, .arg = arg, .buffer = malloc(READ_SIZE), .base = base, .as = as};
+    int r = p.buffer ? pack(&p, base, 0, e) : err_oom(e);
+
+    if (r >= 0)
+        r = sink(arg, end, sizeof end, e);
+    map_done_with(&p.links, free);
+    free(p.buffer);
+    return r;
+}

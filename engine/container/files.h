@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * files.h - archives of files in the present root: the two halves of hatake-files that touch files, apart from it for tests. Used by one thread, inside
+ * the cage: paths are resolved by the kernel from the root of the process.
+ */
+#ifndef HATAKE_CONTAINER_FILES_H
+#define HATAKE_CONTAINER_FILES_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+#include "layers/tar.h"
+
+typedef int (*files_sink_fn)(void *arg, const void *p, size_t n, struct err *e);
+
+/*
+ * Write an archive of `base` in the working directory to the sink: names begin with `as` instead of `base` ("" and base ".": names are relative and the
+ * folder itself is left out). Order is by name; sockets are left out; a file that shrinks meanwhile is filled up with zeros.
+ */
+int files_pack(const char *base, const char *as, files_sink_fn sink, void *arg, struct err *e);
+
+struct files_unpack {
+    const char *dest; /* as messages name it */
+    bool keep_kind, chown;
+    int64_t uid, gid;
+};
+/* Unpack everything the reader delivers into the working directory. The umask must be 0. */
+int files_unpack(struct tar_reader *r, const struct files_unpack *how, struct err *e);
+
+/* Absolute path without "." and "..", a final "/" or "/." kept: fresh memory. */
+char *files_absolute(const char *path);
+/* Mode and kind in the bits that the API uses for them (those of Go's os.FileMode). */
+uint32_t files_api_mode(mode_t mode);
+
+#endif
