@@ -7,6 +7,7 @@ can be judged too (ENGINE_HOST and ENGINE_HOLDER_PID are enough).
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -81,6 +82,15 @@ class Engine:
             raise EngineError("no neighbour namespace (ci/lab up neighbour)")
         return ["nsenter", f"--net=/run/netns/{self.neighbour}", "--", "/bin/sh", "-c", command]
 
+    def lacks(self, scenario):
+        """What the scenario needs and this engine's surroundings do not give, as a sentence; empty when nothing is missing."""
+        steps = scenario.setup + scenario.steps + scenario.cleanup
+        text = "\n".join(" ".join((s.command, s.target, s.body_file, *s.body)) for s in steps)
+        missing = sorted(name for name in set(re.findall(r"%\{(\w+)\}", text)) if self.variables.get(name, "-") == "")
+        if any(s.where == "other" for s in steps) and not self.neighbour:
+            missing.append("neighbour")
+        return f"the lab gives no {', '.join(missing)}" if missing else ""
+
     def census(self):
         """{kind: {name: description}} of what the engine holds; an operation that it lacks counts as nothing held."""
         found = {}
@@ -116,7 +126,7 @@ def _make(role, prefix, env):
         "socket_dir": os.path.dirname(urlsplit(host).path),
         "daemon": "/usr/sbin/dockerd" if prefix == "REFERENCE" else os.environ.get("ENGINE_BIN", os.path.join(TOP, "build", "bin", "hataked")),
         "root": "/var/lib/docker", "tools": os.path.join(TOP, "diffharness", "tools"), "share": share, "images": env.get("IMAGES", ""),
-        "registry": env.get("REGISTRY", "registry.lab.test:5000"), "registry_basic": env.get("REGISTRY_BASIC", ""),
+        "registry": env.get("REGISTRY", ""), "registry_basic": env.get("REGISTRY_BASIC", ""),
         "registry_token": env.get("REGISTRY_TOKEN", ""), "registry_user": env.get("REGISTRY_USER", ""),
         "registry_password": env.get("REGISTRY_PASSWORD", ""), "registry_plain": env.get("REGISTRY_PLAIN", ""),
     }

@@ -12,6 +12,7 @@ import time
 
 from . import golden, known, ops, report, runner, scenario
 from .engine import TOP, EngineError, find_clis, find_engines, lab_environment, reference_package
+from .normal import Normaliser
 from .wire import WireError, fetch
 
 SCENARIOS = os.path.join(TOP, "diffharness", "scenarios")
@@ -21,7 +22,7 @@ def parse_arguments(words):
     parser = argparse.ArgumentParser(prog="hatake-diff", description="Runs scenarios on two engines and compares what is seen.")
     parser.add_argument("mode", choices=("live", "golden", "record", "twice", "list", "check"),
                         help="live: both engines; golden: ours against recordings; record: the reference, into golden/; "
-                             "twice: the reference against itself; list: the scenarios; check: read the files only")
+                             "twice: the reference against itself; list: the scenarios; check: scenarios and goldens, without an engine")
     parser.add_argument("select", nargs="*", help="sections (container), names (container/exit-codes), parts of names, tags")
     parser.add_argument("--cli", default=None, choices=("26", "new", "all"), help="docker CLI: 26.1.5, the newest, both (default: all, for live 26)")
     parser.add_argument("--skip", action="append", default=[], metavar="TAG", help="leave out scenarios with this tag (slow)")
@@ -74,6 +75,8 @@ class Session:
         for engine in (self.reference, self.ours):
             if engine is None:
                 continue
+            if engine.lacks(chosen):
+                return engine.lacks(chosen)
             if chosen.when and subprocess.run(engine.inside(chosen.when), capture_output=True, check=False).returncode != 0:
                 return f"not on this machine: {chosen.when}"
             for name in ["busybox"] + chosen.needs:
@@ -191,15 +194,40 @@ def run_all(session, chosen):
     return 0 if not report.totals(reports)["steps_failed"] else 1
 
 
+def check_files(chosen):
+    """What can be wrong without any engine: unlisted deviations, unknown normalisers, goldens that are missing or stale."""
+    deviations, bad = ops.known_deviations() or set(), 0
+    for item in chosen:
+        problems = [f"line {a.line}: {a.deviation} is not in spec/deviations.yaml" for a in
+                    {id(a): a for step in item.steps for a in step.allows}.values() if a.deviation not in deviations]
+        try:
+            Normaliser(item.use + [name for step in item.steps for name in step.use])
+        except ValueError as error:
+            problems.append(str(error))
+        data = golden.load(item)
+        if data is None:
+            problems.append("no golden: hatake-diff record " + item.full_name)
+        else:
+            problems += [f"the golden for docker {cli} was recorded for other steps: hatake-diff record {item.full_name}"
+                         for cli, steps in data["recordings"].items() if [s["do"] for s in steps] != [s.text for s in item.steps]]
+        bad += bool(problems)
+        for problem in problems:
+            print(f"{item.full_name}: {problem}")
+    print(f"{len(chosen) - bad} passed, {bad} failed")
+    return 1 if bad else 0
+
+
 def main(words=None):
     options = parse_arguments(words)
     try:
         chosen = [s for s in scenario.load_all(SCENARIOS, options.select) if not set(s.tags) & set(options.skip)]
-        if options.mode in ("list", "check"):
-            for item in chosen if options.mode == "list" else ():
+        if options.mode == "list":
+            for item in chosen:
                 print(f"{item.full_name:44} {len(item.steps):3}  {item.title}")
             print(f"{len(chosen)} scenarios, {sum(len(s.steps) for s in chosen)} steps")
             return 0
+        if options.mode == "check":
+            return check_files(chosen)
         session = Session(options)
         try:
             return run_all(session, chosen)

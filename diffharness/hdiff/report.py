@@ -101,7 +101,12 @@ def as_json(reports, context):
     for report in reports:
         for row in report.rows:
             rows.setdefault(str(row), []).append({"scenario": report.name, "passed": report.passed})
+    deviations = {}
+    for report in reports:
+        for name in report.deviations:
+            deviations.setdefault(name, set()).add(report.name)
     return {
+        "deviations": {name: sorted(where) for name, where in sorted(deviations.items())},
         "context": context, "totals": totals(reports),
         "distinct": [{"count": n, "part": part, "reference": a, "ours": b, "where": where} for n, part, a, b, where in distinct(reports)], "operations": dict(sorted(operations.items())),
         "behaviours": dict(sorted(rows.items(), key=lambda item: int(item[0]))),
@@ -173,7 +178,12 @@ def as_html(reports, context):
         parts += [f"<p class=bad>{html.escape(who)}: {html.escape(text)}</p>" for who, text in r.problems]
         parts += [f"<p class=note>{html.escape(text)}</p>" for text in r.warnings]
         parts += [_step_html(step) for step in r.steps]
-    operations = as_json(reports, {})["operations"]
+    whole = as_json(reports, {})
+    operations = whole["operations"]
+    if whole["deviations"]:
+        parts.append("<h2>Deviations shown</h2><table><tr><th>id<th>scenarios")
+        parts += [f"<tr><td>{html.escape(name)}<td>{html.escape(', '.join(where))}" for name, where in whole["deviations"].items()]
+        parts.append("</table>")
     parts.append("<h2>Operations exercised</h2><table><tr><th>operation<th>reference<th>ours")
     parts += [f"<tr><td>{html.escape(name)}<td>{found.get('reference', 0)}<td>{found.get('ours', 0)}" for name, found in operations.items()]
     return "".join(parts) + "</table></html>\n"

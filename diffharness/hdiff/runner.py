@@ -37,6 +37,7 @@ class ScenarioReport:
     problems: list = field(default_factory=list)            # (who, sentence): left-overs, schema, stale golden
     warnings: list = field(default_factory=list)            # allows that were not needed
     operations: dict = field(default_factory=dict)          # who -> {operation: count}
+    deviations: list = field(default_factory=list)          # ids whose allows were needed: this scenario shows them
     skipped: str = ""
     seconds: float = 0.0
 
@@ -189,6 +190,8 @@ class Judge:
             # The reference is right by definition: then the schema is wrong, which is worth a note, not a failure.
             report.warnings += [f"the reference does not fit spec/: {sentence}" for sentence in self.schema_problems(reference.seen)]
         for allow in {id(a): a for step in scenario.steps for a in step.allows}.values():
+            if allow.used and allow.deviation not in report.deviations:
+                report.deviations.append(allow.deviation)
             if self.deviations is not None and allow.deviation not in self.deviations:
                 report.problems.append(("scenario", f"line {allow.line}: {allow.deviation} is not in spec/deviations.yaml"))
             if ours is not None and not allow.used and (reference is not None or report.steps):

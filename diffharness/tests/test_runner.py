@@ -94,6 +94,14 @@ class Runs(unittest.TestCase):
         self.assertFalse(got.passed)
         self.assertIn("left behind: container " + ID, got.problems[0][1])
 
+    def test_what_the_lab_does_not_give(self):
+        parsed = scenario.parse("[steps]\n$ docker pull %{registry}/x\n!other true\n> GET /x\n    => mine json .a\n! echo %{mine}\n")
+        engine = FakeEngine({}).engine("ours")
+        engine.variables["registry"] = ""
+        self.assertEqual(engine.lacks(parsed), "the lab gives no registry, neighbour")
+        engine.variables["registry"], engine.neighbour = "r", "n"
+        self.assertEqual(engine.lacks(parsed), "")
+
     def test_setup_must_work(self):
         got = self.run_both("[setup]\n! exit 3\n[steps]\n> GET /_ping\n", {}, {})
         self.assertIn("setup failed", got.problems[0][1])
@@ -103,6 +111,9 @@ class Runs(unittest.TestCase):
             return ["ApiVersion is missing"] if operation == "SystemVersion" and status == 200 and "ApiVersion" not in documents[0] else []
         judge = runner.Judge(ops.Operations(), validate, {"D-SYS-001"})
         text = "[steps]\n> GET /v1.45/version\n    allow D-SYS-001 json .x\n    allow D-SYS-009 json .y\n"
+        got = self.run_both(text, {"GET /v1.45/version": json_answer({"x": 1})}, {"GET /v1.45/version": json_answer({"x": 2})}, judge)
+        self.assertEqual(got.deviations, ["D-SYS-001"])
+        self.assertEqual(got.steps[0].differences, [])
         got = self.run_both(text, {"GET /v1.45/version": json_answer({})}, {"GET /v1.45/version": json_answer({})}, judge)
         self.assertEqual(got.operations["ours"], {"SystemVersion": 1})
         self.assertIn(("ours", "schema: SystemVersion 200: ApiVersion is missing"), got.problems)
