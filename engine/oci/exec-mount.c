@@ -147,6 +147,9 @@ static int new_mount(struct child *c, const char *fstype, const char *source, co
         if (r < 0)
             return r;
     }
+    /* mount(2) makes the file system itself read-only as well, and mountinfo shows both. */
+    if (attrs & MOUNT_ATTR_RDONLY && (streq(fstype, "tmpfs") || streq(fstype, "sysfs")))
+        ignore_result(c->k->fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0));
     r = c->k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
     if (r < 0)
         return r;
@@ -377,8 +380,7 @@ static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
                 break;
         }
     }
-    if (r >= 0 && attrs & MOUNT_ATTR_RDONLY)
-        r = set_attr(c, tmp, MOUNT_ATTR_RDONLY, 0, 0, false);
+    /* The tmpfs itself stays writable, as clients know it: what is below is what read-only protects. */
     if (r < 0)
         mount_failed(c, r, "cgroup", target, as_ms(attrs));
 }
@@ -445,7 +447,7 @@ static void do_mask(struct child *c, const char *path) {
     if (at < 0 || fstat(at, &st) < 0)
         child_fail_errno(c, at < 0 ? at : errno, "error during container init: can't mask path \"%s\"", path);
     if (S_ISDIR(st.st_mode))
-        tree = new_mount(c, "tmpfs", "tmpfs", "mode=755,size=0,nr_inodes=1", MOUNT_ATTR_RDONLY);
+        tree = new_mount(c, "tmpfs", "tmpfs", "", MOUNT_ATTR_RDONLY);
     else
         tree = c->k->open_tree(c->null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
     r = tree < 0 ? tree : attach(c, tree, at);

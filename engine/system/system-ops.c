@@ -52,11 +52,26 @@ int op_system_version(struct call *c, struct err *e) {
     return r < 0 ? r : call_reply(c, 200, &body, e);
 }
 
+/* Before API 1.25 a security option was its name alone: "seccomp" for "name=seccomp,profile=builtin". */
+static void shorten_security_options(struct api_system_info *info) {
+    for (size_t i = 0; i < info->security_options.n; i++) {
+        char *s = info->security_options.v[i];
+        const char *name = str_after(s, "name=");
+
+        if (name) {
+            memmove(s, name, strlen(name) + 1);
+            s[strcspn(s, ",")] = 0;
+        }
+    }
+}
+
 int op_system_info(struct call *c, struct err *e) {
     _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_REPLY_BYTES);
     struct api_system_info info = {0};
     int r = system_info(call_engine(c), &info, e);
 
+    if (r == 0 && call_api_version(c) < 125)
+        shorten_security_options(&info);
     if (r == 0)
         r = api_system_info_write(&info, call_api_version(c), &body, e);
     api_system_info_done(&info);

@@ -358,7 +358,7 @@ int system_version(struct engine *engine, struct api_system_version *ret, struct
     if (r == 0)
         r = add_component(ret, "hatake-runtime", HATAKE_VERSION, json_pack("{s:s}", "GitCommit", HATAKE_GIT_COMMIT), e);
     if (r == 0)
-        r = add_component(ret, "hatake-init", HATAKE_VERSION, json_pack("{s:s}", "GitCommit", HATAKE_GIT_COMMIT), e);
+        r = add_component(ret, "hatake-init", HATAKE_VERSION, json_pack("{s:s}", "GitCommit", ""), e);
     if (r == 0)
         r = text(&ret->version, engine->version, e);
     if (r == 0)

@@ -122,9 +122,8 @@ int op_volume_create(struct call *c, struct err *e) {
     json_t *body = NULL;
     int r = call_json(c, &body, e);
 
-    if (r == 0 && !body)
-        r = err_set(e, ERR_INVALID, "invalid JSON: got EOF while reading request body");
-    if (r == 0)
+    /* No body at all is an anonymous volume. */
+    if (r == 0 && body)
         r = api_volume_create_options_read(&req, body, NULL, e);
     json_decref(body);
     if (r == 0 && req.cluster_volume_spec)
