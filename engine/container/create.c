@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "container/create.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "container/mounts.h"
+#include "container/root.h"
 #include "container/validate.h"
 #include "image/image.h"
 
@@ -263,7 +265,23 @@ static void unmake(struct made *m) {
         ignore_result(fs_remove_tree(dir, NULL));
 }
 
-static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const char *chain, struct made *m, struct err *e) {
+/* A working directory of the request's own must be one, or something that can become one. */
+static int check_working_dir(const struct layers_rootfs *rootfs, const char *path, struct err *e) {
+    _cleanup_close_ int root = -EBADF;
+    int fd, r = ctr_root_open(rootfs, &root, e);
+
+    if (r < 0)
+        return r;
+    fd = ctr_root_openat(root, path, O_PATH | O_DIRECTORY);
+    close_fd(fd);
+    if (fd == -ENOTDIR)
+        return err_set(e, ERR_INTERNAL, "Cannot mkdir: %s is not a directory", path);
+    return 0;
+}
+
+static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const struct image *img, struct made *m, struct err *e) {
+    const char *chain = img ? image_top_chain(img) : "", *image_dir = img ? image_config(img)->working_dir : NULL,
+               *dir_wanted = f->config.working_dir;
     _cleanup_(layers_rootfs_done) struct layers_rootfs rootfs = {0};
     _cleanup_free_ char *dir = str_printf("%s/containers/%s", cs->engine->config->data_root, f->id);
     int r;
@@ -276,6 +294,11 @@ static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const char *
     if (r < 0)
         return r;
     m->layer = true;
+    if (!str_empty(dir_wanted) && !streq(dir_wanted, "/") && !streq_ptr(dir_wanted, image_dir)) {
+        r = check_working_dir(&rootfs, dir_wanted, e);
+        if (r < 0)
+            return r;
+    }
     if (mkdir(dir, 0710) < 0 && errno != EEXIST) {
         r = errno == ENOENT ? fs_mkdir_p(dir, 0710, e) : err_errno(e, errno, "cannot create %s", dir);
         if (r < 0)
@@ -388,7 +411,7 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
         r = first_net(f, &net, e);
     if (r < 0)
         return r;
-    r = make_on_disk(cs, f, img ? image_top_chain(img) : "", &made, e);
+    r = make_on_disk(cs, f, img, &made, e);
     if (r >= 0)
         r = insert(cs, f, net, req->name, &c, e);
     if (r < 0) {

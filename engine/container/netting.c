@@ -110,6 +110,15 @@ static int write_one(struct container *c, const char *name, const char *data, si
     return path ? fs_replace_file_volatile(path, data, n, 0644, e) : err_oom(e);
 }
 
+static int check_dns(const struct api_host_config *h, struct err *e) {
+    unsigned char addr[16];
+
+    for (size_t i = 0; i < h->dns.n; i++)
+        if (inet_pton(AF_INET, h->dns.v[i], addr) != 1 && inet_pton(AF_INET6, h->dns.v[i], addr) != 1)
+            return err_set(e, ERR_INTERNAL, "bad nameserver address %s: ParseAddr(\"%s\"): unable to parse IP", h->dns.v[i], h->dns.v[i]);
+    return 0;
+}
+
 int net_write_files(struct container *c, const struct net_plug *p, struct err *e) {
     const struct ctr_fixed *f = c->view->fixed;
     const struct api_host_config *h = &f->host;
@@ -119,8 +128,10 @@ int net_write_files(struct container *c, const struct net_plug *p, struct err *e
     struct hosts_request hosts = {f->config.hostname, f->config.domainname, &extra, p->host, c->endpoints, c->n_endpoints};
     struct resolv_request resolv = {&dns, &search, &options, p->host ? NULL : p->first};
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
-    int r;
+    int r = check_dns(h, e);
 
+    if (r < 0)
+        return r;
     buf_addf(&b, "%s\n", f->config.hostname ? f->config.hostname : "");
     r = write_one(c, "hostname", buf_str(&b), b.len, e);
     if (r < 0)

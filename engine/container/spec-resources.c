@@ -193,6 +193,21 @@ static int add_rule_text(json_t *rules, const char *text, struct err *e) {
     return rule(rules, true, type == 'a' ? "a" : type == 'b' ? "b" : "c", a, b, access, e);
 }
 
+/* There are no device drivers; the text shows what was asked for the way the reference prints lists. */
+static int no_driver(const struct api_device_request *d, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(4096);
+
+    buf_addc(&b, '[');
+    for (size_t i = 0; i < d->capabilities.n; i++) {
+        buf_adds(&b, i ? " [" : "[");
+        for (size_t k = 0; k < d->capabilities.v[i].n; k++)
+            buf_addf(&b, "%s%s", k ? " " : "", d->capabilities.v[i].v[k]);
+        buf_addc(&b, ']');
+    }
+    buf_addc(&b, ']');
+    return err_set(e, ERR_INTERNAL, "could not select device driver \"%s\" with capabilities: %s", d->driver ? d->driver : "", buf_str(&b));
+}
+
 int ctr_spec_devices(const struct api_host_config *h, json_t *linux_part, json_t *resources, struct err *e) {
     json_t *nodes = json_array(), *rules = json_array();
     struct devices d = {nodes, rules, "rwm"};
@@ -201,8 +216,7 @@ int ctr_spec_devices(const struct api_host_config *h, json_t *linux_part, json_t
     if (!nodes || !rules || json_object_set_new(linux_part, "devices", nodes) < 0 || json_object_set_new(resources, "devices", rules) < 0)
         return err_oom(e);
     if (h->device_requests.n > 0)
-        return err_set(e, ERR_INTERNAL, "could not select device driver \"%s\" with capabilities: []",
-                       h->device_requests.v[0].driver ? h->device_requests.v[0].driver : "");
+        return no_driver(&h->device_requests.v[0], e);
     if (h->has_privileged && h->privileged) {
         d.rules = NULL;
         r = rule(rules, true, NULL, -1, -1, "rwm", e);

@@ -127,6 +127,16 @@ json_t *ctr_spec_user(const struct ctr_user *user, struct err *e) {
     return out ? out : oom(e);
 }
 
+static bool ctr_rlimit_known(const char *name) {
+    static const char *const known[] = {"as",   "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
+                                        "nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
+
+    for (size_t i = 0; name && i < ELEMENTSOF(known); i++)
+        if (strcasecmp(known[i], name) == 0)
+            return true;
+    return false;
+}
+
 json_t *ctr_spec_rlimits(const struct engine_config *cfg, const struct api_host_config *host, struct err *e) {
     json_t *out = json_array();
     size_t n = host->ulimits.n + cfg->n_default_ulimits;
@@ -144,6 +154,11 @@ json_t *ctr_spec_rlimits(const struct engine_config *cfg, const struct api_host_
             continue;
         for (char *p = type; p && *p; p++)
             *p = (char)toupper((unsigned char)*p);
+        if (!ctr_rlimit_known(name)) {
+            json_decref(out);
+            err_set(e, ERR_INTERNAL, "wrong rlimit value: %s", type ? type : "");
+            return NULL;
+        }
         if (!type ||
             json_array_append_new(out, json_pack("{s:s,s:I,s:I}", "type", type, "soft", (json_int_t)(own ? host->ulimits.v[i].soft : d->soft), "hard",
                                                  (json_int_t)(own ? host->ulimits.v[i].hard : d->hard))) < 0) {

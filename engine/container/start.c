@@ -21,6 +21,7 @@
 #include "volume/volume.h"
 
 #define EXIT_NOT_STARTED 128
+#define CREATE_FAILED "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
 #define ATTACH_WAIT (2 * NSEC_PER_SEC)
 
 /* Everything one start gathers before the launch; released in every case. */
@@ -308,6 +309,13 @@ static int check_runtime(const struct ctr_fixed *f, const struct engine_config *
     return 0;
 }
 
+static int err_wrap_create(struct err *e) {
+    _cleanup_err_ struct err why = ERR_INIT;
+
+    err_move(&why, e);
+    return err_set(e, ERR_INTERNAL, CREATE_FAILED "%s: unknown", err_msg(&why));
+}
+
 static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret, int *ret_code, struct err *e) {
     struct engine *engine = l->c->cs->engine;
     const struct ctr_fixed *f = l->f;
@@ -352,7 +360,11 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
         return r;
     req.attach = l->attach;
     req.n_attach = l->n_attach;
-    return launcher_start(engine->launcher, &req, &container_monitor_events, run, ret, ret_code, e);
+    r = launcher_start(engine->launcher, &req, &container_monitor_events, run, ret, ret_code, e);
+    /* A document that the runtime refuses is told like any other failure of the runtime. */
+    if (r < 0 && !str_has_prefix(err_msg(e), "failed to "))
+        return err_wrap_create(e);
+    return r;
 }
 
 static int prepare(struct launching *l, struct err *e) {
@@ -387,7 +399,10 @@ static int prepare(struct launching *l, struct err *e) {
     in.pidns_path = l->pidns_path;
     in.ipcns_path = l->ipcns_path;
     in.volume_paths = l->volume_paths;
-    return ctr_spec_build(&in, &l->spec, e);
+    r = ctr_spec_build(&in, &l->spec, e);
+    if (r < 0 && e && str_has_prefix(err_msg(e), "wrong rlimit value"))
+        return err_wrap_create(e);
+    return r;
 }
 
 /* ---- the transition --------------------------------------------------------------------------------------------------------------------- */

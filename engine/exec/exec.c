@@ -20,6 +20,7 @@
 #define SETTLE (2 * NSEC_PER_SEC)
 #define RESIZE_WAIT (10 * NSEC_PER_SEC)
 #define EXIT_NOT_STARTED 126
+#define EXEC_FAILED "OCI runtime exec failed: exec failed: "
 
 /* ---- instances ----------------------------------------------------------------------------------------------------------------------- */
 struct exec *exec_ref(struct exec *x) {
@@ -285,7 +286,11 @@ static int run(struct execs *xs, struct exec *x, struct launch_attach *client, i
     int r = container_monitor(c, &m, e);
 
     if (r >= 0 && !str_empty(x->want.working_dir) && x->want.working_dir[0] != '/')
-        r = err_set(e, ERR_INTERNAL, "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown");
+        r = err_set(e, ERR_INTERNAL, EXEC_FAILED "Cwd must be an absolute path: unknown");
+    for (size_t i = 0; r >= 0 && i < x->want.env.n; i++)
+        if (x->want.env.v[i][0] == '=' || x->want.env.v[i][0] == '\0')
+            r = err_set(e, ERR_INTERNAL,
+                        EXEC_FAILED "unable to start container process: invalid environment variable: name cannot be empty: unknown");
     if (r >= 0)
         r = find_user(c, v, who, &user, e);
     if (r >= 0)
@@ -316,6 +321,11 @@ int exec_run(struct execs *xs, struct exec *x, struct launch_attach *client, int
 
     tell(x, "exec_start", true);
     r = run(xs, x, client, rows, cols, &code, e);
+    /* What is missing in the container is the caller's fault. */
+    if (r < 0 && e && e->kind == ERR_INTERNAL && strstr(err_msg(e), EXEC_FAILED) && strstr(err_msg(e), "no such file or directory")) {
+        e->kind = ERR_INVALID;
+        r = -(int)ERR_INVALID;
+    }
     if (r < 0)
         over(xs, x, EXIT_NOT_STARTED); /* whatever the reason: that is what clients know */
     return r;
