@@ -295,6 +295,13 @@ int container_store_update(struct db *db, const struct ctr_view *v, struct err *
                    DB_ARGS(DB_TEXT(v->fixed->id), DB_TEXT(v->name), DB_TEXT(buf_str(&life))), e);
 }
 
+int container_store_update_fixed(struct db *db, const struct ctr_fixed *f, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JSON_BODY);
+    int r = ctr_fixed_write(f, &b, e);
+
+    return r < 0 ? r : db_exec(db, "UPDATE container SET fixed=?2 WHERE id=?1", DB_ARGS(DB_TEXT(f->id), DB_TEXT(buf_str(&b))), e);
+}
+
 int container_store_delete(struct db *db, const char *id, struct err *e) {
     return db_exec(db, "DELETE FROM container WHERE id = ?1", DB_ARGS(DB_TEXT(id)), e);
 }

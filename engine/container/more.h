@@ -51,4 +51,13 @@ struct ctr_files_io {
  */
 int container_files(struct container *c, enum ctr_files what, const struct ctr_files_options *o, const struct ctr_files_io *io, struct err *e);
 
+/* ---- stats.c ----------------------------------------------------------------------------------------------------------------------------- */
+/*
+ * One reading of a container's use of the machine; all zero when it does not run. `before` (NULL: none) becomes precpu_stats. Reads control group files
+ * and procfs, nothing that waits.
+ */
+int container_stats(struct container *c, const struct api_container_stats_response *before, struct api_container_stats_response *ret, struct err *e);
+/* The numbers of text files "name value\n" (cpu.stat, memory.stat): value of a name, or -1. */
+int64_t ctr_stat_value(const char *text, const char *name);
+
 #endif

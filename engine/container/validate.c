@@ -464,6 +464,17 @@ int ctr_validate(const struct engine_config *cfg, const struct api_container_con
     return r < 0 ? r : check_host_parts(cfg, host, e);
 }
 
+int ctr_validate_update(const struct api_host_config *host, struct strv *warnings, struct err *e) {
+    struct api_host_config h = *host; /* shallow: only looked at */
+    int r;
+
+    /* The memory limit it goes with may be there already. */
+    if (val(h.has_memory, h.memory) == 0 && h.memory_swap > 0)
+        h.memory_swap = 0;
+    r = host->restart_policy ? check_restart(host->restart_policy, false, e) : 0;
+    return r < 0 ? r : check_resources(&h, warnings, e);
+}
+
 /* ---- defaults ------------------------------------------------------------------------------------------------------------------- */
 static int set_default(char **slot, const char *value) {
     return str_empty(*slot) ? str_set(slot, value) : 0;

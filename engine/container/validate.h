@@ -21,6 +21,8 @@ struct ctr_security {
 /* All checks in the reference's order; warnings are added to `warnings`. ERR_INVALID (some texts: ERR_INTERNAL, as the reference answers them). */
 int ctr_validate(const struct engine_config *cfg, const struct api_container_config *config, const struct api_host_config *host,
                  const struct api_networking_config *networking, struct strv *warnings, struct err *e);
+/* The same for what an update changes: resources and restart policy alone. */
+int ctr_validate_update(const struct api_host_config *host, struct strv *warnings, struct err *e);
 /* Fill in what inspect shows when nothing was asked for. Drops what the kernel cannot do (after a warning was given). */
 int ctr_host_defaults(const struct engine_config *cfg, struct api_host_config *host, struct err *e);
 
