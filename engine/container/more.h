@@ -16,9 +16,11 @@ char *ctr_cgroup_path(const struct engine_config *config, const struct ctr_fixed
 /* All processes in the group and the groups below it, as the engine sees them: at most CTR_PIDS_MAX, fresh memory. A group that is gone gives none. */
 int ctr_cgroup_pids(const char *path, int64_t **ret, size_t *ret_n, struct err *e);
 
-/* ---- top.c ------------------------------------------------------------------------------------------------------------------------------- */
-/* Run the machine's ps with these arguments ("" or NULL: "-ef") and keep the lines of the container's processes. */
+/* ---- top.c, ps.c ------------------------------------------------------------------------------------------------------------------------- */
+/* The container's processes in the columns that these arguments of ps ("" or NULL: "-ef") ask for. */
 int container_top(struct container *c, const char *ps_args, struct api_container_top_response *ret, struct err *e);
+/* The same made from procfs by ourselves, for the arguments most people use. */
+int ctr_top_own(const struct ctr_view *v, const char *ps_args, struct api_container_top_response *ret, struct err *e);
 /* Arguments that would make another column look like the process id are refused. */
 int ctr_top_check(const char *ps_args, struct err *e);
 /* Read what ps printed: the first line has the titles, PID among them; lines of other processes are dropped. */
