@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/str.h"
+#include "base/test.h"
+#include "container/files.h"
+#include "container/more.h"
+
+TEST(top_refuses_borrowed_titles) {
+    _cleanup_err_ struct err e = ERR_INIT;
+
+    CHECK(ctr_top_check("-eo pid,comm", NULL) == 0);
+    CHECK(ctr_top_check("", NULL) == 0);
+    CHECK(ctr_top_check("-eo foo=PID", &e) < 0);
+    CHECK(streq(err_msg(&e), "specifying \"foo=PID\" is not allowed"));
+}
+
+TEST(top_keeps_the_lines_of_the_container) {
+    static const char text[] = "PID TTY CMD\n  7 ?  sleep   9\n  8 ?  other\n  9 ?  sh -c  x\n";
+    static const int64_t pids[] = {7, 9};
+    struct api_container_top_response res = {0};
+
+    CHECK(ctr_top_parse(text, pids, 2, &res, NULL) == 0);
+    CHECK(res.titles.n == 3);
+    CHECK(res.processes.n == 2);
+    CHECK(streq(res.processes.v[0].v[2], "sleep 9"));
+    CHECK(streq(res.processes.v[1].v[2], "sh -c x"));
+    api_container_top_response_done(&res);
+}
+
+TEST(top_without_a_pid_column) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct api_container_top_response res = {0};
+
+    CHECK(ctr_top_parse("COMMAND\nsleep\n", NULL, 0, &res, &e) < 0);
+    CHECK(streq(err_msg(&e), "Couldn't find PID field in ps output"));
+    api_container_top_response_done(&res);
+}
+
+TEST(paths_become_absolute_and_keep_their_ends) {
+    static const char *const cases[][2] = {{"", "/"},   {"/", "/"},        {"a", "/a"},        {"/a/", "/a/"},         {"/a/.", "/a/."},
+                                           {".", "/."}, {"/a//b", "/a/b"}, {"/../../a", "/a"}, {"/a/../../b/", "/b/"}, {"a/./b", "/a/b"}};
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *got = files_absolute(cases[i][0]);
+
+        CHECK(got && streq(got, cases[i][1]));
+    }
+}
+
+TEST(numbers_of_stat_files) {
+    static const char text[] = "nr_periods 3\nnr_throttled 1\ncache 18446744073709551615\nrss_huge 4\nrss 5\n";
+
+    CHECK(ctr_stat_value(text, "nr_periods") == 3);
+    CHECK(ctr_stat_value(text, "rss") == 5);
+    CHECK(ctr_stat_value(text, "none") == -1);
+    CHECK(ctr_stat_value("", "x") == -1);
+}
