@@ -264,7 +264,7 @@ class Model:
             elem = self.type_of(extra, hint + 'Value', sub.group(1) if sub else None)
             return self.intern(Type('map', elem=elem, go=go or 'map[string]' + elem.go))
         if kind == 'string':
-            return self.intern(Type('string', go=go or 'string', time=go == 'time.Time', enum=tuple(schema.get('enum') or ())))
+            return self.intern(Type('string', go=go or 'string', time=go == 'time.Time', enum=tuple(schema.get('enum') or ()) + tuple(schema.get('x-enum-more') or ())))
         if kind == 'boolean':
             return self.intern(Type('bool', go=go or 'bool'))
         if kind == 'integer':
