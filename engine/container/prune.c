@@ -25,7 +25,7 @@ static int read_until(const struct filters *f, int64_t *ret, struct err *e) {
     if (!l || l->n == 0)
         return 0;
     if (l->n > 1)
-        return err_set(e, ERR_INTERNAL, "more than one until filter specified");
+        return err_set(e, ERR_INVALID, "more than one until filter specified");
     text = l->v[0];
     if (parse_i64(text, &seconds) == 0) {
         *ret = seconds * NSEC_PER_SEC;
@@ -39,7 +39,7 @@ static int read_until(const struct filters *f, int64_t *ret, struct err *e) {
         long long n = strtoll(text, &end, 10), unit = *end == 'h' ? 3600 : *end == 'm' ? 60 : *end == 's' ? 1 : 0;
 
         if (end == text || unit == 0 || n < 0 || n > INT64_C(10000000000))
-            return err_set(e, ERR_INTERNAL, "failed to parse value as time or duration: \"%s\"", l->v[0]);
+            return err_set(e, ERR_INVALID, "failed to parse value as time or duration: \"%s\"", l->v[0]);
         seconds += n * unit;
         text = end + 1;
     }
