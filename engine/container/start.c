@@ -319,7 +319,7 @@ static int err_wrap_create(struct err *e) {
 static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret, int *ret_code, struct err *e) {
     struct engine *engine = l->c->cs->engine;
     const struct ctr_fixed *f = l->f;
-    _cleanup_free_ char *init = NULL, *bundle = NULL, *attrs = NULL;
+    _cleanup_free_ char *init = NULL, *attrs = NULL;
     struct launch_request req = LAUNCH_REQUEST_INIT;
     bool want_init = f->host.has_init ? f->host.init : engine->config->init;
     int r;
