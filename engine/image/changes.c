@@ -112,6 +112,127 @@ static int set_each(struct api_string_set *set, bool ports, const char *text, st
     return r;
 }
 
+/* A length of time as Dockerfiles write it, "1m30s": nanoseconds. -1 when it is none. */
+static int64_t span(const char *text) {
+    static const struct {
+        const char *unit;
+        double ns;
+    } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}};
+    double sum = 0;
+
+    if (streq(text, "0"))
+        return 0;
+    while (*text) {
+        size_t digits = strspn(text, "0123456789."), letters = strcspn(text + digits, "0123456789."), u = 0;
+        double v;
+        char *end;
+
+        if (digits == 0 || digits > 20)
+            return -1;
+        v = strtod(text, &end);
+        if (end != text + digits)
+            return -1;
+        while (u < ELEMENTSOF(units) && (strlen(units[u].unit) != letters || strncmp(units[u].unit, text + digits, letters) != 0))
+            u++;
+        if (u == ELEMENTSOF(units))
+            return -1;
+        sum += v * units[u].ns;
+        text += digits + letters;
+    }
+    return sum > 0 && sum < 9e18 ? (int64_t)sum : -1;
+}
+
+static int set_health_time(int64_t *to, const char *name, const char *value, struct err *e) {
+    int64_t ns = span(value);
+
+    if (ns < 0)
+        return err_set(e, ERR_INVALID, "time: invalid duration \"%s\"", value);
+    if (ns > 0 && ns < 1000000)
+        return err_set(e, ERR_INVALID, "Interval \"%s\" cannot be less than 1ms", name);
+    *to = ns;
+    return 0;
+}
+
+/* One --name=value in front of the command. */
+static int set_health_flag(struct api_health_config *h, const char *flag, struct err *e) {
+    const char *value = strchr(flag, '=');
+    size_t n = value ? (size_t)(value - flag) : strlen(flag);
+    const struct {
+        const char *name;
+        int64_t *to;
+    } times[] = {{"interval", &h->interval}, {"timeout", &h->timeout}, {"start-period", &h->start_period}, {"start-interval", &h->start_interval}};
+
+    if (!value)
+        return err_set(e, ERR_INVALID, "Missing a value on flag: %s", flag);
+    value++;
+    for (size_t i = 0; i < ELEMENTSOF(times); i++)
+        if (strlen(times[i].name) == n - 2 && strncmp(flag + 2, times[i].name, n - 2) == 0)
+            return set_health_time(times[i].to, times[i].name, value, e);
+    if (n == strlen("--retries") && strncmp(flag, "--retries", n) == 0) {
+        if (parse_int_range(value, INT32_MIN, INT32_MAX, &h->retries) < 0)
+            return err_set(e, ERR_INVALID, "strconv.ParseInt: parsing \"%s\": invalid syntax", value);
+        return h->retries < 0 ? err_set(e, ERR_INVALID, "--retries cannot be negative (%lld)", (long long)h->retries) : 0;
+    }
+    return err_set(e, ERR_INVALID, "Unknown flag: %.*s", (int)(n - 2), flag + 2);
+}
+
+static int set_health_test(struct api_health_config *h, const char *text, struct err *e) {
+    _cleanup_free_ char *type = next_word(&text);
+    int r;
+
+    if (!type)
+        return err_set(e, ERR_INVALID, "HEALTHCHECK requires at least one argument");
+    text += strspn(text, " \t");
+    h->test.set = true;
+    if (strcasecmp(type, "NONE") == 0)
+        return *text ? err_set(e, ERR_INVALID, "HEALTHCHECK NONE takes no arguments") : api_string_list_add(&h->test, "NONE", e);
+    if (strcasecmp(type, "CMD") != 0)
+        return err_set(e, ERR_INVALID, "Unknown type \"%s\" in HEALTHCHECK (try CMD)", type);
+    if (!*text)
+        return err_set(e, ERR_INVALID, "Missing command after HEALTHCHECK CMD");
+    if (*text == '[') {
+        json_t *list = json_loads(text, 0, NULL), *v;
+        size_t i;
+
+        r = api_string_list_add(&h->test, "CMD", e);
+        json_array_foreach(list, i, v) {
+            if (r == 0)
+                r = json_is_string(v) ? api_string_list_add(&h->test, json_string_value(v), e)
+                                      : err_set(e, ERR_INVALID, "only strings are allowed in a JSON list");
+        }
+        json_decref(list);
+        if (r < 0 || h->test.n > 1)
+            return r;
+        free(h->test.v[--h->test.n]); /* no list after all: a line for the shell */
+    }
+    r = api_string_list_add(&h->test, "CMD-SHELL", e);
+    return r < 0 ? r : api_string_list_add(&h->test, text, e);
+}
+
+static int set_health(struct api_container_config *c, const char *text, struct err *e) {
+    struct api_health_config *h = calloc(1, sizeof *h);
+    int r = h ? 0 : err_oom(e);
+
+    while (r == 0 && str_has_prefix(text, "--")) {
+        _cleanup_free_ char *flag = next_word(&text);
+
+        r = flag ? set_health_flag(h, flag, e) : err_oom(e);
+        text += strspn(text, " \t");
+    }
+    if (r == 0)
+        r = set_health_test(h, text, e);
+    if (r < 0) {
+        api_health_config_done(h);
+        free(h);
+        return r;
+    }
+    if (c->healthcheck)
+        api_health_config_done(c->healthcheck);
+    free(c->healthcheck);
+    c->healthcheck = h;
+    return 0;
+}
+
 static int set_workdir(struct api_container_config *c, const char *text, struct err *e) {
     _cleanup_free_ char *joined = *text == '/' ? strdup(text) : str_printf("%s/%s", str_empty(c->working_dir) ? "" : c->working_dir, text);
 
@@ -145,6 +266,8 @@ int image_change(struct api_container_config *c, const char *instruction, struct
         return str_set(&c->user, text) < 0 ? err_oom(e) : 0;
     if (streq(verb, "STOPSIGNAL"))
         return str_set(&c->stop_signal, text) < 0 ? err_oom(e) : 0;
+    if (streq(verb, "HEALTHCHECK"))
+        return set_health(c, text, e);
     if (streq(verb, "ONBUILD"))
         return api_string_list_add(&c->on_build, text, e);
     return err_set(e, ERR_INVALID, "%.*s is not a valid change command", (int)n, p);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * changes.h - Dockerfile instructions that change an image's configuration (docker import --change, docker commit --change).
- * Taken: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR. Pure functions.
+ * Taken: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR. Pure functions.
  */
 #ifndef HATAKE_IMAGE_CHANGES_H
 #define HATAKE_IMAGE_CHANGES_H

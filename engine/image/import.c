@@ -8,7 +8,9 @@
 #include "base/str.h"
 #include "image/changes.h"
 #include "image/image-internal.h"
+#include "image/pull.h"
 #include "layers/unpack.h"
+#include "registry/registry.h"
 #include "wire/call.h"
 
 #define READ_SIZE KIB(256)
@@ -29,25 +31,73 @@ static int take_layer(void *arg, const struct unpack_event *ev, struct err *e) {
     return 0;
 }
 
-static int read_layer(struct images *s, struct call *c, struct imported *i, struct unpack **ret, struct err *e) {
+static int read_body(struct call *c, struct unpack *u, struct err *e) {
     _cleanup_free_ char *piece = malloc(READ_SIZE);
-    int r = piece ? unpack_start(s->layers, false, take_layer, i, ret, e) : err_oom(e);
+    int r = piece ? 0 : err_oom(e);
 
     while (r == 0) {
         ssize_t n = call_body_read(c, piece, READ_SIZE, e);
 
-        if (n < 0)
+        if (n <= 0)
             return (int)n;
-        if (n == 0)
-            break;
-        r = unpack_feed(*ret, piece, (size_t)n, e);
+        r = unpack_feed(u, piece, (size_t)n, e);
     }
-    return r < 0 ? r : unpack_finish(*ret, e);
+    return r;
+}
+
+struct download {
+    struct unpack *unpack;
+    struct progress *progress;
+    struct call *call;
+    const char *url;
+    bool begun;
+};
+
+static int take_download(void *arg, const void *bytes, size_t n, struct err *e) {
+    struct download *d = arg;
+    int r = d->begun ? 0 : progress_message(d->progress, NULL, e, "Downloading from %s", d->url);
+
+    d->begun = true;
+    return r < 0 ? r : unpack_feed(d->unpack, bytes, n, e);
+}
+
+static bool import_cancelled(void *arg) {
+    return call_gone(((struct download *)arg)->call);
+}
+
+static int read_address(struct images *s, struct call *c, const char *src, struct progress *p, struct unpack *u, struct err *e) {
+    _cleanup_free_ char *url = strstr(src, "://") ? strdup(src) : str_printf("http://%s", src);
+    struct download d = {u, p, c, url, false};
+    size_t scheme = url ? (size_t)(strstr(url, "://") - url) : 0;
+
+    if (!url)
+        return err_oom(e);
+    if (!url[scheme + 3] && (str_has_prefix(url, "http:") || str_has_prefix(url, "https:")))
+        return err_set(e, ERR_INTERNAL, "Get \"%.*s:\": http: no Host in request URL", (int)scheme, url);
+    if (!str_has_prefix(url, "http://") && !str_has_prefix(url, "https://"))
+        return err_set(e, ERR_INTERNAL, "Get \"%s\": unsupported protocol scheme \"%.*s\"", url, (int)scheme, url);
+    return registry_fetch(s->registry, url, import_cancelled, &d, take_download, &d, e);
+}
+
+static int read_layer(struct images *s, struct call *c, const char *src, struct progress *p, struct imported *i, struct unpack **ret, struct err *e) {
+    int r = unpack_start(s->layers, false, take_layer, i, ret, e);
+
+    if (r == 0)
+        r = streq(src, "-") ? read_body(c, *ret, e) : read_address(s, c, src, p, *ret, e);
+    if (r == 0)
+        r = unpack_finish(*ret, e);
+    /* A stream that is no archive is the server's failure to the reference. */
+    if (r == -ERR_INVALID) {
+        if (e)
+            e->kind = ERR_INTERNAL;
+        r = -ERR_INTERNAL;
+    }
+    return r;
 }
 
 /* The document, with its members in the reference's order. */
 static int write_document(const struct engine *engine, const struct imported *i, const struct api_container_config *config, const char *message,
-                          const char *arch, struct buf *b, struct err *e) {
+                          const struct platform *platform, struct buf *b, struct err *e) {
     char now[CLOCK_TEXT_MAX];
     struct api_container_config none = {0};
     int r;
@@ -63,10 +113,13 @@ static int write_document(const struct engine *engine, const struct imported *i,
     r = api_container_config_write(config, 45 | CODEC_ESCAPE_HTML, b, e);
     if (r < 0)
         return r;
+    buf_addf(b, ",\"architecture\":\"%s\"", platform->arch);
+    if (*platform->variant)
+        buf_addf(b, ",\"variant\":\"%s\"", platform->variant);
     buf_addf(b,
-             ",\"architecture\":\"%s\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"%s\"]},\"history\":[{\"created\":\"%s\","
+             ",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"%s\"]},\"history\":[{\"created\":\"%s\","
              "\"comment\":",
-             arch, i->diff_id, now);
+             i->diff_id, now);
     buf_add_json_string(b, message);
     buf_adds(b, "}]}");
     return buf_check(b, e);
@@ -95,17 +148,22 @@ int images_import(struct images *s, struct call *c, const struct q_image_create 
     struct api_container_config config = {0};
     struct imported i = {0};
     struct unpack *u = NULL;
-    int r = repo_tag_reference(q->repo, q->tag, &ref, e);
+    struct platform platform;
+    const char *src = q->from_src ? q->from_src : "";
+    _cleanup_free_ char *message = str_empty(q->message) ? str_printf("Imported from %s", src) : strdup(q->message);
+    int r = message ? platform_parse(q->platform, &platform, e) : err_oom(e);
+
+    if (r == 0)
+        r = repo_tag_reference(q->repo, q->tag, &ref, e);
+    if (r == 0 && !streq(platform.os, "linux"))
+        r = err_set(e, ERR_INTERNAL, "operating system is not supported");
 
     for (size_t k = 0; r == 0 && k < q->changes.n; k++)
         r = image_change(&config, q->changes.v[k], e);
-    if (r == 0 && !streq_ptr(q->from_src, "-"))
-        r = str_empty(q->from_src) ? err_set(e, ERR_INTERNAL, "Get \"http:\": http: no Host in request URL")
-                                   : err_set(e, ERR_NOT_IMPLEMENTED, "import from an address is not built: send the archive with fromSrc=-");
     if (r == 0)
-        r = read_layer(s, c, &i, &u, e);
+        r = read_layer(s, c, src, p, &i, &u, e);
     if (r == 0)
-        r = write_document(s->engine, &i, &config, str_empty(q->message) ? "Imported from -" : q->message, "amd64", &document, e);
+        r = write_document(s->engine, &i, &config, message, &platform, &document, e);
     if (r == 0)
         r = make_image(s, &i, u, &document, &image, e);
     if (r == 0 && ref.path) {

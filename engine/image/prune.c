@@ -32,6 +32,14 @@ static void prune_one(struct images *s, const char *id, const struct strv *names
     }
 }
 
+/* A digest alone does not keep an image: it is what a tag that moved on leaves behind. */
+static bool any_tag(const struct strv *names) {
+    for (size_t i = 0; i < names->n; i++)
+        if (!strchr(names->v[i], '@'))
+            return true;
+    return false;
+}
+
 static int prune(struct images *s, const struct filters *f, struct api_image_prune_response *ret, struct err *e) {
     static const char *const accepted[] = {"dangling", "label", "label!", "until", NULL};
     struct image_list list = {0};
@@ -53,7 +61,7 @@ static int prune(struct images *s, const struct filters *f, struct api_image_pru
         r = images_names_of(s, i->id, &names, e);
         if (r < 0 || (until != CLOCK_ZERO && i->created_ns >= until) || !image_labels_match(f, i) || is_used(s, i->id))
             continue;
-        if (dangling ? names.n > 0 || images_has_children(s, i->id) : images_has_children(s, i->id) && names.n == 0)
+        if (dangling ? any_tag(&names) || images_has_children(s, i->id) : images_has_children(s, i->id) && names.n == 0)
             continue;
         id = strdup(i->id);
         i = image_unref(i); /* so that the record holds the last count and the layers can go */

@@ -335,7 +335,7 @@ static void *work(void *arg) {
         pthread_mutex_lock(&p->lock);
         j->finished = true;
         if (j->result < 0)
-            __atomic_store_n(&p->abort, true, __ATOMIC_RELAXED);
+            p->next = p->n_jobs; /* layers below this one are still registered, those above are not begun */
         pthread_cond_broadcast(&p->done);
         pthread_mutex_unlock(&p->lock);
     }
@@ -372,10 +372,10 @@ static int register_job(struct pull *p, struct job *j, struct layer *parent, str
     int r;
 
     pthread_mutex_lock(&p->lock);
-    while (!j->finished && !p->abort)
+    while (!j->finished)
         pthread_cond_wait(&p->done, &p->lock);
     pthread_mutex_unlock(&p->lock);
-    if (p->abort)
+    if (j->result < 0)
         return -ERR_CANCELLED; /* first_error() tells the reason */
     r = progress_bar(p->progress, j->id, "Extracting", j->size, j->size, e);
     if (r == 0) {
@@ -516,13 +516,7 @@ static void pull_reset(struct pull *p) {
 
 /* ---- the request -------------------------------------------------------------------------------------------------------------------------------- */
 
-/* os[/arch[/variant]], arch alone too, as the reference normalises it. */
-struct platform {
-    char os[32], arch[32], variant[32];
-    bool given;
-};
-
-static int parse_platform(const char *text, struct platform *ret, struct err *e) {
+int platform_parse(const char *text, struct platform *ret, struct err *e) {
     _cleanup_strv_ struct strv parts = STRV_INIT;
 
     *ret = (struct platform){"linux", "amd64", "", !str_empty(text)};
@@ -614,7 +608,7 @@ int images_pull_reference(struct images *s, struct call *c, const struct referen
     struct platform want;
     _cleanup_free_ char *shown = reference_familiar(ref), *name = reference_familiar_name(ref);
     bool changed = false, all = !ref->tag && !ref->digest;
-    int r = shown && name ? parse_platform(platform, &want, e) : err_oom(e);
+    int r = shown && name ? platform_parse(platform, &want, e) : err_oom(e);
 
     if (r < 0)
         return r;

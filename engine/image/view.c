@@ -318,7 +318,7 @@ static int summary_names(const struct listing *l, const struct image *i, struct 
     if (r < 0)
         return r;
     if (sum->repo_tags.n || sum->repo_digests.n) /* it has names that fit: dangling=true wants none with a tag */
-        return !(l->dangling_set && l->dangling);
+        return !(l->dangling_set && l->dangling && sum->repo_tags.n);
     if (patterns && patterns->n)
         return 0;
     if (l->dangling_set && !l->dangling)

@@ -479,3 +479,23 @@ int registry_login(struct registry *registry, const struct registry_auth *auth, 
     *ret_token = TAKE_PTR(s->refresh_token);
     return 0;
 }
+
+/* ---- any address ----------------------------------------------------------------------------------------------------------- */
+
+int registry_fetch(struct registry *r, const char *url, registry_cancelled_fn *cancelled, void *cancelled_arg, registry_sink_fn *sink, void *arg,
+                   struct err *e) {
+    char no_host[] = "-";
+    struct registry_session s = {.registry = r, .host = no_host, .cancelled = cancelled, .cancelled_arg = cancelled_arg};
+    struct transfer t = {.s = &s, .method = "GET", .url = url, .sink = sink, .sink_arg = arg, .any_origin = true};
+    int k;
+
+    pthread_mutex_init(&s.lock, NULL);
+    k = transfer_run(&t, e);
+    if (k == 0 && t.status != 200)
+        k = err_set(e, ERR_INTERNAL, "failed to GET %s with status %ld: %s", url, t.status, buf_str(&t.failure));
+    transfer_done(&t);
+    for (size_t i = 0; i < s.n_handles; i++)
+        curl_easy_cleanup(s.handles[i]);
+    pthread_mutex_destroy(&s.lock);
+    return k;
+}

@@ -76,6 +76,13 @@ int registry_get_tags(struct registry_session *s, struct strv *ret, struct err *
 typedef int registry_sink_fn(void *arg, const void *p, size_t n, struct err *e);
 int registry_blob(struct registry_session *s, const char *digest, int64_t offset, int64_t size, registry_sink_fn *sink, void *arg, struct err *e);
 
+/*
+ * GET any address without credentials, its body to `sink`. A status from 400 on is ERR_INTERNAL with the reference's words. `cancelled` is asked now and then
+ * and may be NULL.
+ */
+int registry_fetch(struct registry *r, const char *url, registry_cancelled_fn *cancelled, void *cancelled_arg, registry_sink_fn *sink, void *arg,
+                   struct err *e);
+
 /* Log in: check credentials with the registry `server` (host or URL; NULL: the default one). *ret_token: identity token or NULL. */
 int registry_login(struct registry *r, const struct registry_auth *auth, char **ret_token, struct err *e);
 
