@@ -131,7 +131,7 @@ def _make(role, prefix, env):
         "registry_password": env.get("REGISTRY_PASSWORD", ""), "registry_plain": env.get("REGISTRY_PLAIN", ""),
     }
     return Engine(role, host, env.get(f"{prefix}_HOLDER_PID", ""), env.get("NEIGHBOUR_NETNS", ""), variables,
-                  os.environ.get("HATAKE_LAB", "") not in ("", "hatake-lab") or bool(os.environ.get(f"{prefix}_HOST")))
+                  os.environ.get("HATAKE_LAB", "") not in ("", "hatake-lab"))
 
 
 def find_engines(env):

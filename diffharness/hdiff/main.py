@@ -25,6 +25,7 @@ def parse_arguments(words):
                              "twice: the reference against itself; list: the scenarios; check: scenarios and goldens, without an engine")
     parser.add_argument("select", nargs="*", help="sections (container), names (container/exit-codes), parts of names, tags")
     parser.add_argument("--cli", default=None, choices=("26", "new", "all"), help="docker CLI: 26.1.5, the newest, both (default: all, for live 26)")
+    parser.add_argument("--clean", action="store_true", help="remove left-overs also on the lab with the common name")
     parser.add_argument("--skip", action="append", default=[], metavar="TAG", help="leave out scenarios with this tag (slow)")
     parser.add_argument("--only-reference", action="store_true", help="live: only run the reference, to try a scenario")
     parser.add_argument("--only-ours", action="store_true", help="live: only run our engine")
@@ -46,6 +47,9 @@ class Session:
             self.ours = None
         if options.mode == "golden" or options.only_ours:
             self.reference = None
+        for engine in (self.reference, self.ours):
+            if engine is not None and options.clean:
+                engine.private = True
         self._require()
         self.clis = find_clis(self.env, options.cli or ("26" if options.mode in ("live", "twice") else "all"))
         self.judge = runner.Judge(ops.Operations(), ops.load_validator(), ops.known_deviations())
