@@ -98,6 +98,8 @@ struct ctr_view {
     bool has_files, has_hostname;    /* hosts and resolv.conf, hostname were written: inspect shows their paths */
     bool stopped_by_user;            /* asked to stop since the last start: restart policies stand back */
     char *error;                     /* State.Error; never NULL */
+    char *joined_hostname;           /* of the container whose network it shares; NULL: its own */
+    char joined_id[65];              /* that container; "" for none */
     int64_t started_at, finished_at; /* CLOCK_ZERO: never */
     int64_t restart_count;
     /* prebuilt text, made by the first reader: see list.c and inspect.c */
@@ -149,13 +151,15 @@ struct container {
     size_t n_endpoints;
     struct volume **volumes;          /* held from create to remove, in the order of the volume mounts of `fixed` */
     size_t n_volumes, n_volumes_used; /* used: mounted by this run */
-    struct ctr_net *pending_net;      /* network settings that the next transition publishes; NULL: as they are */
-    bool want_remove;                 /* remove as soon as the token is free (auto-remove) */
-    bool no_auto_remove;              /* a restart or a removal by hand is under way */
-    bool stop_event;                  /* tell of the stop when the end comes */
-    int64_t backoff;                  /* delay before the next automatic restart, ns */
-    uint64_t timer;                   /* of the restart */
-    bool fresh;                       /* never started: the writable layer is as created */
+    char *pending_hostname;           /* with pending_net: the joined host name that the next transition publishes */
+    char pending_joined[65];
+    struct ctr_net *pending_net; /* network settings that the next transition publishes; NULL: as they are */
+    bool want_remove;            /* remove as soon as the token is free (auto-remove) */
+    bool no_auto_remove;         /* a restart or a removal by hand is under way */
+    bool stop_event;             /* tell of the stop when the end comes */
+    int64_t backoff;             /* delay before the next automatic restart, ns */
+    uint64_t timer;              /* of the restart */
+    bool fresh;                  /* never started: the writable layer is as created */
 };
 
 struct containers {

@@ -122,6 +122,9 @@ int ctr_view_write(const struct ctr_view *v, struct buf *out, struct err *e) {
     number(out, "finishedAt", v->finished_at);
     number(out, "restartCount", v->restart_count);
     text(out, "error", v->error);
+    text(out, "joinedHostname", v->joined_hostname);
+    if (v->joined_id[0])
+        text(out, "joinedId", v->joined_id);
     flag(out, "oom", v->oom);
     flag(out, "everStarted", v->ever_started);
     flag(out, "hasFiles", v->has_files);
@@ -221,7 +224,7 @@ int ctr_fixed_read(const char *text_in, size_t n, struct ctr_fixed **ret, struct
 }
 
 static int view_read_parts(struct ctr_view *v, json_t *o, struct err *e) {
-    const char *state = json_string_value(json_object_get(o, "state"));
+    const char *state = json_string_value(json_object_get(o, "state")), *joined = json_string_value(json_object_get(o, "joinedId"));
     json_t *eps = json_object_get(o, "endpoints");
     int r;
 
@@ -240,6 +243,10 @@ static int view_read_parts(struct ctr_view *v, json_t *o, struct err *e) {
     v->stopped_by_user = get_flag(o, "stoppedByUser");
     v->error = strdup("");
     v->net = ctr_net_new();
+    if (get_text(o, "joinedHostname", &v->joined_hostname) < 0)
+        return err_oom(e);
+    if (joined && id_is_full(joined))
+        memcpy(v->joined_id, joined, sizeof(v->joined_id));
     if (!v->error || !v->net || get_text(o, "error", &v->error) < 0)
         return err_oom(e);
     r = api_network_settings_read(&v->net->s, json_object_get(o, "net"), NULL, e);

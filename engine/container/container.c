@@ -99,6 +99,7 @@ struct ctr_view *ctr_view_unref(struct ctr_view *v) {
     ctr_net_unref(v->net);
     free(v->name);
     free(v->error);
+    free(v->joined_hostname);
     free(atomic_load(&v->list_head));
     free(atomic_load(&v->list_tail));
     free(atomic_load(&v->inspect));
@@ -137,6 +138,9 @@ struct ctr_view *container_edit(struct container *c) {
     v->net = ctr_net_ref(c->pending_net ? c->pending_net : o->net);
     v->name = strdup(o->name);
     v->error = strdup(o->error);
+    memcpy(v->joined_id, c->pending_hostname ? c->pending_joined : o->joined_id, sizeof(v->joined_id));
+    if (str_set(&v->joined_hostname, c->pending_hostname ? c->pending_hostname : o->joined_hostname) < 0)
+        return ctr_view_unref(v);
     v->state = o->state;
     v->pid = o->pid;
     v->pid_ticks = o->pid_ticks;

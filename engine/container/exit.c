@@ -7,6 +7,7 @@
 #include "container/life.h"
 #include "container/netting.h"
 #include "container/reaper.h"
+#include "container/shm.h"
 #include "exec/exec.h"
 #include "volume/volume.h"
 #include "wire/loop.h"
@@ -127,6 +128,8 @@ static void retry_later(struct container *c, int64_t delay) {
 /* ---- the end of a run -------------------------------------------------------------------------------------------------------------- */
 void container_unplug(struct container *c) {
     net_unplug(c);
+    if (c->view->fixed->host.ipc_mode && streq(c->view->fixed->host.ipc_mode, "shareable"))
+        ctr_shm_unmount(c);
     for (size_t i = 0; i < c->n_volumes_used; i++)
         volumes_unmount(c->cs->engine->volumes, c->volumes[i], c->id);
     c->n_volumes_used = 0;

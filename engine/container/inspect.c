@@ -94,6 +94,11 @@ static int fill_graph(struct container *c, struct api_graph_driver_data *g, stru
     return 0;
 }
 
+/* A container in another's network shows that one's files. */
+static char *file_path(struct container *c, const struct ctr_view *v, const char *file) {
+    return str_printf("%s/containers/%s/%s", c->cs->engine->config->data_root, v->joined_id[0] ? v->joined_id : c->id, file);
+}
+
 /* Everything below is borrowed from the view; only what is marked is owned, and released by the caller. */
 static int write_all(struct container *c, const struct ctr_view *v, bool size, int version, struct buf *out, struct err *e) {
     const struct ctr_fixed *f = v->fixed;
@@ -104,15 +109,18 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     _cleanup_free_ char *name = str_printf("/%s", v->name);
     _cleanup_strv_ struct strv execs = STRV_INIT;
     struct api_container_inspect_response res = {0};
+    struct api_container_config config = f->config;
     int r = fill_graph(c, &graph, e);
 
     if (r >= 0)
         r = ctr_mount_points(&f->mounts, &res.mounts, e); /* owned */
-    if (v->has_files) {
-        p.hosts = container_path(c, "hosts");
-        p.hostname = v->has_hostname ? container_path(c, "hostname") : NULL;
-        p.resolv = container_path(c, "resolv.conf");
+    if (v->has_files || v->joined_id[0]) {
+        p.hosts = file_path(c, v, "hosts");
+        p.hostname = v->has_hostname ? file_path(c, v, "hostname") : NULL;
+        p.resolv = file_path(c, v, "resolv.conf");
     }
+    if (v->joined_hostname)
+        config.hostname = v->joined_hostname;
     pthread_mutex_lock(&c->lock);
     if (r >= 0 && strv_copy(&execs, &c->execs) < 0)
         r = err_oom(e);
@@ -143,7 +151,7 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     res.exec_ids.set = execs.n > 0;
     res.host_config = (struct api_host_config *)&f->host;
     res.graph_driver = &graph;
-    res.config = (struct api_container_config *)&f->config;
+    res.config = &config;
     res.network_settings = &v->net->s;
     if (r >= 0)
         r = api_container_inspect_response_write(&res, version, out, e);

@@ -61,6 +61,8 @@ static int add_shm(const struct ctr_spec_input *in, json_t *l, struct err *e) {
 
     if (overridden(in, "/dev/shm") || ctr_mode_is(h->ipc_mode, "none"))
         return 0;
+    if (in->shm_path)
+        return add(l, "/dev/shm", "bind", in->shm_path, json_pack("[s,s]", "rbind", "rprivate"), e);
     if (ctr_mode_is(h->ipc_mode, "host"))
         return add(l, "/dev/shm", "bind", "/dev/shm", json_pack("[s,s]", "rbind", "rprivate"), e);
     if (!size)
@@ -157,7 +159,7 @@ fail:
 }
 
 static int add_tmpfs(json_t *l, const char *destination, const char *text, struct err *e) {
-    json_t *options;
+    json_t *options = NULL;
     int r = tmpfs_options(text, &options, e);
 
     return r < 0 ? r : add(l, destination, "tmpfs", "tmpfs", options, e);

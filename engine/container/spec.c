@@ -39,13 +39,15 @@ static int env_apply(struct strv *env, const char *item) {
     return item[n] == '=' ? strv_add(env, item) : 0;
 }
 
-json_t *ctr_spec_env(const struct ctr_fixed *f, const struct ctr_user *user, bool tty, const struct api_string_list *extra, struct err *e) {
+json_t *ctr_spec_env(const struct ctr_fixed *f, const char *hostname, const struct ctr_user *user, bool tty, const struct api_string_list *extra,
+                     struct err *e) {
     _cleanup_strv_ struct strv env = STRV_INIT;
     const struct api_string_list *own = &f->config.env;
     json_t *out = json_array();
 
-    if (!out || strv_add(&env, DEFAULT_PATH) < 0 || strv_addf(&env, "HOSTNAME=%s", f->config.hostname ? f->config.hostname : "") < 0 ||
-        (tty && strv_add(&env, "TERM=xterm") < 0))
+    if (!hostname)
+        hostname = f->config.hostname ? f->config.hostname : "";
+    if (!out || strv_add(&env, DEFAULT_PATH) < 0 || strv_addf(&env, "HOSTNAME=%s", hostname) < 0 || (tty && strv_add(&env, "TERM=xterm") < 0))
         goto fail;
     for (size_t i = 0; i < own->n; i++)
         if (env_apply(&env, own->v[i]) < 0)
@@ -199,7 +201,7 @@ static int build_process(const struct ctr_spec_input *in, const struct ctr_secur
     } parts[] = {
         {"user", ctr_spec_user(in->user, e)},
         {"args", list_of(&f->args, f->path)},
-        {"env", ctr_spec_env(f, in->user, tty, NULL, e)},
+        {"env", ctr_spec_env(f, in->hostname, in->user, tty, NULL, e)},
         {"capabilities", ctr_spec_capabilities(&f->host, in->user->uid == 0, is_privileged(&f->host), e)},
         {"rlimits", ctr_spec_rlimits(in->config, &f->host, e)},
         {"cwd", json_string(cwd)},
@@ -340,7 +342,7 @@ static int build_rest(const struct ctr_spec_input *in, json_t *doc, struct err *
     if (r >= 0)
         r = set_new(doc, "root", json_pack("{s:s,s:b}", "path", "rootfs", "readonly", readonly), e);
     if (r >= 0 && !ctr_mode_is(f->host.uts_mode, "host"))
-        r = set_new(doc, "hostname", json_string(f->config.hostname ? f->config.hostname : ""), e);
+        r = set_new(doc, "hostname", json_string(in->hostname ? in->hostname : f->config.hostname ? f->config.hostname : ""), e);
     if (r >= 0 && !ctr_mode_is(f->host.uts_mode, "host") && !str_empty(f->config.domainname))
         r = set_new(doc, "domainname", json_string(f->config.domainname), e);
     return r;

@@ -19,6 +19,8 @@ struct ctr_spec_input {
     const char *hostname_path, *hosts_path, *resolv_path; /* binds over /etc/...; NULL: none */
     const char *netns_path, *pidns_path, *ipcns_path;     /* of the container to join; NULL: by the modes */
     const char *const *volume_paths;                      /* source of each volume mount, in order; with a subpath already resolved */
+    const char *hostname;                                 /* NULL: the configuration's */
+    const char *shm_path;                                 /* folder to bind at /dev/shm; NULL: by the IPC mode */
     const char *seccomp_text;                             /* profile of the engine (JSON) or NULL: the built-in one */
 };
 
@@ -26,7 +28,9 @@ struct ctr_spec_input {
 int ctr_spec_build(const struct ctr_spec_input *in, json_t **ret, struct err *e);
 
 /* Parts, also used by exec and by tests. Each gives a new reference, NULL and e set on failure. */
-json_t *ctr_spec_env(const struct ctr_fixed *f, const struct ctr_user *user, bool tty, const struct api_string_list *extra, struct err *e);
+/* hostname NULL: the configuration's. */
+json_t *ctr_spec_env(const struct ctr_fixed *f, const char *hostname, const struct ctr_user *user, bool tty, const struct api_string_list *extra,
+                     struct err *e);
 json_t *ctr_spec_capabilities(const struct api_host_config *host, bool root, bool privileged, struct err *e);
 json_t *ctr_spec_user(const struct ctr_user *user, struct err *e);
 json_t *ctr_spec_resources(const struct api_host_config *host, struct err *e);

@@ -15,6 +15,7 @@
 #include "container/mounts.h"
 #include "container/netting.h"
 #include "container/root.h"
+#include "container/shm.h"
 #include "container/spec.h"
 #include "layers/layers.h"
 #include "monitor/launch.h"
@@ -32,6 +33,8 @@ struct launching {
     struct ctr_user user;
     struct net_plug plug;
     char *hostname_path, *hosts_path, *resolv_path;
+    char *hostname, joined[65]; /* of the container whose network is shared */
+    char *shm_path;
     char *netns_path, *pidns_path, *ipcns_path;
     const char **volume_paths;
     struct strv subpaths;
@@ -48,6 +51,8 @@ static void launching_done(struct launching *l) {
     free(l->hostname_path);
     free(l->hosts_path);
     free(l->resolv_path);
+    free(l->hostname);
+    free(l->shm_path);
     free(l->netns_path);
     free(l->pidns_path);
     free(l->ipcns_path);
@@ -161,6 +166,15 @@ static int join_ns(struct launching *l, const char *mode, const char *ns, const 
         return err_set(e, streq(ns, "pid") ? ERR_INTERNAL : ERR_CONFLICT, "failed to join %s namespace: container %s is not running", what,
                        other->id);
     }
+    if (streq(ns, "ipc")) {
+        if (!ctr_mode_is(v->fixed->host.ipc_mode, "shareable"))
+            return err_set(e, ERR_INTERNAL,
+                           "failed to join IPC namespace: container %s: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+                           other->id);
+        l->shm_path = ctr_shm_path(other);
+        if (!l->shm_path)
+            return err_oom(e);
+    }
     *ret = str_printf("/proc/%lld/ns/%s", (long long)v->pid, ns);
     if (!*ret)
         return err_oom(e);
@@ -168,7 +182,9 @@ static int join_ns(struct launching *l, const char *mode, const char *ns, const 
         l->hosts_path = container_path(other, "hosts");
         l->resolv_path = container_path(other, "resolv.conf");
         l->hostname_path = container_path(other, "hostname");
-        if (!l->hosts_path || !l->resolv_path || !l->hostname_path)
+        l->hostname = strdup(v->fixed->config.hostname ? v->fixed->config.hostname : "");
+        memcpy(l->joined, other->id, sizeof(l->joined));
+        if (!l->hosts_path || !l->resolv_path || !l->hostname_path || !l->hostname)
             return err_oom(e);
     }
     return 0;
@@ -297,7 +313,7 @@ static bool host_mounts(const struct launching *l) {
     for (size_t i = 0; i < l->f->mounts.n; i++)
         if (l->f->mounts.v[i].kind == CTR_MOUNT_BIND)
             return true;
-    return ctr_mode_is(l->f->host.ipc_mode, "host");
+    return ctr_mode_is(l->f->host.ipc_mode, "host") || l->shm_path;
 }
 
 /* A runtime that was registered is not ours to replace in silence. */
@@ -386,12 +402,19 @@ static int prepare(struct launching *l, struct err *e) {
     }
     if (r >= 0)
         r = plug_mounts(l, e);
+    if (r >= 0 && ctr_mode_is(l->f->host.ipc_mode, "shareable")) {
+        r = ctr_shm_mount(l->c, l->f->host.shm_size, e);
+        if (r >= 0 && !(l->shm_path = ctr_shm_path(l->c)))
+            r = err_oom(e);
+    }
     if (r >= 0)
         r = find_user(l, e);
     if (r >= 0)
         r = make_exec_dir(l, e);
     if (r < 0)
         return r;
+    in.hostname = l->hostname;
+    in.shm_path = l->shm_path;
     in.hostname_path = l->hostname_path;
     in.hosts_path = l->hosts_path;
     in.resolv_path = l->resolv_path;
@@ -470,11 +493,16 @@ static int commit_running(struct ctr_held *h, struct launching *l, struct monito
     /* The settings ride along with the state: one row change. */
     pthread_mutex_lock(&c->lock);
     c->pending_net = net;
+    if (l->hostname) {
+        c->pending_hostname = l->hostname;
+        memcpy(c->pending_joined, l->joined, sizeof(c->pending_joined));
+    }
     c->monitor = m;
     pthread_mutex_unlock(&c->lock);
     r = to_running(h, &facts, e);
     pthread_mutex_lock(&c->lock);
     c->pending_net = ctr_net_unref(c->pending_net);
+    c->pending_hostname = NULL;
     if (r < 0)
         c->monitor = NULL;
     pthread_mutex_unlock(&c->lock);

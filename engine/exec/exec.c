@@ -249,7 +249,7 @@ static json_t *build_process(const struct exec *x, const struct ctr_view *v, con
     if (ctr_security_parse(&f->host.security_opt, &sec, e) < 0)
         return NULL;
     caps = ctr_spec_capabilities(&f->host, user->uid == 0, privileged, e);
-    env = ctr_spec_env(f, user, w->tty, &w->env, e);
+    env = ctr_spec_env(f, v->joined_hostname, user, w->tty, &w->env, e);
     who = ctr_spec_user(user, e);
     p = json_pack("{s:o,s:o,s:o,s:o,s:s,s:b,s:b}", "user", who, "env", env, "capabilities", caps, "args", list_of(&w->cmd), "cwd", cwd, "terminal",
                   (int)w->tty, "noNewPrivileges", (int)sec.no_new_privileges);
@@ -272,6 +272,7 @@ static int build_spec(struct container *c, const struct ctr_view *v, const struc
         if (v->fixed->mounts.v[i].kind == CTR_MOUNT_VOLUME)
             volumes[k++] = v->fixed->mounts.v[i].source;
     in.volume_paths = volumes;
+    in.hostname = v->joined_hostname;
     return ctr_spec_build(&in, ret, e);
 }
 

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/shm.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+
+#define TMPFS_MAGIC 0x01021994
+
+char *ctr_shm_path(const struct container *c) {
+    return container_path(c, "mounts/shm");
+}
+
+static bool is_mounted(const char *path) {
+    struct statfs fs;
+
+    return statfs(path, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+int ctr_shm_mount(struct container *c, int64_t size, struct err *e) {
+    _cleanup_free_ char *path = ctr_shm_path(c);
+    char options[64];
+    int r;
+
+    if (!path)
+        return err_oom(e);
+    r = fs_mkdir_p(path, 0700, e);
+    if (r < 0 || is_mounted(path))
+        return r;
+    snprintf(options, sizeof(options), "mode=1777,size=%lld", (long long)size);
+    if (mount("shm", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
+        return err_errno(e, errno, "mounting shm tmpfs");
+    return 0;
+}
+
+void ctr_shm_unmount(struct container *c) {
+    _cleanup_free_ char *path = ctr_shm_path(c);
+
+    if (path && is_mounted(path))
+        umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+}
