@@ -339,10 +339,12 @@ int images_add(struct images *s, struct image *image, struct layer *top, struct 
     }
     rec->image = image_ref(image);
     rec->last_tag = CLOCK_ZERO;
-    r = db_exec(
-        s->db, "INSERT OR IGNORE INTO image(id, document, top, added) VALUES(?1, ?2, ?3, ?4)",
-        DB_ARGS(DB_TEXT(image->id), DB_BLOB(image->document, image->document_n), DB_TEXT(top ? layer_chain_id(top) : NULL), DB_INT(clock_wall_ns())),
-        e);
+    r = layers_settle(top, e);
+    if (r == 0)
+        r = db_exec(s->db, "INSERT OR IGNORE INTO image(id, document, top, added) VALUES(?1, ?2, ?3, ?4)",
+                    DB_ARGS(DB_TEXT(image->id), DB_BLOB(image->document, image->document_n), DB_TEXT(top ? layer_chain_id(top) : NULL),
+                            DB_INT(clock_wall_ns())),
+                    e);
     if (r == 0) {
         pthread_mutex_lock(&s->lock);
         other = map_get(&s->records, image->id);

@@ -22,6 +22,7 @@ struct layer {
     int64_t size, chain_size, archive_size;
     int depth;
     int refs;        /* under layers.lock */
+    bool synced;     /* under layers.lock: files and row are on the disk */
     char *init_link; /* short link of the shared init folder on top of this layer, made on first use; under layers.init_lock */
 };
 

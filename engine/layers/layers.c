@@ -26,6 +26,8 @@ static const char *const steps[] = {
     "CREATE TABLE container_layer(container_id TEXT PRIMARY KEY, mount_id TEXT NOT NULL UNIQUE, link TEXT NOT NULL, top TEXT REFERENCES "
     "layer(chain_id),"
     " created INTEGER NOT NULL) WITHOUT ROWID;",
+    /* 0: the folder may be incomplete or not on the disk yet */
+    "ALTER TABLE layer ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;",
 };
 
 void random_link(char ret[LINK_LEN + 1]) {
@@ -80,6 +82,7 @@ static int load_row(const struct db_row *row, void *arg, struct err *e) {
     layer->chain_size = layer->size = db_row_int(row, 5);
     layer->archive_size = db_row_int(row, 6);
     layer->depth = 1;
+    layer->synced = true;
     if (parent) {
         layer->parent = map_get(&l->chains, parent);
         if (!layer->parent) {
@@ -125,20 +128,21 @@ static int leftover_unpack(const struct intent *it, void *arg, struct err *e) {
     return 1;
 }
 
-static int leftover_install(const struct intent *it, void *arg, struct err *e) {
+static int drop_folder(const struct db_row *row, void *arg, struct err *e) {
     struct layers *l = arg;
-    int64_t known = 0;
+    _cleanup_free_ char *link = str_printf("%s/l/%s", l->home, db_row_text(row, 1));
 
-    if (db_query_int(l->db, "SELECT count(*) FROM layer WHERE cache_id=?1", DB_ARGS(DB_TEXT(it->key)), &known, NULL) == 0 && known == 0) {
-        store_discard(l, it->key);
-        if (it->payload) {
-            _cleanup_free_ char *link = str_printf("%s/l/%s", l->home, it->payload);
+    store_discard(l, db_row_text(row, 0));
+    if (link)
+        unlink(link);
+    return 0;
+}
 
-            if (link)
-                unlink(link);
-        }
-    }
-    return 1;
+/* Layers whose image was never finished: nobody can say whether their files reached the disk. */
+static int drop_unsynced(struct layers *l, struct err *e) {
+    int r = db_query(l->db, "SELECT cache_id, link FROM layer WHERE synced=0", DB_NONE, drop_folder, l, e);
+
+    return r < 0 ? r : db_exec(l->db, "DELETE FROM layer WHERE synced=0", DB_NONE, e);
 }
 
 /* Intents of a life that ended early, and folders that were being removed. */
@@ -148,8 +152,6 @@ int store_clean_leftovers(struct layers *l, struct err *e) {
     int r;
 
     r = intent_each(l->db, "layer.unpack", leftover_unpack, l, e);
-    if (r == 0)
-        r = intent_each(l->db, "layer.install", leftover_install, l, e);
     if (r < 0)
         return r;
     dir = opendir(l->home);
@@ -183,6 +185,8 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
         r = db_migrate(db, "layers", steps, ELEMENTSOF(steps), e);
     if (r == 0)
         r = driver_probe(l, config->driver, e);
+    if (r == 0)
+        r = drop_unsynced(l, e);
     if (r == 0)
         r = store_load(l, e);
     if (r == 0)
@@ -331,11 +335,12 @@ int64_t layers_total_size(struct layers *l) {
 /* ---- registration -------------------------------------------------------------------------------------------------------------- */
 
 static int insert_row(struct layers *l, const struct layer *layer, struct err *e) {
-    return db_exec(
-        l->db, "INSERT OR REPLACE INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
-        DB_ARGS(DB_TEXT(layer->chain_id), DB_TEXT(layer->diff_id), DB_TEXT(layer->parent ? layer->parent->chain_id : NULL), DB_TEXT(layer->cache_id),
-                DB_TEXT(layer->link), DB_INT(layer->size), DB_INT(layer->archive_size), DB_INT(clock_wall_ns())),
-        e);
+    return db_exec(l->db,
+                   "INSERT OR REPLACE INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created, synced) "
+                   "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,0)",
+                   DB_ARGS(DB_TEXT(layer->chain_id), DB_TEXT(layer->diff_id), DB_TEXT(layer->parent ? layer->parent->chain_id : NULL),
+                           DB_TEXT(layer->cache_id), DB_TEXT(layer->link), DB_INT(layer->size), DB_INT(layer->archive_size), DB_INT(clock_wall_ns())),
+                   e);
 }
 
 static int sync_home(struct layers *l, struct err *e) {
@@ -346,32 +351,59 @@ static int sync_home(struct layers *l, struct err *e) {
     return 0;
 }
 
-/* Folder in place and synced, then the row (R11). On failure the folder is gone again. */
+/* The row first, as one that a start would drop; layers_settle() makes it count. On failure row and folder are gone again. */
 static int commit_layer(struct layers *l, struct layer *layer, const char *staged, struct err *e) {
-    int64_t intent = 0;
-    int r = intent_begin(l->db, "layer.install", layer->cache_id, layer->link, &intent, e);
+    int r = insert_row(l, layer, e);
 
     if (r < 0)
         return r;
     r = driver_install(l, layer, staged, e);
-    if (r == 0)
-        r = sync_home(l, e);
-    if (r == 0)
-        r = db_begin(l->db, e);
-    if (r == 0) {
-        r = insert_row(l, layer, e);
-        if (r == 0)
-            r = intent_done(l->db, intent, e);
-        if (r < 0)
-            db_rollback(l->db);
-        else
-            r = db_commit(l->db, e);
-    }
     if (r < 0) {
         driver_remove_layer(l, layer);
-        ignore_result(intent_done(l->db, intent, NULL) < 0);
+        ignore_result(db_exec(l->db, "DELETE FROM layer WHERE cache_id=?1", DB_ARGS(DB_TEXT(layer->cache_id)), NULL) < 0);
     }
     return r;
+}
+
+static int mark_synced(struct layers *l, struct layer *const *list, size_t n, struct err *e) {
+    int r = db_begin(l->db, e);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = db_exec(l->db, "UPDATE layer SET synced=1 WHERE cache_id=?1", DB_ARGS(DB_TEXT(list[i]->cache_id)), e);
+    if (r < 0)
+        db_rollback(l->db);
+    else
+        r = db_commit(l->db, e);
+    return r;
+}
+
+int layers_settle(struct layer *top, struct err *e) {
+    struct layer *list[LIMIT_LAYERS];
+    struct layers *l = top ? top->owner : NULL;
+    size_t n = 0;
+    int r;
+
+    if (!top)
+        return 0;
+    pthread_mutex_lock(&l->lock);
+    for (struct layer *p = top; p && n < ELEMENTSOF(list); p = p->parent)
+        if (!p->synced)
+            list[n++] = p;
+    pthread_mutex_unlock(&l->lock);
+    if (n == 0)
+        return 0;
+    r = sync_home(l, e);
+    if (r == 0)
+        r = mark_synced(l, list, n, e);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < n; i++)
+        list[i]->synced = true;
+    pthread_mutex_unlock(&l->lock);
+    return 0;
 }
 
 static int publish_locked(struct layers *l, struct layer *layer, const char *staged, struct layer **ret, struct err *e) {

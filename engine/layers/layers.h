@@ -11,7 +11,8 @@
  *
  * Life cycle: layers are counted by who uses them (child layers, images, containers, and callers of layers_get). The last layer_unref()
  * removes the layer: its row at once, its folder renamed away and deleted in the background.
- * Crash safety (R11, R18): folder synced before its row; intents for folders being made; leftovers removed by layers_new().
+ * Crash safety (R11, R18): a row counts only once its folder is synced (layers_settle), others are dropped by layers_new(); intents for folders being
+ * made; leftovers removed by layers_new().
  *
  * Threads: any. Blocking work (unpack, removal) never holds the lock.
  */
@@ -52,6 +53,11 @@ int64_t layers_total_size(struct layers *l);
 /* Find a layer by chain ID ("sha256:...") and take a reference; NULL when it is not there. */
 struct layer *layers_get(struct layers *l, const char *chain_id);
 struct layer *layer_ref(struct layer *layer);
+/*
+ * Bring this layer and those below it to the disk, with one sync for all, and only then let their rows outlive a restart. Whoever makes something durable
+ * that needs the layer calls this first. NULL is fine. The caller keeps its reference.
+ */
+int layers_settle(struct layer *top, struct err *e);
 /* Give a reference back; the last one removes the layer from disk. NULL is fine. Returns NULL. */
 struct layer *layer_unref(struct layer *layer);
 /* The same; the chain IDs of the layers that went (this one first) are added to `removed`. */
