@@ -179,6 +179,9 @@ static int read_binds(const struct api_host_config *host, struct ctr_mounts *l, 
         struct ctr_mount m = {0}, *old;
         int r = read_bind(host->binds.v[i], &m, e);
 
+        /* Found out before duplicates are, as the reference makes volumes one by one. */
+        if (r >= 0 && m.volume && strlen(m.volume) == 1)
+            r = err_set(e, ERR_INVALID, "create %s: volume name is too short, names should be at least two alphanumeric characters", m.volume);
         if (r >= 0 && (in_tmpfs(host, m.destination) || ((old = find(l, m.destination)) && old->spec)))
             r = duplicate(m.destination, e);
         else if (r >= 0 && (old = find(l, m.destination))) {
@@ -369,6 +372,8 @@ static int read_from_one(struct containers *cs, const char *text, struct ctr_mou
             ctr_mount_done(&m);
             return err_oom(e);
         }
+        /* What is read-only in the other container stays so, whatever is asked for. */
+        m.rw = m.rw && v->fixed->mounts.v[i].rw;
         old = find(l, m.destination);
         if (old) {
             ctr_mount_done(old);

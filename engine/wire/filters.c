@@ -89,7 +89,11 @@ int filters_parse(struct filters *ret, const char *text, struct err *e) {
         *ret = FILTERS_INIT;
         return 0;
     }
-    root = json_loads(text, 0, NULL);
+    root = json_loads(text, JSON_DECODE_ANY, NULL);
+    if (json_is_null(root)) {
+        *ret = FILTERS_INIT;
+        return 0;
+    }
     if (!json_is_object(root))
         return bad(e);
     json_object_foreach(root, key, values) {

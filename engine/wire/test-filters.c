@@ -28,6 +28,7 @@ TEST(filters_refuse_other_shapes) {
     CHECK_INT(filters_parse(&f, "[]", &e), -ERR_INVALID);
     CHECK_INT(filters_parse(&f, "{\"a\":3}", &e), -ERR_INVALID);
     CHECK_INT(filters_parse(&f, "{", &e), -ERR_INVALID);
+    CHECK_INT(filters_parse(&f, "null", &e), 0);
     CHECK_INT(filters_parse(&f, "", &e), 0);
     CHECK_INT(filters_add(&f, "nope", "maybe"), 0);
     CHECK_INT(filters_validate(&f, accepted, &e), -ERR_INVALID);
