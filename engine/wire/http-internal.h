@@ -27,7 +27,8 @@
 #include "wire/worker.h"
 
 #define HTTP_DRAIN_MAX (256u << 10)  /* body that is read and forgotten so that the connection can be kept; what Go's server does */
-#define HTTP_RING_BYTES (128u << 10) /* body bytes kept for a handler that reads slower than the client sends */
+#define HTTP_RING_BYTES (256u << 10) /* body bytes kept for a handler that reads slower than the client sends */
+#define HTTP_BATCH_BYTES (64u << 10) /* what a handler that reads in large pieces is woken for */
 #define HTTP_CHUNK_ABOVE 2048        /* longer replies are chunked, as the reference's are */
 #define HTTP_HEADERS_MAX 64          /* headers of a reply */
 

@@ -338,7 +338,8 @@ static enum MHD_Result on_piece(struct call *c, const char *p, size_t *n) {
             MHD_suspend_connection(c->mhd);
             c->mhd_waits = true;
         }
-        pthread_cond_broadcast(&c->cond);
+        if (c->ring_n == k || c->ring_n >= HTTP_BATCH_BYTES || c->mhd_waits)
+            pthread_cond_broadcast(&c->cond);
         return MHD_YES;
     case CALL_DRAIN:
         c->drained += *n;
