@@ -71,7 +71,7 @@ static void adopt_alive(struct container *c) {
         log_kv(LOG_LVL_WARN, "a running container could not be adopted", "container", c->id, "error", err_msg(&e), NULL);
     pthread_mutex_lock(&c->lock);
     c->exit_noted = true;
-    c->exit_facts = (struct ctr_facts){.at = clock_wall_ns(), .exit_code = EXIT_UNKNOWN};
+    c->exit_facts = (struct ctr_facts){.at = clock_wall_ns(), .exit_code = EXIT_UNKNOWN, .lost = true};
     pthread_mutex_unlock(&c->lock);
 }
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "container/clear.h"
 #include "container/life.h"
 #include "container/netting.h"
 #include "container/reaper.h"
@@ -194,6 +195,8 @@ void container_apply_exit(struct container *c, const struct ctr_facts *facts) {
         ctr_held_inside_done(c, &h);
         return;
     }
+    if (facts->lost)
+        ctr_groups_clear(c->cs->engine->config, c->view->fixed);
     started = c->view->started_at;
     ran = facts->at - started;
     container_unplug(c);
@@ -276,7 +279,7 @@ static void on_exited(void *arg, struct monitor *m, const struct monitor_exit *x
 
 static void on_lost(void *arg, struct monitor *m) {
     struct ctr_run *run = arg;
-    struct ctr_facts facts = {.at = clock_wall_ns(), .exit_code = 137};
+    struct ctr_facts facts = {.at = clock_wall_ns(), .exit_code = 137, .lost = true};
     pid_t pid = monitor_container_pid(m);
 
     log_kv(LOG_LVL_WARN, "a container's monitor died", "container", run->c->id, NULL);
