@@ -198,13 +198,14 @@ class Temporary(Rule):
 
 
 class Banner(Rule):
-    """The version in the greeting of an interactive shell of the test image."""
+    """The version in the greeting of an interactive shell of the test image, and how often it redraws its prompt after a resize."""
 
     name = "banner"
+    _redraws = re.compile(r"(?:\r/ # \x1b\[J)+")
     _banner = re.compile(r"BusyBox v\S+ \([^)]*\)+")
 
     def text(self, value, memory):
-        return self._banner.sub("BusyBox <version>", value)
+        return self._redraws.sub(lambda m: "\r/ # \x1b[J", self._banner.sub("BusyBox <version>", value))
 
 
 class Machine(Rule):

@@ -96,6 +96,7 @@ class Normalisers(unittest.TestCase):
 
     def test_banner(self):
         self.assertEqual(self.text("BusyBox v1.35.0 (Debian 1:1.35.0-4+b1) built-in", "banner"), "BusyBox <version> built-in")
+        self.assertEqual(self.text("x\r/ # \x1b[J\r/ # \x1b[Jy", "banner"), "x\r/ # \x1b[Jy")
 
     def test_machine(self):
         got = Normaliser(("machine",)).json({"NCPU": 2, "Name": "host", "Empty": {"Name": ""}, "Flag": True})
