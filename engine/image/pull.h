@@ -5,6 +5,8 @@
 #ifndef HATAKE_IMAGE_PULL_H
 #define HATAKE_IMAGE_PULL_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct call;

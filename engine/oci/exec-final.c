@@ -184,17 +184,44 @@ static int executable(const char *path) {
     return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 ? -errno : 0;
 }
 
+/* The name between quotes, as Go's %q escapes it; what does not fit is cut. */
+static const char *quoted(const char *s, char *ret, size_t max) {
+    static const char hex[] = "0123456789abcdef";
+    size_t n = 0;
+
+    for (; *s && n + 5 < max; s++) {
+        unsigned char ch = (unsigned char)*s;
+
+        if (ch == '"' || ch == '\\') {
+            ret[n++] = '\\';
+            ret[n++] = (char)ch;
+        } else if (ch == '\n' || ch == '\t' || ch == '\r') {
+            ret[n++] = '\\';
+            ret[n++] = ch == '\n' ? 'n' : ch == '\t' ? 't' : 'r';
+        } else if (ch < 32 || ch == 127) {
+            ret[n++] = '\\';
+            ret[n++] = 'x';
+            ret[n++] = hex[ch >> 4];
+            ret[n++] = hex[ch & 15];
+        } else {
+            ret[n++] = (char)ch;
+        }
+    }
+    ret[n] = 0;
+    return ret;
+}
+
 static void find_program(struct child *c, const char *arg, char *const *env, char ret[4096]) {
     const char *path = env_value(env, "PATH");
-    char word[64];
+    char word[64], name[4096];
     int r;
 
     if (strchr(arg, '/')) {
         r = executable(arg);
         if (r == -EISDIR || r == -EACCES)
-            child_fail(c, -r, "exec: \"%s\": %s", arg, oci_strerror(r, word));
+            child_fail(c, -r, "exec: \"%s\": %s", quoted(arg, name, sizeof name), oci_strerror(r, word));
         if (r < 0)
-            child_fail_errno(c, r, "exec: \"%s\": stat %s", arg, arg);
+            child_fail_errno(c, r, "exec: \"%s\": stat %s", quoted(arg, name, sizeof name), arg);
         snprintf(ret, 4096, "%s", arg);
         return;
     }
@@ -204,7 +231,7 @@ static void find_program(struct child *c, const char *arg, char *const *env, cha
         if (n && snprintf(ret, 4096, "%.*s/%s", n, p, arg) < 4096 && executable(ret) == 0)
             return;
     }
-    child_fail(c, ENOENT, "exec: \"%s\": executable file not found in $PATH", arg);
+    child_fail(c, ENOENT, "exec: \"%s\": executable file not found in $PATH", quoted(arg, name, sizeof name));
 }
 
 /* ---- rights ----------------------------------------------------------------------------------------------------------- */
