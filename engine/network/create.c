@@ -281,6 +281,8 @@ int networks_create(struct networks *n, const struct api_network_create_request 
     struct network *net = NULL;
     int r = check_request(req, e);
 
+    if (r == 0 && req->scope && streq(req->scope, "swarm"))
+        r = err_set(e, ERR_FORBIDDEN, "cannot create a swarm scoped network when swarm is not active");
     if (r < 0)
         return r;
     pthread_mutex_lock(&n->change);
