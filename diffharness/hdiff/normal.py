@@ -22,6 +22,10 @@ class Rule:
         """value is a JSON scalar that is not a string; return it or its placeholder."""
         return value
 
+    def member(self, key, value):
+        """value is any JSON scalar; the key alone says that it is to be replaced."""
+        return value
+
 
 class Ids(Rule):
     """Bare ids of 64 hex digits, and their 12-digit short form, become <id:N>. A digest (sha256:…) is not an id: it must be equal."""
@@ -84,13 +88,17 @@ class Clock(Rule):
 
 
 class Durations(Rule):
-    """The wordings of an age: "2 seconds ago", "Up 3 minutes", "About an hour"."""
+    """The wordings of an age: "2 seconds ago", "Up 3 minutes", "About an hour"; and the seconds that events say a command ran."""
 
     name = "durations"
     _words = re.compile(r"\b(?:Less than a second|\d+ (?:second|minute|hour|day|week|month|year)s?|About an? (?:minute|hour))\b")
 
     def text(self, value, memory):
+        value = re.sub(r"\bexecDuration=\d+", "execDuration=<seconds>", value)
         return re.sub(r"<duration> +ago", "<duration> ago", self._words.sub("<duration>", value))
+
+    def member(self, key, value):
+        return "<seconds>" if key == "execDuration" and isinstance(value, str) and value.isdigit() else value
 
 
 class Ports(Rule):
@@ -294,8 +302,8 @@ class Normaliser:
             return {self.text(k): self.json(value[k], k) for k in sorted(value)}
         if isinstance(value, list):
             return [self.json(item, key) for item in value]
-        if "machine" in self.use:
-            value = RULES["machine"].member(key, value)
+        for rule in self._active():
+            value = rule.member(key, value)
         if isinstance(value, str):
             return self.text(value)
         for rule in self._active():

@@ -51,6 +51,8 @@ class Normalisers(unittest.TestCase):
         self.assertEqual(self.text("Up 3 seconds|Exited (0) 2 minutes ago|About an hour ago|Less than a second ago|Up About a minute"),
                          "Up <duration>|Exited (0) <duration> ago|<duration> ago|<duration> ago|Up <duration>")
         self.same("3 apples")
+        self.assertEqual(Normaliser().json({"execDuration": "1", "x": "1"}), {"execDuration": "<seconds>", "x": "1"})
+        self.assertEqual(self.text("(execDuration=12, exitCode=0)"), "(execDuration=<seconds>, exitCode=0)")
 
     def test_clock(self):
         self.assertEqual(self.text("1795300000\n1795300000.5\nx 1795300000\n", "clock"), "<clock>\n<clock>\nx 1795300000\n")
