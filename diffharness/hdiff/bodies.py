@@ -13,6 +13,8 @@ LONG_TEXT = 48 << 10
 # Statuses of a pull whose number and order depend on timing alone.
 FLEETING = ("Downloading", "Extracting", "Waiting", "Verifying Checksum", "Download complete", "Retrying", "Preparing", "Pushing")
 
+LISTS = ("manifest.json", "index.json", "repositories")      # of an image archive: compared by what they say
+
 
 class BodyError(Exception):
     """The body is not what its headers or the scenario say."""
@@ -62,11 +64,15 @@ def tar_members(data):
                 item = {"name": member.name, "type": member.type.decode(), "mode": oct(member.mode), "owner": f"{member.uid}:{member.gid}"}
                 if member.isreg():
                     item["size"] = member.size
-                    item["sha256"] = "sha256:" + hashlib.sha256(archive.extractfile(member).read()).hexdigest()
+                    content = archive.extractfile(member).read()
+                    if member.name in LISTS:
+                        item["json"] = json.loads(content)
+                    else:
+                        item["sha256"] = "sha256:" + hashlib.sha256(content).hexdigest()
                 if member.linkname:
                     item["link"] = member.linkname
                 found.append(item)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError) as error:
         raise BodyError(f"not a tar archive: {error}") from None
     return sorted(found, key=lambda item: (item["name"], item["type"]))
 

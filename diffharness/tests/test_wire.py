@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTTP client, frames, the tap and the operation table."""
 
+import io
 import os
+import tarfile
 import tempfile
 import time
 import unittest
@@ -86,6 +88,20 @@ class Wire(unittest.TestCase):
                                {"status": "Downloading", "id": "1"}, {"status": "Pull complete", "id": "1"}, {"status": "Digest: d"}])
         self.assertEqual([m["status"] for m in got["messages"]], ["Pulling from x", "Digest: d"])
         self.assertEqual([m["status"] for m in got["layers"]["1"]], ["Pulling fs layer", "Pull complete"])
+
+    def test_archives(self):
+        with tempfile.TemporaryFile() as file:
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                for name, data in (("b", b"data"), ("manifest.json", b'[{"A": 1}]')):
+                    info = tarfile.TarInfo(name)
+                    info.size = len(data)
+                    archive.addfile(info, io.BytesIO(data))
+            file.seek(0)
+            got = bodies.decode([], file.read(), "tar")["value"]
+        self.assertEqual([(i["name"], i["size"], i.get("json")) for i in got], [("b", 4, None), ("manifest.json", 10, [{"A": 1}])])
+        self.assertTrue(got[0]["sha256"].startswith("sha256:3a6eb079"))
+        with self.assertRaises(bodies.BodyError):
+            bodies.decode([], b"no archive", "tar")
 
     def test_long_text_stays_exact(self):
         one, two = bodies.shorten("x\n" * 50000), bodies.shorten("x\n" * 49999 + "y\n")
