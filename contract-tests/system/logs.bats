@@ -20,16 +20,40 @@ setup_file() {
 }
 
 @test "logs -f begun late shows the past and what is written from then on, each line once" {
-    docker run -d --name "$N" busybox sh -c 'seq 1 1000; sleep 2; seq 1001 2000'
-    poll 10 eval "[ \"\$(docker logs $N | wc -l)\" -ge 1000 ]"
-    timeout 60 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed"
+    docker run -d --name "$N" busybox sh -c 'seq 1 1000; while [ ! -e /go ]; do usleep 50000; done; seq 1001 2000'
+    poll 60 eval "[ \"\$(docker logs $N | wc -l)\" -ge 1000 ]"
+    timeout 120 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed" &
+    local job=$!
+    poll 60 grep -qx 1000 "$BATS_TEST_TMPDIR/followed"
+    docker exec "$N" touch /go
+    job_ends 0 "$job"
     seq 1 2000 | cmp - "$BATS_TEST_TMPDIR/followed"
 }
 
+@test "logs -f --tail 0 misses nothing written after its answer began" {
+    local i
+    only_ours "there a follower may come to its place after its answer began"
+    docker run -di --name "$N" busybox sh -c 'echo before; while read -r x; do echo "$x"; done'
+    poll 60 eval "docker logs $N | grep -q before"
+    for i in 1 2 3 4 5; do
+        curl -sS -N -D "$BATS_TEST_TMPDIR/head-$i" --max-time 120 --unix-socket "${ENGINE_HOST#unix://}" \
+            "http://engine/v1.45/containers/$N/logs?stdout=1&follow=1&tail=0" >"$BATS_TEST_TMPDIR/followed" &
+        local job=$!
+        poll 60 grep -q '200 OK' "$BATS_TEST_TMPDIR/head-$i"
+        echo "round $i" | "$CLI" -H "$ENGINE_HOST" attach --sig-proxy=false "$N" >/dev/null & # ends with the container only
+        poll 60 grep -aq "round $i" "$BATS_TEST_TMPDIR/followed"
+        kill "$job"
+        run ! grep -aq before "$BATS_TEST_TMPDIR/followed"
+    done
+}
+
 @test "logs --tail, --timestamps, both streams apart" {
-    docker run --name "$N" busybox sh -c 'echo one; echo two >&2; echo three'
-    same three "$(docker logs --tail 1 "$N" 2>/dev/null)"
-    same two "$(docker logs "$N" 2>&1 >/dev/null)"
+    # What is written to two pipes has no order in the log: order is asked of one of them.
+    docker run --name "$N-both" busybox sh -c 'echo one; echo two >&2'
+    same one "$(docker logs "$N-both" 2>/dev/null)"
+    same two "$(docker logs "$N-both" 2>&1 >/dev/null)"
+    docker run --name "$N" busybox sh -c 'echo one; echo two; echo three'
+    same three "$(docker logs --tail 1 "$N")"
     [[ $(docker logs -t --tail 1 "$N") =~ ^20[0-9-]+T[0-9:.]+Z\ three$ ]]
 }
 

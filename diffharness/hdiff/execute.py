@@ -222,7 +222,11 @@ class Execution:
 
     def _do_await(self, step):
         stream, pattern = self._stream(step), self.expand(step.argument).encode()
-        within = min(step.within, 20.0)
+        within = min(step.within, 60.0)
+        if step.raw:
+            if not (isinstance(stream, Terminal) and stream.wait_raw(within)):
+                raise StepError(f"no program took the terminal into raw mode within {within:g} s")
+            return {"kind": "await"}
         if isinstance(stream, wire.Exchange):
             held = stream.wait_head(within) if not pattern else stream.wait_body(pattern, within)
             so_far = stream.body

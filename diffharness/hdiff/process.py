@@ -149,6 +149,15 @@ class Terminal(_Watched):
     def resize(self, columns, lines):
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
+    def wait_raw(self, timeout):
+        """Until the program has switched off echo and lines: what is typed from then on is echoed by nobody here."""
+        limit = time.monotonic() + timeout
+        while termios.tcgetattr(self._master)[3] & (termios.ECHO | termios.ICANON):
+            if time.monotonic() > limit or self.process.poll() is not None:
+                return False
+            time.sleep(0.02)
+        return True
+
     def send(self, data):
         try:
             os.write(self._master, data)

@@ -55,6 +55,7 @@ class Step:
     name: str = ""                  # background streams and variables
     background: bool = False
     argument: str = ""              # send text, await pattern, size, value
+    raw: bool = False               # await: the terminal's mode instead of a pattern
     poll: bool = False              # `until`
     where: str = "engine"           # shell: engine, net (its network alone) or other (next door)
     columns: int = 80
@@ -221,7 +222,8 @@ def _check_verb(step, where):
     if step.kind == "send":
         step.argument = _quoted(step.argument, where)
     elif step.kind == "await":
-        step.argument = _slashed(step.argument, where)
+        step.raw = step.argument == "raw"
+        step.argument = "" if step.raw else _slashed(step.argument, where)
     elif step.kind == "resize":
         step.columns, step.lines = _parse_size(step.argument, where)
     elif step.argument:

@@ -18,7 +18,7 @@
 
 #define KEEP_ENDED (300 * NSEC_PER_SEC)
 #define SETTLE (2 * NSEC_PER_SEC)
-#define RESIZE_WAIT (10 * NSEC_PER_SEC)
+#define START_WAIT (10 * NSEC_PER_SEC)
 #define EXIT_NOT_STARTED 126
 #define EXEC_FAILED "OCI runtime exec failed: exec failed: "
 
@@ -392,14 +392,18 @@ static void wait_change(struct execs *xs, int64_t deadline) {
 }
 
 void exec_settle(struct execs *xs, struct exec *x) {
-    int64_t deadline = clock_mono_ns() + SETTLE, pid;
+    int64_t starting = clock_mono_ns() + START_WAIT, deadline, pid;
     char state;
 
     pthread_mutex_lock(&xs->lock);
+    /* Output can be at the client before the start's own thread has noted the process. */
+    while (x->state == EXEC_RUNNING && x->pid == 0 && clock_mono_ns() < starting)
+        wait_change(xs, starting);
     pid = x->state == EXEC_RUNNING ? x->pid : 0;
     pthread_mutex_unlock(&xs->lock);
     if (pid <= 0 || ((state = process_state(pid)) != 0 && state != 'Z' && state != 'X'))
         return;
+    deadline = clock_mono_ns() + SETTLE;
     pthread_mutex_lock(&xs->lock);
     while (x->state == EXEC_RUNNING && clock_mono_ns() < deadline)
         wait_change(xs, deadline);
@@ -407,7 +411,7 @@ void exec_settle(struct execs *xs, struct exec *x) {
 }
 
 int exec_resize(struct execs *xs, struct exec *x, int rows, int cols, struct err *e) {
-    int64_t deadline = clock_mono_ns() + RESIZE_WAIT;
+    int64_t deadline = clock_mono_ns() + START_WAIT;
     _cleanup_monitor_ struct monitor *m = NULL;
     enum exec_state state;
     int64_t pid;
