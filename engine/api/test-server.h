@@ -24,11 +24,11 @@ int test_connect(const struct test_server *t);
 /* Send text (all of it). */
 void test_send(int fd, const void *p, size_t n);
 /*
- * Read until `until` has been seen, the peer closes, or timeout_ms passes without bytes. Returns what was read (static buffer, NUL-terminated); *ret_eof (may be NULL)
+ * Read until `until` has been seen, the peer closes, or patience ends. Returns what was read (static buffer, NUL-terminated); *ret_eof (may be NULL)
  * tells whether the peer closed.
  */
-const char *test_read(int fd, const char *until, int timeout_ms, int *ret_eof);
-/* One connection, one request, everything read until nothing comes for 200 ms or the peer closes. */
+const char *test_read(int fd, const char *until, int *ret_eof);
+/* One connection, everything sent at once, read until as many answers as requests have come or the peer closes. */
 const char *test_exchange(const struct test_server *t, const char *request);
 
 #endif

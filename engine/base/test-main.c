@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/test.h"
 
@@ -27,6 +28,12 @@ void test_fail(const char *file, int line, const char *fmt, ...) {
 
 void test_skip(const char *reason) {
     skipped = reason;
+}
+
+/* Sleeps a millisecond (or longer, as the machine likes); false when patience is at its end. */
+bool test_look_again(int *looks) {
+    usleep(1000);
+    return ++*looks < TEST_PATIENCE_MS;
 }
 
 void test_check_int(const char *file, int line, const char *what, int64_t got, int64_t want) {

@@ -5,6 +5,9 @@
  * A file test-x.c holds `TEST(name) { CHECK(...); CHECK_STR(a, b); CHECK_INT(a, b); }` any number of times; all test files of a
  * module are linked with base/test-main.c into one program. A failed check says file, line and both values, and the test goes on.
  * `TEST_SKIP("reason")` ends a test as skipped. Arguments of the program are names (substrings) of tests to run.
+ *
+ * A test must hold on the busiest machine: it never measures time and never sleeps in the hope that something has happened by then. It waits for what
+ * must happen with CHECK_SOON, or with a limit of TEST_PATIENCE_MS, which only a failing test ever reaches.
  */
 #ifndef HATAKE_BASE_TEST_H
 #define HATAKE_BASE_TEST_H
@@ -45,6 +48,17 @@ void test_skip(const char *reason);
             return;                                                                                                                                  \
         }                                                                                                                                            \
     } while (0)
+/* Look again every millisecond until the condition holds; the test fails when it never does. */
+#define CHECK_SOON(cond)                                                                                                                             \
+    do {                                                                                                                                             \
+        int _looks = 0;                                                                                                                              \
+        while (!(cond))                                                                                                                              \
+            if (!test_look_again(&_looks)) {                                                                                                         \
+                test_fail(__FILE__, __LINE__, "never true: %s", #cond);                                                                              \
+                break;                                                                                                                               \
+            }                                                                                                                                        \
+    } while (0)
+#define TEST_PATIENCE_MS 60000
 #define CHECK_INT(a, b) test_check_int(__FILE__, __LINE__, #a, (int64_t)(a), (int64_t)(b))
 #define CHECK_STR(a, b) test_check_str(__FILE__, __LINE__, #a, (a), (b))
 #define TEST_SKIP(reason)                                                                                                                            \
@@ -53,6 +67,7 @@ void test_skip(const char *reason);
         return;                                                                                                                                      \
     } while (0)
 
+bool test_look_again(int *looks);
 void test_check_int(const char *file, int line, const char *what, int64_t got, int64_t want);
 void test_check_str(const char *file, int line, const char *what, const char *got, const char *want);
 

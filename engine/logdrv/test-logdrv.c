@@ -212,7 +212,7 @@ TEST(watches_tell_of_changes) {
     CHECK_INT(logwatch_add(w, f->path, on_change, &calls_a, &a, NULL), 0);
     CHECK_INT(logwatch_add(w, f->path, on_change, &calls_b, &b, NULL), 0);
     write_lines(f, 0, 1);
-    CHECK_INT(poll(&(struct pollfd){logwatch_fd(w), POLLIN, 0}, 1, 5000), 1);
+    CHECK_INT(poll(&(struct pollfd){logwatch_fd(w), POLLIN, 0}, 1, TEST_PATIENCE_MS), 1);
     logwatch_dispatch(w);
     CHECK_INT(calls_a, 1);
     CHECK_INT(calls_b, 1);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -144,7 +145,9 @@ TEST(loop_post_and_call) {
 struct timing {
     struct loop *loop;
     struct loop_timer *timers[100], *tick;
-    int fired[100], n, ticks, ends;
+    int64_t earliest[100], latest[100]; /* when each is due: setting it took some time, too */
+    int fired[100];
+    atomic_int n, ticks;
 };
 
 static void on_timer(struct loop_timer *t, void *data) {
@@ -166,9 +169,14 @@ static void on_tick(struct loop_timer *t, void *data) {
 static int set_timers(void *data, struct err *e) {
     struct timing *s = data;
 
-    for (int i = 0; i < 100; i++)
-        if (loop_timer(s->loop, (int64_t)((i * 37) % 100) * NSEC_PER_MSEC / 2 + NSEC_PER_MSEC * 20, 0, on_timer, s, &s->timers[i], e) < 0)
+    for (int i = 0; i < 100; i++) {
+        int64_t delay = (int64_t)((i * 37) % 100) * NSEC_PER_MSEC / 2 + NSEC_PER_MSEC * 20;
+
+        s->earliest[i] = clock_mono_ns() + delay;
+        if (loop_timer(s->loop, delay, 0, on_timer, s, &s->timers[i], e) < 0)
             return -1;
+        s->latest[i] = clock_mono_ns() + delay;
+    }
     s->timers[5] = loop_timer_free(s->timers[5]);
     return loop_timer(s->loop, NSEC_PER_MSEC, 5 * NSEC_PER_MSEC, on_tick, s, &s->tick, e);
 }
@@ -184,12 +192,11 @@ TEST(loop_timers) {
     struct timing s = {.loop = started_loop()};
 
     CHECK_INT(loop_call(s.loop, set_timers, &s, NULL), 0);
-    usleep(150000);
+    CHECK_SOON(s.n == 99 && s.ticks > 10);
     loop_call(s.loop, end_timers, &s, NULL);
     CHECK_INT(s.n, 99);
     for (int i = 1; i < s.n; i++)
-        CHECK((s.fired[i - 1] * 37) % 100 < (s.fired[i] * 37) % 100);
-    CHECK(s.ticks > 10);
+        CHECK(s.earliest[s.fired[i - 1]] <= s.latest[s.fired[i]]);
     loop_free(s.loop);
 }
 
@@ -216,13 +223,18 @@ static int watch_both(void *data, struct err *e) {
     return r < 0 ? r : loop_watch(f->loop, f->b[0], EPOLLIN, on_either, f, &f->wb, e);
 }
 
+static int nothing(void *data, struct err *e) {
+    return 0;
+}
+
 TEST(loop_unwatch_inside_events) {
     struct fds f = {.loop = started_loop()};
 
     CHECK_INT(pipe2(f.a, O_CLOEXEC) | pipe2(f.b, O_CLOEXEC), 0);
     CHECK(write(f.a[1], "x", 1) == 1 && write(f.b[1], "x", 1) == 1);
     CHECK_INT(loop_call(f.loop, watch_both, &f, NULL), 0);
-    usleep(50000);
+    CHECK_SOON(f.calls > 0);
+    CHECK_INT(loop_call(f.loop, nothing, NULL, NULL), 0); /* after the events of that round */
     CHECK_INT(f.calls, 1);
     loop_free(f.loop);
     for (int i = 0; i < 2; i++) {
@@ -287,42 +299,35 @@ static int s_end(void *data, struct err *e) {
     return 0;
 }
 
-static size_t read_all(int fd, bool until_end) {
+/* Reads so many bytes, fewer when the end comes before. */
+static size_t read_bytes(int fd, size_t max) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
     char b[8192];
     size_t n = 0;
 
-    for (int i = 0; i < 200; i++) {
-        ssize_t k = read(fd, b, sizeof(b));
+    while (n < max && poll(&p, 1, TEST_PATIENCE_MS) == 1) {
+        ssize_t k = read(fd, b, max - n < sizeof(b) ? max - n : sizeof(b));
 
-        if (k > 0)
-            n += (size_t)k;
-        else if (k == 0)
-            return n;
-        else if (!until_end && i > 20)
-            return n;
-        else
-            usleep(1000);
-        if (k > 0)
-            i = 0;
+        if (k <= 0)
+            break;
+        n += (size_t)k;
     }
     return n;
 }
 
 TEST(stream_slow_and_gone) {
     struct streaming t = {.loop = started_loop(), .framing = STREAM_RAW};
-    size_t got;
 
     /* fits into queue and socket; the reader is late, nothing is lost; then the end */
     CHECK_INT(loop_call(t.loop, s_new, &t, NULL), 0);
     t.n = 120;
     loop_call(t.loop, s_write, &t, NULL);
     CHECK_INT(t.result, 0);
-    got = read_all(t.peer, false);
-    CHECK_INT(got, 120000);
+    CHECK_INT(read_bytes(t.peer, 120000), 120000);
     CHECK(t.drained <= 1);
     loop_call(t.loop, s_write, &t, NULL);
     loop_call(t.loop, s_end, &t, NULL);
-    CHECK_INT(read_all(t.peer, true), 120000);
+    CHECK_INT(read_bytes(t.peer, SIZE_MAX), 120000);
     close(t.peer);
     CHECK_INT(t.gone, 0);
     /* does not fit: dropped, told once */
@@ -330,7 +335,7 @@ TEST(stream_slow_and_gone) {
     t.n = 2000;
     loop_call(t.loop, s_write, &t, NULL);
     CHECK(t.result < 0);
-    usleep(50000);
+    CHECK_SOON(t.gone > 0);
     CHECK_INT(t.gone, 1);
     close(t.peer);
     /* the peer leaves */
@@ -338,7 +343,7 @@ TEST(stream_slow_and_gone) {
     t.gone = 0;
     CHECK_INT(loop_call(t.loop, s_new, &t, NULL), 0);
     shutdown(t.peer, SHUT_WR);
-    usleep(50000);
+    CHECK_SOON(t.gone > 0);
     CHECK_INT(t.gone, 1);
     close(t.peer);
     loop_free(t.loop);
@@ -349,22 +354,23 @@ TEST(stream_slow_and_gone) {
 struct slow_job {
     struct pool_job job;
     atomic_int *running, *done;
-    int ms;
+    const atomic_bool *gate; /* ends when this is open; NULL: at once */
 };
 
 static void run_slow(struct pool_job *j) {
     struct slow_job *s = (struct slow_job *)j;
 
     (*s->running)++;
-    usleep((useconds_t)s->ms * 1000);
+    if (s->gate)
+        CHECK_SOON(*s->gate);
     (*s->done)++;
     free(s);
 }
 
-static void submit(struct pool *p, enum pool_class cls, int ms, atomic_int *running, atomic_int *done) {
+static void submit(struct pool *p, enum pool_class cls, const atomic_bool *gate, atomic_int *running, atomic_int *done) {
     struct slow_job *j = calloc(1, sizeof(*j));
 
-    *j = (struct slow_job){.job = {.run = run_slow}, .running = running, .done = done, .ms = ms};
+    *j = (struct slow_job){.job = {.run = run_slow}, .running = running, .done = done, .gate = gate};
     CHECK_INT(pool_submit(p, cls, &j->job, NULL), 0);
 }
 
@@ -372,20 +378,20 @@ static void submit(struct pool *p, enum pool_class cls, int ms, atomic_int *runn
 TEST(pool_classes) {
     struct pool *p = NULL;
     atomic_int long_running = 0, long_done = 0, quick_running = 0, quick_done = 0;
+    atomic_bool gate = false;
     struct slow_job refused = {.job = {.run = run_slow}};
 
     CHECK_INT(pool_new(4, 8, &p, NULL), 0);
     for (int i = 0; i < 20; i++)
-        submit(p, POOL_LONG, 200, &long_running, &long_done);
+        submit(p, POOL_LONG, &gate, &long_running, &long_done);
     for (int i = 0; i < 50; i++)
-        submit(p, POOL_QUICK, 1, &quick_running, &quick_done);
-    usleep(120000);
-    CHECK_INT(quick_done, 50);
-    CHECK_INT(long_running, 8);
+        submit(p, POOL_QUICK, NULL, &quick_running, &quick_done);
+    CHECK_SOON(quick_done == 50 && long_running == 8);
     CHECK(pool_threads(p) <= 12);
-    usleep(700000);
-    CHECK_INT(long_done, 20);
-    CHECK(pool_stop(p, NSEC_PER_SEC));
+    CHECK_INT(long_done, 0);
+    gate = true;
+    CHECK_SOON(long_done == 20);
+    CHECK(pool_stop(p, TEST_PATIENCE_MS * NSEC_PER_MSEC));
     CHECK_INT(pool_submit(p, POOL_QUICK, &refused.job, NULL), -ERR_UNAVAILABLE);
     pool_free(p);
 }
