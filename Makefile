@@ -103,7 +103,7 @@ $(B)/test/$(1): $$(call objs,$$(wildcard engine/$(1)/test-*.c)) $(B)/obj/base/te
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$(CC) $(LDFLAGS) -o $$@ $$(sort $$(filter %.o,$$^)) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS_DAEMON)
 .PHONY: unit-$(1)
-unit-$(1): $(B)/test/$(1)
+unit-$(1): $(B)/test/$(1) $$(if $$(filter monitor network,$(1)),unit-programs)
 	$$(Q)$(B)/test/$(1) $(T)
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
@@ -148,14 +148,22 @@ $(BIN)/hatake: $(call objs,$(call srcs,cli) $(wildcard engine/cli/main*.c)) $(ca
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # ---- everyday targets ------------------------------------------------------------------------------------------------
+# The tests of some modules run the programs themselves, always those of the plain build.
+.PHONY: unit-programs
+ifeq ($(B),$(TOP))
+unit-programs: $(BIN)/hatake-monitor $(BIN)/hatake-netd
+else
+unit-programs:
+	$(Q)$(MAKE) SAN= CC=gcc unit-programs
+endif
 .PHONY: help unit clean check conformance golden spec-check lint format asan compat
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 check: ## everything CI runs: both compilers, lint, unit tests with and without sanitizers, the lab, conformance, leaks
 	@ci/packages all
 	@ci/check
-unit: $(addprefix $(B)/test/,$(TESTED)) ## unit tests of every module
-	$(Q)r=0; for t in $^; do echo "# $$t"; $$t || r=1; done; exit $$r
+unit: $(addprefix $(B)/test/,$(TESTED)) unit-programs ## unit tests of every module
+	$(Q)r=0; for t in $(filter $(B)/test/%,$^); do echo "# $$t"; $$t || r=1; done; exit $$r
 asan: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) SAN=1 unit
 conformance: all ## the same steps on this engine and the live reference, compared

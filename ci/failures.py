@@ -99,8 +99,11 @@ def error_blocks(lines):
     while number < len(lines):
         line = lines[number]
         if re.search(r'==\d+==ERROR: |runtime error: |WARNING: ThreadSanitizer', line):
-            blocks.append((re.sub(r'^.*?(==\d+==ERROR: |runtime error: )', '', line)[:120], lines[number:number + BLOCK]))
-            number += BLOCK
+            stop = number + 1
+            while stop < min(len(lines), number + BLOCK) and not PROGRAM.match(lines[stop]) and not TAP.match(lines[stop]):
+                stop += 1
+            blocks.append((re.sub(r'^.*?(==\d+==ERROR: |runtime error: )', '', line)[:120], lines[number:stop]))
+            number = stop
         elif re.search(r': (fatal )?error: |undefined reference|^make.*\*\*\*', line):
             blocks.append((line[:160], lines[number:number + 6]))
             number += 6
