@@ -140,7 +140,8 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     res.resolv_conf_path = p.resolv;
     res.hostname_path = p.hostname;
     res.hosts_path = p.hosts;
-    res.log_path = v->ever_started ? f->log_path : NULL;
+    /* Set when a runtime is first asked, whatever comes of it. */
+    res.log_path = v->ever_started || str_has_prefix(v->error, "failed to create task") ? f->log_path : NULL;
     res.name = name;
     res.restart_count = v->restart_count;
     res.has_restart_count = true;

@@ -271,16 +271,18 @@ static int build_sysctl(const struct ctr_spec_input *in, json_t *linux_part, str
 }
 
 static int build_seccomp(const struct ctr_spec_input *in, const struct ctr_security *sec, json_t *doc, json_t *linux_part, struct err *e) {
-    const char *text = sec->seccomp_profile ? sec->seccomp_profile : in->seccomp_text;
+    const char *text = sec->seccomp_profile ? sec->seccomp_profile : sec->seccomp_builtin ? NULL : in->seccomp_text;
     json_t *s;
+    int r;
 
-    if (is_privileged(&in->fixed->host) || sec->seccomp_unconfined ||
-        (!sec->seccomp_profile && ctr_mode_is(in->config->seccomp_profile, "unconfined")))
+    if (is_privileged(&in->fixed->host) || sec->seccomp_unconfined)
+        return 0;
+    if (!sec->seccomp_profile && !sec->seccomp_builtin && ctr_mode_is(in->config->seccomp_profile, "unconfined"))
         return 0;
     if (!text)
         return set_new(linux_part, "seccomp", json_pack("{s:s}", "hatakeProfile", "builtin"), e);
-    s = ctr_seccomp_convert(text, json_object_get(json_object_get(json_object_get(doc, "process"), "capabilities"), "bounding"), e);
-    return s ? set_new(linux_part, "seccomp", s, e) : -(int)ERR_INTERNAL;
+    r = ctr_seccomp_convert(text, json_object_get(json_object_get(json_object_get(doc, "process"), "capabilities"), "bounding"), &s, e);
+    return r < 0 || !s ? r : set_new(linux_part, "seccomp", s, e);
 }
 
 static char *cgroup_path(const struct ctr_spec_input *in) {

@@ -38,7 +38,10 @@ json_t *ctr_spec_mounts(const struct ctr_spec_input *in, struct err *e);
 json_t *ctr_spec_rlimits(const struct engine_config *cfg, const struct api_host_config *host, struct err *e);
 /* Adds linux.devices and linux.resources.devices. */
 int ctr_spec_devices(const struct api_host_config *host, json_t *linux_part, json_t *resources, struct err *e);
-/* A profile in the reference's own format, made for this container's capabilities. */
-json_t *ctr_seccomp_convert(const char *profile, json_t *capabilities, struct err *e);
+/*
+ * A profile in the reference's own format as a `linux.seccomp` object for this container's capabilities. *ret is NULL for a profile that says nothing
+ * (no default action and no calls): then there is no filter. ERR_INTERNAL in the reference's words when it cannot be read.
+ */
+int ctr_seccomp_convert(const char *profile, json_t *capabilities, json_t **ret, struct err *e);
 
 #endif

@@ -385,7 +385,7 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
 
 static int prepare(struct launching *l, struct err *e) {
     struct containers *cs = l->c->cs;
-    struct ctr_spec_input in = {.config = cs->engine->config, .fixed = l->f, .user = &l->user};
+    struct ctr_spec_input in = {.config = cs->engine->config, .fixed = l->f, .user = &l->user, .seccomp_text = cs->engine->seccomp_text};
     int r = layers_container_get(cs->engine->layers, l->c->id, &l->rootfs, e);
 
     if (r >= 0)

@@ -183,6 +183,43 @@ TEST(device_faults) {
     }
 }
 
+TEST(seccomp_profile_faults) {
+    static const struct {
+        const char *profile, *text;
+    } bad[] = {
+        {"{\"defaultAction\":", "Decoding seccomp profile failed: unexpected end of JSON input"},
+        {"[]", "Decoding seccomp profile failed: json: cannot unmarshal array into Go value of type seccomp.Seccomp"},
+        {"{\"defaultAction\":3}", "Decoding seccomp profile failed: json: cannot unmarshal number into Go struct field "
+                                  "Seccomp.LinuxSeccomp.defaultAction of type specs.LinuxSeccompAction"},
+        {"{\"syscalls\":[{\"names\":[1]}]}", "Decoding seccomp profile failed: json: cannot unmarshal number into Go struct field "
+                                             "Syscall.syscalls.LinuxSyscall.names of type string"},
+        {"{\"syscalls\":[{\"action\":\"SCMP_ACT_ERRNO\",\"args\":[{\"index\":-1}]}]}",
+         "Decoding seccomp profile failed: json: cannot unmarshal number -1 into Go struct field "
+         "LinuxSeccompArg.syscalls.LinuxSyscall.args.index of type uint"},
+        {"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_X86\"],\"archMap\":[{}]}",
+         "both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'"},
+        {"{\"syscalls\":[{\"name\":\"a\",\"names\":[\"b\"]}]}",
+         "both 'name' and 'names' are specified in the seccomp profile, use either 'name' or 'names'"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+        _cleanup_err_ struct err e = ERR_INIT;
+        json_t *caps = json_array(), *s = NULL;
+
+        CHECK(ctr_seccomp_convert(bad[i].profile, caps, &s, &e) < 0);
+        CHECK(s == NULL);
+        CHECK_STR(err_msg(&e), bad[i].text);
+        json_decref(caps);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        json_t *caps = json_array(), *s = NULL;
+
+        CHECK(ctr_seccomp_convert(i ? "null" : "{}", caps, &s, NULL) == 0);
+        CHECK(s == NULL);
+        json_decref(caps);
+    }
+}
+
 TEST(seccomp_profiles) {
     static const char profile[] = "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"archMap\":[],\"architectures\":[\"SCMP_ARCH_X86_64\"],\"syscalls\":["
                                   "{\"names\":[\"read\"],\"action\":\"SCMP_ACT_ALLOW\"},"
@@ -190,14 +227,15 @@ TEST(seccomp_profiles) {
                                   "{\"names\":[\"clone\"],\"action\":\"SCMP_ACT_ALLOW\",\"excludes\":{\"caps\":[\"CAP_SYS_ADMIN\"]}},"
                                   "{\"names\":[\"old\"],\"action\":\"SCMP_ACT_ALLOW\",\"includes\":{\"minKernel\":\"99.0\"}},"
                                   "{\"name\":\"write\",\"action\":\"SCMP_ACT_ALLOW\",\"args\":[]}]}";
-    json_t *caps = json_array(), *s = ctr_seccomp_convert(profile, caps, NULL);
+    json_t *caps = json_array(), *s = NULL;
 
+    CHECK(ctr_seccomp_convert(profile, caps, &s, NULL) == 0);
     CHECK_JSON(s, "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"architectures\":[\"SCMP_ARCH_X86_64\"],\"syscalls\":["
                   "{\"names\":[\"read\"],\"action\":\"SCMP_ACT_ALLOW\"},{\"names\":[\"clone\"],\"action\":\"SCMP_ACT_ALLOW\"},"
                   "{\"names\":[\"write\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[]}]}");
     json_decref(s);
     json_array_append_new(caps, json_string("CAP_SYS_ADMIN"));
-    s = ctr_seccomp_convert(profile, caps, NULL);
+    CHECK(ctr_seccomp_convert(profile, caps, &s, NULL) == 0);
     CHECK_JSON(json_object_get(json_array_get(json_object_get(s, "syscalls"), 1), "names"), "[\"mount\"]");
     json_decref(s);
     json_decref(caps);

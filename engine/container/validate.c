@@ -168,7 +168,8 @@ int ctr_security_parse(const struct api_string_list *opts, struct ctr_security *
             continue;
         if (strncmp(o, "seccomp", (size_t)(sep - o)) == 0 && sep - o == 7) {
             s.seccomp_unconfined = streq(v, "unconfined");
-            s.seccomp_profile = s.seccomp_unconfined || streq(v, "builtin") ? NULL : v;
+            s.seccomp_builtin = streq(v, "builtin");
+            s.seccomp_profile = s.seccomp_unconfined || s.seccomp_builtin || !*v ? NULL : v;
             continue;
         }
         if (strncmp(o, "no-new-privileges", (size_t)(sep - o)) == 0 && sep - o == 17 && parse_bool(v, &s.no_new_privileges) == 0)

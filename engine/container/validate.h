@@ -14,7 +14,7 @@
 /* Security options of a container in parsed form. */
 struct ctr_security {
     bool no_new_privileges;
-    bool seccomp_unconfined;
+    bool seccomp_unconfined, seccomp_builtin; /* asked for by name: whatever the engine's default is */
     const char *seccomp_profile; /* JSON text of a profile; points into the options; NULL: the engine's default */
 };
 

@@ -161,6 +161,28 @@ static int open_database(struct daemon_state *d, struct err *e) {
     return r < 0 ? r : journal_setup(d->engine.db, e);
 }
 
+/* The file is read once: what it says later does not change what containers get. What is wrong inside of it is told at their start. */
+static int load_seccomp(struct daemon_state *d, struct err *e) {
+    const char *path = d->engine.config->seccomp_profile;
+    _cleanup_err_ struct err why = ERR_INIT;
+    _cleanup_buf_ struct buf text = BUF_INIT(LIMIT_JSON_BODY);
+    struct stat st;
+
+    if (str_empty(path) || streq(path, "builtin") || streq(path, "unconfined"))
+        return 0;
+    if (stat(path, &st) < 0)
+        return err_set(e, ERR_INVALID, "opening seccomp profile (%s) failed: open %s: %s", path, path,
+                       errno == ENOENT ? "no such file or directory" : strerrordesc_np(errno));
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_INVALID, "opening seccomp profile (%s) failed: read %s: %s", path, path,
+                       S_ISDIR(st.st_mode) ? "is a directory" : "not a regular file");
+    if (fs_read_file(path, &text, &why) < 0)
+        return err_set(e, ERR_INVALID, "opening seccomp profile (%s) failed: %s", path, err_msg(&why));
+    d->seccomp_text = buf_take(&text);
+    d->engine.seccomp_text = d->seccomp_text;
+    return d->seccomp_text ? 0 : err_oom(e);
+}
+
 static int check_default_runtime(const struct engine_config *c, struct err *e) {
     const char *name = c->default_runtime;
 
@@ -286,6 +308,8 @@ int startup_up(struct daemon_state *d, const struct engine_config *config, struc
     d->engine.started_at = clock_wall_ns();
     r = check_default_runtime(config, e);
     if (r == 0)
+        r = load_seccomp(d, e);
+    if (r == 0)
         r = make_folders(config, e);
     if (r == 0)
         r = lock_data_root(d, config, e);
@@ -337,5 +361,6 @@ bool startup_down(struct daemon_state *d) {
     close_fd(d->lock_fd);
     free(d->engine_id);
     free(d->libexec_dir);
+    free(d->seccomp_text);
     return true;
 }

@@ -18,6 +18,7 @@ struct daemon_state {
     struct server *server;
     char *engine_id;
     char *libexec_dir;
+    char *seccomp_text;
     int lock_fd; /* lock of the data root */
     bool pidfile_made;
     bool adopted; /* containers may be running: they get an orderly end */

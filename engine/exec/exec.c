@@ -262,7 +262,7 @@ static json_t *build_process(const struct exec *x, const struct ctr_view *v, con
 
 /* The container's document again: its seccomp filter and namespaces apply to the new process too. */
 static int build_spec(struct container *c, const struct ctr_view *v, const struct ctr_user *user, json_t **ret, struct err *e) {
-    struct ctr_spec_input in = {.config = c->cs->engine->config, .fixed = v->fixed, .user = user};
+    struct ctr_spec_input in = {.config = c->cs->engine->config, .fixed = v->fixed, .user = user, .seccomp_text = c->cs->engine->seccomp_text};
     _cleanup_free_ const char **volumes = calloc(v->fixed->mounts.n + 1, sizeof(char *));
     size_t k = 0;
 

@@ -512,7 +512,7 @@ static int translate(const char *prefix, const char *text, const char *command, 
         suffix = ": permission denied";
     }
     if (has(text, "not a directory")) {
-        code = 126;
+        code = 127;
         kind = ERR_INVALID;
         suffix =
             ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type";

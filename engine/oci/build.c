@@ -297,17 +297,20 @@ static int build_rlimits(struct plan_builder *b, const json_t *process, struct e
 static int build_seccomp(struct plan_builder *b, const json_t *spec, uint64_t caps, struct seccomp_cache *cache, struct err *e) {
     const json_t *linux_ = NULL, *seccomp = NULL;
     _cleanup_buf_ struct buf filter = BUF_INIT(64 * 1024 * sizeof(uint64_t));
+    int64_t flags = 0;
     int r = j_object(spec, "", "linux", &linux_, e);
 
     if (r == 1)
         r = j_object(linux_, "linux", "seccomp", &seccomp, e);
     if (r <= 0 || !seccomp)
         return r;
-    r = seccomp_cached(cache, seccomp, caps, &filter, e);
+    r = seccomp_flags(seccomp, &flags, e);
+    if (r >= 0)
+        r = seccomp_cached(cache, seccomp, caps, &filter, e);
     if (r < 0)
         return r;
     if (filter.len) {
-        plan_add(b, PLAN_SECCOMP);
+        plan_add(b, PLAN_SECCOMP)->i[0] = flags;
         plan_set_bytes(b, 0, filter.data, filter.len);
     }
     return 0;

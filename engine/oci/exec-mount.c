@@ -31,6 +31,17 @@ static int make_node(struct child *c, int parent, const char *name, bool dir) {
     return r == -EEXIST ? 0 : r < 0 ? r : 0;
 }
 
+/* How the reference names a place below the root: by the folder where its storage driver shows the container's files. */
+static void merged_path(const struct child *c, const char *path, char *ret, size_t max) {
+    const struct plan_op *overlay = plan_find(c->p, PLAN_ROOT_OVERLAY), *bind = plan_find(c->p, PLAN_ROOT_BIND);
+    const char *upper = overlay ? plan_s(c->p, overlay, 1) : "", *slash = strrchr(upper, '/');
+
+    if (slash)
+        snprintf(ret, max, "%.*s/merged%s%s", (int)(slash - upper), upper, *path == '/' ? "" : "/", path);
+    else
+        snprintf(ret, max, "%s%s%s", bind ? plan_s(c->p, bind, 0) : "", *path == '/' ? "" : "/", path);
+}
+
 /*
  * Open a path inside the root, creating what is missing (folders, and a folder or a file at the end). Components that are links to places that do
  * not exist are replaced in the text by their contents and tried again.
@@ -161,6 +172,49 @@ static void __attribute__((noreturn)) mount_failed(struct child *c, int r, const
                      source, target, source, target, flags);
 }
 
+/* The first part of the target that is there and no folder; false when all of its parents are folders (`whole`: and itself). */
+static bool find_non_folder(struct child *c, const char *target, bool whole, char *ret, size_t max) {
+    size_t n = strlen(target), at = 0;
+
+    if (n >= max)
+        return false;
+    memcpy(ret, target, n + 1);
+    for (;;) {
+        struct stat st;
+        bool last;
+        int fd, r;
+
+        at += strspn(ret + at, "/");
+        if (!ret[at])
+            return false;
+        at += strcspn(ret + at, "/");
+        last = target[at + strspn(target + at, "/")] == 0;
+        if (last && !whole)
+            return false;
+        ret[at] = 0;
+        fd = open_path(c, ret, 0);
+        r = fd < 0 ? -1 : fstat(fd, &st);
+        close_fd(fd);
+        if (r < 0)
+            return false;
+        if (!S_ISDIR(st.st_mode))
+            return true;
+        memcpy(ret, target, n + 1);
+    }
+}
+
+/* What a bind needs is not there and cannot be made. */
+static void __attribute__((noreturn)) target_failed(struct child *c, int r, const char *source, const char *target, bool dir, unsigned long flags) {
+    char part[4096], full[4096];
+
+    if (r != -ENOTDIR || !find_non_folder(c, target, dir, part, sizeof part))
+        mount_failed(c, r, source, target, flags);
+    merged_path(c, part, full, sizeof full);
+    child_fail_errno(
+        c, r, "error during container init: error mounting \"%s\" to rootfs at \"%s\": create mount destination for %s mount: %scannot mkdir in %s",
+        source, target, target, dir ? "" : "make parent dir of file bind-mount: ", full);
+}
+
 /* MOUNT_ATTR_* as MS_*, for the error text. */
 static unsigned long as_ms(uint64_t attrs) {
     return (attrs & MOUNT_ATTR_RDONLY ? MS_RDONLY : 0) | (attrs & MOUNT_ATTR_NOSUID ? MS_NOSUID : 0) | (attrs & MOUNT_ATTR_NODEV ? MS_NODEV : 0) |
@@ -237,6 +291,7 @@ static void do_mount(struct child *c, const struct plan_op *op) {
     const char *type = plan_s(c->p, op, 0), *source = plan_s(c->p, op, 1), *target = plan_s(c->p, op, 2), *data = plan_s(c->p, op, 3);
     _cleanup_close_ int at = -EBADF, tree = -EBADF;
     char with_mode[512];
+    struct stat st;
     int r;
 
     /* Links where the engine mounts its own file systems are an attack (CVE-2023-27561): /proc and /sys must be real folders. */
@@ -248,13 +303,17 @@ static void do_mount(struct child *c, const struct plan_op *op) {
         at = open_or_create(c, target, true);
     if (at < 0)
         mount_failed(c, at, source, target, as_ms((uint64_t)op->i[0]));
-    if (streq(type, "tmpfs") && !strstr(data, "mode=")) {
-        struct stat st;
-
-        if (fstat(at, &st) == 0 &&
-            snprintf(with_mode, sizeof with_mode, "%s%smode=%o", data, *data ? "," : "", st.st_mode & 07777) < (int)sizeof with_mode)
-            data = with_mode;
-    }
+    if (fstat(at, &st) < 0)
+        mount_failed(c, -errno, source, target, as_ms((uint64_t)op->i[0]));
+    /* What the folder has is what the mount gets, unless its options say otherwise: the later of two values counts. */
+    if (streq(type, "tmpfs") &&
+        snprintf(with_mode, sizeof with_mode, "mode=%04o%s%s", st.st_mode & 07777, *data ? "," : "", data) < (int)sizeof with_mode)
+        data = with_mode;
+    if (!S_ISDIR(st.st_mode))
+        child_fail_errno(
+            c, ENOTDIR, "error during container init: error mounting \"%s\" to rootfs at \"%s\": mount %s:%s (via /proc/self/fd/6), flags: 0x%lx%s%s",
+            source, target, source, target, as_ms((uint64_t)op->i[0]) & ~(unsigned long)(streq(type, "tmpfs") ? MS_RDONLY : 0),
+            *data ? ", data: " : "", data);
     tree = new_mount(c, type, source, data, (unsigned)op->i[0] & ~(op->i[1] & PLAN_MOUNT_COPYUP ? MOUNT_ATTR_RDONLY : 0u));
     if (tree < 0 && op->i[1] & PLAN_MOUNT_OPTIONAL)
         return;
@@ -301,7 +360,7 @@ static void do_bind(struct child *c, size_t i) {
     const char *source = plan_s(c->p, op, 0), *target = plan_s(c->p, op, 1);
     unsigned long ms = MS_BIND | (op->i[2] & PLAN_BIND_RECURSIVE ? MS_REC : 0);
     _cleanup_close_ int tree = TAKE_FD(c->bind_trees[i]), at = -EBADF;
-    struct stat st;
+    struct stat st, there;
     int r;
 
     if (tree < 0)
@@ -309,8 +368,13 @@ static void do_bind(struct child *c, size_t i) {
     if (fstat(tree, &st) < 0)
         mount_failed(c, errno, source, target, ms);
     at = open_or_create(c, target, S_ISDIR(st.st_mode));
+    if (at >= 0 && fstat(at, &there) == 0 && S_ISDIR(there.st_mode) != S_ISDIR(st.st_mode)) {
+        if (S_ISDIR(st.st_mode))
+            target_failed(c, -ENOTDIR, source, target, true, ms);
+        mount_failed(c, -ENOTDIR, source, target, ms); /* the new calls say EINVAL here */
+    }
     if (at < 0)
-        mount_failed(c, at, source, target, ms);
+        target_failed(c, at, source, target, S_ISDIR(st.st_mode), ms);
     if (op->i[0] || op->i[1]) {
         r = set_attr(c, tree, (uint64_t)op->i[0], (uint64_t)op->i[1], 0, op->i[2] & PLAN_BIND_ATTR_RECURSIVE);
         if (r < 0)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -251,9 +252,10 @@ static ssize_t sync_recv(int sock, void *buf, size_t n, int *fd) {
     struct cmsghdr *c;
     ssize_t got;
 
+    /* A child that ends before it took our last byte shows first as a reset, once; what it said is behind that. */
     do
         got = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+    while (got < 0 && (errno == EINTR || errno == ECONNRESET));
     if (got < 0)
         return -errno;
     c = CMSG_FIRSTHDR(&m);
@@ -304,6 +306,25 @@ static int follow_child(const struct oci_spawn *s, int sock, struct oci_running 
             close_fd(fd);
         }
     }
+}
+
+/* A child that failed meanwhile takes its namespaces along, so the parent's next step fails too: the child knows the reason. */
+static void prefer_childs_word(int sock, struct oci_fault *f) {
+    struct sync_fault m;
+    ssize_t n;
+
+    do {
+        int fd = -EBADF;
+        struct pollfd p = {.fd = sock, .events = POLLIN};
+
+        n = poll(&p, 1, 0) > 0 ? sync_recv(sock, &m, sizeof m, &fd) : 0;
+        close_fd(fd);
+    } while (n > 0 && m.type != SYNC_FAULT);
+    if (n <= (ssize_t)offsetof(struct sync_fault, text))
+        return;
+    ((char *)&m)[(size_t)n < sizeof m ? (size_t)n : sizeof m - 1] = 0;
+    f->errnum = m.errnum;
+    memcpy(f->text, m.text, strlen(m.text) + 1);
 }
 
 static void reap(pid_t pid) {
@@ -400,6 +421,8 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
     if (r == 0) {
         tell(mine, SYNC_LINKS);
         r = follow_child(s, mine, &run, f);
+    } else {
+        prefer_childs_word(mine, f);
     }
     if (r == 0)
         r = check_alive(s, run.pid, f);

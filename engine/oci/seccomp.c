@@ -105,13 +105,23 @@ static int action_of(const char *name, int64_t errnum, uint32_t *ret, struct err
                 *ret |= (uint32_t)errnum & SECCOMP_RET_DATA;
             return 0;
         }
-    return err_set(e, ERR_INVALID, "linux.seccomp: unsupported action \"%s\"", name);
+    return err_set(e, ERR_INVALID, "string %s is not a valid action for seccomp", name);
 }
 
 static const char *text(const json_t *o, const char *key) {
     const char *s = json_string_value(json_object_get(o, key));
 
     return s ? s : "";
+}
+
+/* Numbers from 2^63 on do not fit the parser's integers and arrive as real ones. */
+static uint64_t unsigned_of(const json_t *o, const char *key) {
+    const json_t *v = json_object_get(o, key);
+    double d = json_real_value(v);
+
+    if (!json_is_real(v))
+        return (uint64_t)json_integer_value(v);
+    return d >= 18446744073709551615.0 ? UINT64_MAX : d > 0 ? (uint64_t)d : 0;
 }
 
 static int read_conds(const json_t *rule, const char *name, struct rule *ret, struct err *e) {
@@ -135,12 +145,18 @@ static int read_conds(const json_t *rule, const char *name, struct rule *ret, st
         for (size_t k = 0; k < ELEMENTSOF(ops); k++)
             if (streq(ops[k].name, text(a, "op")))
                 c.op = ops[k].op;
-        if (c.op < 0 || !json_is_integer(json_object_get(a, "index")) || json_integer_value(json_object_get(a, "index")) < 0 ||
-            json_integer_value(json_object_get(a, "index")) > 5 || ret->n_conds == CONDS_MAX)
+        if (c.op < 0)
+            return err_set(e, ERR_INVALID, "string %s is not a valid operator for seccomp", text(a, "op"));
+        if (!json_is_integer(json_object_get(a, "index")) || json_integer_value(json_object_get(a, "index")) < 0 || ret->n_conds == CONDS_MAX)
             return err_set(e, ERR_INVALID, "linux.seccomp: rule for %s: args[%zu] is not valid", name, i);
+        if (json_integer_value(json_object_get(a, "index")) > 5)
+            return err_set(e, ERR_INVALID,
+                           "unable to start container process: error creating seccomp syscall condition for syscall %s: syscalls only have up to 6 "
+                           "arguments (%lld given)",
+                           name, (long long)json_integer_value(json_object_get(a, "index")));
         c.arg = (unsigned)json_integer_value(json_object_get(a, "index"));
-        c.a = (uint64_t)json_integer_value(json_object_get(a, "value"));
-        c.b = (uint64_t)json_integer_value(json_object_get(a, "valueTwo"));
+        c.a = unsigned_of(a, "value");
+        c.b = unsigned_of(a, "valueTwo");
         c.narrow = is_narrow(name, c.arg);
         ret->conds[ret->n_conds++] = c;
     }
@@ -419,6 +435,49 @@ static int compile_audit(struct compiler *cc, const json_t *profile, uint32_t au
     return 0;
 }
 
+/* Names the reference knows that this library has no numbers for are fine: their part of the filter is just not needed here. */
+static int check_archs(const json_t *seccomp, struct err *e) {
+    static const char *const others[] = {"SCMP_ARCH_MIPS",        "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32", "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64",
+                                         "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC",    "SCMP_ARCH_PPC64",     "SCMP_ARCH_S390"};
+    const json_t *list = json_object_get(seccomp, "architectures");
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        bool known = false;
+
+        for (size_t k = 0; k < ELEMENTSOF(archs); k++)
+            known = known || streq_ptr(archs[k].name, name);
+        for (size_t k = 0; k < ELEMENTSOF(others); k++)
+            known = known || streq_ptr(others[k], name);
+        if (!known)
+            return err_set(e, ERR_INVALID, "string %s is not a valid arch for seccomp", name ? name : "");
+    }
+    return 0;
+}
+
+int seccomp_flags(const json_t *seccomp, int64_t *ret, struct err *e) {
+    static const struct {
+        const char *name;
+        unsigned flag;
+    } flags[] = {{"SECCOMP_FILTER_FLAG_TSYNC", 1}, {"SECCOMP_FILTER_FLAG_LOG", 2}, {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4}};
+    const json_t *list = json_object_get(seccomp, "flags");
+    int64_t all = 0;
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        unsigned flag = 0;
+
+        for (size_t k = 0; k < ELEMENTSOF(flags); k++)
+            if (streq_ptr(flags[k].name, name))
+                flag = flags[k].flag;
+        if (!flag)
+            return err_set(e, ERR_INVALID, "seccomp flag \"%s\" is not supported", name ? name : "");
+        all |= flag;
+    }
+    *ret = all;
+    return 0;
+}
+
 int seccomp_compile(const json_t *seccomp, uint64_t caps, struct buf *ret_filter, struct err *e) {
     _cleanup_free_ struct compiler *cc = calloc(1, sizeof *cc);
     _cleanup_free_ struct code *part = calloc(1, sizeof *part);
@@ -437,7 +496,9 @@ int seccomp_compile(const json_t *seccomp, uint64_t caps, struct buf *ret_filter
         seccomp = builtin;
     }
     num = json_object_get(seccomp, "defaultErrnoRet");
-    r = action_of(text(seccomp, "defaultAction"), json_is_integer(num) ? json_integer_value(num) : EPERM, &deflt, e);
+    r = check_archs(seccomp, e);
+    if (r >= 0)
+        r = action_of(text(seccomp, "defaultAction"), json_is_integer(num) ? json_integer_value(num) : EPERM, &deflt, e);
     emit(&cc->code, LOAD, 0, 0, (uint32_t)offsetof(struct seccomp_data, arch));
     for (size_t i = 0; r >= 0 && i < ELEMENTSOF(archs); i++) {
         bool seen = !wants(seccomp, &archs[i]);

@@ -259,8 +259,20 @@ static int info_machine(struct engine *engine, struct api_system_info *ret, stru
     return r < 0 ? r : text(&ret->system_time, now, e);
 }
 
+static int info_security(const struct engine_config *config, struct api_system_info *ret, struct err *e) {
+    _cleanup_free_ char *seccomp = str_printf("name=seccomp,profile=%s", str_empty(config->seccomp_profile) ? "builtin" : config->seccomp_profile);
+    int r = seccomp ? api_string_list_add(&ret->security_options, seccomp, e) : err_oom(e);
+
+    if (r >= 0 && !str_empty(config->seccomp_profile) && !streq(config->seccomp_profile, "builtin"))
+        r = api_string_list_add(&ret->warnings, "WARNING: daemon is not using the default seccomp profile", e);
+    if (r >= 0 && streq_ptr(config->default_cgroupns_mode, "private"))
+        r = api_string_list_add(&ret->security_options, "name=cgroupns", e);
+    if (r >= 0 && config->no_new_privileges)
+        r = api_string_list_add(&ret->security_options, "name=no-new-privileges", e);
+    return r;
+}
+
 static int info_settings(struct engine *engine, struct api_system_info *ret, struct err *e) {
-    static const char *const builtin[] = {"name=seccomp,profile=builtin"};
     const struct engine_config *config = engine->config;
     int r = text(&ret->id, engine->id, e);
 
@@ -288,7 +300,7 @@ static int info_settings(struct engine *engine, struct api_system_info *ret, str
         r = text(&ret->init_binary, config->init_path ? config->init_path : "docker-init", e);
     if (r == 0)
         r = add_strv(&ret->labels, &config->labels, e);
-    return r < 0 ? r : add_all(&ret->security_options, builtin, ELEMENTSOF(builtin), e);
+    return r < 0 ? r : info_security(config, ret, e);
 }
 
 static int info_swarm(struct api_system_info *ret, struct err *e) {
