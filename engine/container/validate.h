@@ -15,7 +15,7 @@
 struct ctr_security {
     bool no_new_privileges;
     bool seccomp_unconfined, seccomp_builtin; /* asked for by name: whatever the engine's default is */
-    const char *seccomp_profile; /* JSON text of a profile; points into the options; NULL: the engine's default */
+    const char *seccomp_profile;              /* JSON text of a profile; points into the options; NULL: the engine's default */
 };
 
 /* All checks in the reference's order; warnings are added to `warnings`. ERR_INVALID (some texts: ERR_INTERNAL, as the reference answers them). */

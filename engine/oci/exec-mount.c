@@ -34,12 +34,11 @@ static int make_node(struct child *c, int parent, const char *name, bool dir) {
 /* How the reference names a place below the root: by the folder where its storage driver shows the container's files. */
 static void merged_path(const struct child *c, const char *path, char *ret, size_t max) {
     const struct plan_op *overlay = plan_find(c->p, PLAN_ROOT_OVERLAY), *bind = plan_find(c->p, PLAN_ROOT_BIND);
-    const char *upper = overlay ? plan_s(c->p, overlay, 1) : "", *slash = strrchr(upper, '/');
+    const char *upper = overlay ? plan_s(c->p, overlay, 1) : bind ? plan_s(c->p, bind, 0) : "", *slash = overlay ? strrchr(upper, '/') : NULL;
+    size_t n = slash ? (size_t)(slash - upper) : strlen(upper);
 
-    if (slash)
-        snprintf(ret, max, "%.*s/merged%s%s", (int)(slash - upper), upper, *path == '/' ? "" : "/", path);
-    else
-        snprintf(ret, max, "%s%s%s", bind ? plan_s(c->p, bind, 0) : "", *path == '/' ? "" : "/", path);
+    if (snprintf(ret, max, "%.*s%s%s%s", (int)n, upper, slash ? "/merged" : "", *path == '/' ? "" : "/", path) >= (int)max)
+        ret[max - 1] = 0; /* only a message: cut */
 }
 
 /*
