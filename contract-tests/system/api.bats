@@ -32,13 +32,13 @@ setup_file() {
 }
 
 @test "events that are waited for arrive at once" {
-    timeout 30 "$CLI" -H "$ENGINE_HOST" events --filter "container=$N" --format '{{.Action}}' >"$BATS_TEST_TMPDIR/events" &
+    timeout 300 "$CLI" -H "$ENGINE_HOST" events --filter "container=$N" --format '{{.Action}}' >"$BATS_TEST_TMPDIR/events" &
     # The stream is open when an event arrives; until then make some.
-    poll 20 eval "docker create --name $N busybox true >/dev/null 2>&1; docker rm $N >/dev/null 2>&1; grep -q create $BATS_TEST_TMPDIR/events"
+    poll eval "docker create --name $N busybox true >/dev/null 2>&1; docker rm $N >/dev/null 2>&1; grep -q create $BATS_TEST_TMPDIR/events"
     docker create --name "$N" busybox true
     docker rename "$N" "$N-renamed"
     docker rm "$N-renamed"
-    poll 10 eval "tail -n 3 $BATS_TEST_TMPDIR/events | paste -sd' ' | grep -q 'create rename destroy'"
+    poll eval "tail -n 3 $BATS_TEST_TMPDIR/events | paste -sd' ' | grep -q 'create rename destroy'"
 }
 
 @test "events: ten containers, no event lost or twice" {
@@ -46,7 +46,7 @@ setup_file() {
     since=$(date +%s)
     seq 10 | xargs -P 4 -I{} "$CLI" -H "$ENGINE_HOST" run --rm --name "$N-{}" busybox true
     count() { docker events --since "$since" --until "$(($(date +%s) + 1))" --filter type=container --format '{{.Action}} {{index .Actor.Attributes "name"}}' | grep " $N-" | sort | uniq -c | awk '{print $1, $2}' | sort | uniq -c | awk '{print $1, $2, $3}' | paste -sd,; }
-    poll 10 eval '[[ $(count) == *"10 1 destroy"* ]]'
+    poll eval '[[ $(count) == *"10 1 destroy"* ]]'
     same '10 1 attach,10 1 create,10 1 destroy,10 1 die,10 1 start' "$(count)"
 }
 

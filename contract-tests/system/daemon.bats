@@ -22,7 +22,7 @@ setup() {
 teardown() {
     if [ -n "$SECOND" ]; then
         kill -TERM "$SECOND" 2>/dev/null || true
-        poll 10 test ! -d "/proc/$SECOND" || kill -KILL "$SECOND"
+        poll test ! -d "/proc/$SECOND" || kill -KILL "$SECOND"
     fi
     rm -rf "${H:?}"
 }
@@ -34,16 +34,16 @@ second() {
     # shellcheck disable=SC2086
     inside ${WRAP-} "$HATAKED" --data-root "$D/data" --exec-root "$D/exec" --pidfile "$D/pid" --bridge none --iptables=false "$@" >"$H/log" 2>&1 3>&- &
     # One file may be left of a process that is no more.
-    poll 10 eval "test -d /proc/\$(cat $H/pid 2>/dev/null || echo none)" || { cat "$H/log" >&2; return 1; }
+    poll eval "test -d /proc/\$(cat $H/pid 2>/dev/null || echo none)" || { cat "$H/log" >&2; return 1; }
     SECOND=$(cat "$H/pid")
-    [ -z "$host" ] || poll 10 inside curl -gsSf --max-time 3 $host || { cat "$H/log" >&2; return 1; }
+    [ -z "$host" ] || poll inside curl -gsSf --max-time 60 $host || { cat "$H/log" >&2; return 1; }
 }
 
 # refuses MESSAGE FLAG...: exit 1 and that text
 refuses() {
     local want=$1
     shift
-    run -1 timeout 20 "$CI/lab" sh engine "$HATAKED" --data-root "$D/data" --exec-root "$D/exec" --pidfile "$D/pid" --bridge none --iptables=false -H "unix://$D/s" "$@"
+    run -1 timeout 120 "$CI/lab" sh engine "$HATAKED" --data-root "$D/data" --exec-root "$D/exec" --pidfile "$D/pid" --bridge none --iptables=false -H "unix://$D/s" "$@"
     contains "$output" "$want"
     test ! -e "$H/pid"
 }
@@ -99,10 +99,10 @@ refuses() {
     second "--unix-socket $D/s http://engine/_ping" -H "unix://$D/s"
     same "$SECOND" "$(cat "$H/pid")"
     same hataked "$(cat "/proc/$SECOND/comm")"
-    run -1 timeout 20 "$CI/lab" sh engine "$HATAKED" --data-root "$D/data2" --exec-root "$D/exec2" --pidfile "$D/pid" --bridge none --iptables=false -H "unix://$D/s2"
+    run -1 timeout 120 "$CI/lab" sh engine "$HATAKED" --data-root "$D/data2" --exec-root "$D/exec2" --pidfile "$D/pid" --bridge none --iptables=false -H "unix://$D/s2"
     contains "$output" "process with PID $SECOND is still running"
     kill -TERM "$SECOND"
-    poll 10 test ! -d "/proc/$SECOND"
+    poll test ! -d "/proc/$SECOND"
     test ! -e "$H/pid"
     test ! -e "$H/s"
     SECOND=
@@ -112,13 +112,13 @@ refuses() {
     echo 4194000 >"$H/pid"
     run second "--unix-socket $D/s http://engine/_ping" -H "unix://$D/s"
     SECOND=$(cat "$H/pid")
-    poll 10 inside curl -gsSf --unix-socket "$D/s" http://engine/_ping
+    poll inside curl -gsSf --unix-socket "$D/s" http://engine/_ping
     [ "$SECOND" != 4194000 ]
 }
 
 @test "a second engine on the same data root is refused" {
     second "--unix-socket $D/s http://engine/_ping" -H "unix://$D/s"
-    run -1 timeout 20 "$CI/lab" sh engine "$HATAKED" --data-root "$D/data" --exec-root "$D/exec2" --pidfile "$D/pid2" --bridge none --iptables=false -H "unix://$D/s2"
+    run -1 timeout 120 "$CI/lab" sh engine "$HATAKED" --data-root "$D/data" --exec-root "$D/exec2" --pidfile "$D/pid2" --bridge none --iptables=false -H "unix://$D/s2"
     contains "$output" "$D/data"
     inside curl -gsSf --unix-socket "$D/s" http://engine/_ping
 }
@@ -126,7 +126,7 @@ refuses() {
 @test "a socket that is in use by a live engine is refused; one left over is replaced" {
     second "--unix-socket $D/s http://engine/_ping" -H "unix://$D/s"
     kill -KILL "$SECOND"
-    poll 10 test ! -d "/proc/$SECOND"
+    poll test ! -d "/proc/$SECOND"
     test -S "$H/s"
     second "--unix-socket $D/s http://engine/_ping" -H "unix://$D/s"
 }
@@ -148,7 +148,7 @@ refuses() {
     second "--unix-socket $D/s http://engine/_ping" -H fd://
     # The socket is the manager's: it stays.
     kill -TERM "$SECOND"
-    poll 10 test ! -d "/proc/$SECOND"
+    poll test ! -d "/proc/$SECOND"
     test -S "$H/s"
     SECOND=
     # shellcheck disable=SC2031
@@ -171,10 +171,10 @@ certificates() {
 @test "--tlsverify: only clients with a certificate of the authority are served" {
     certificates 2>/dev/null
     second '' -H tcp://127.0.0.1:24760 --tlsverify --tlscacert "$D/ca.pem" --tlscert "$D/server.pem" --tlskey "$D/server.key"
-    poll 10 inside curl -sSf --cacert "$D/ca.pem" --cert "$D/cert.pem" --key "$D/key.pem" https://127.0.0.1:24760/_ping
+    poll inside curl -sSf --cacert "$D/ca.pem" --cert "$D/cert.pem" --key "$D/key.pem" https://127.0.0.1:24760/_ping
     run ! inside curl -sSf --max-time 5 --cacert "$D/ca.pem" https://127.0.0.1:24760/_ping
     run ! inside curl -sSf --max-time 5 --cacert "$D/ca.pem" --cert "$D/other.pem" --key "$D/other.key" https://127.0.0.1:24760/_ping
-    run inside curl -sS --max-time 5 http://127.0.0.1:24760/_ping
+    run inside curl -sS --max-time 60 http://127.0.0.1:24760/_ping
     same 'Client sent an HTTP request to an HTTPS server.' "$output"
     run -0 inside "$CLI" -H tcp://127.0.0.1:24760 --tlsverify --tlscacert "$D/ca.pem" --tlscert "$D/cert.pem" --tlskey "$D/key.pem" version -f '{{.Server.APIVersion}}'
     same 1.45 "$output"
@@ -183,7 +183,7 @@ certificates() {
 @test "--tls alone: encrypted, no client certificate needed" {
     certificates 2>/dev/null
     second '' -H tcp://127.0.0.1:24761 --tls --tlscert "$D/server.pem" --tlskey "$D/server.key"
-    poll 10 inside curl -sSf --cacert "$D/ca.pem" https://127.0.0.1:24761/_ping
+    poll inside curl -sSf --cacert "$D/ca.pem" https://127.0.0.1:24761/_ping
 }
 
 @test "--tlsverify with files that are not there is refused" {
@@ -195,7 +195,7 @@ certificates() {
     second "--unix-socket $D/s http://engine/_ping" -H "unix://$D/s" --config-file "$D/daemon.json"
     echo '{"debug": true}' >"$H/daemon.json"
     kill -HUP "$SECOND"
-    poll 5 grep -q 'read the log settings again' "$H/log"
+    poll grep -q 'read the log settings again' "$H/log"
     inside curl -gsSf --unix-socket "$D/s" http://engine/_ping
 }
 
@@ -220,5 +220,5 @@ assert lines and all("level" in l and "msg" in l and "time" in l for l in lines)
     local id
     second "--unix-socket $D/s http://engine/_ping" -H "unix://$D/s" -D
     id=$(inside curl -gsSi --unix-socket "$D/s" http://engine/v1.45/containers/nothing/json | tr -d '\r' | sed -n 's/^X-Hatake-Trace: //Ip')
-    poll 5 grep -q "trace=$id .*path=/v1.45/containers/nothing/json .*status=404" "$H/log"
+    poll grep -q "trace=$id .*path=/v1.45/containers/nothing/json .*status=404" "$H/log"
 }

@@ -7,7 +7,7 @@ setup_file() {
     if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "starts this engine's daemon"; fi
     own_lab registry engine
     kill -TERM "$(engine_pid)"
-    poll 20 test ! -d "/proc/$(engine_pid)"
+    poll test ! -d "/proc/$(engine_pid)"
     inside mount -t tmpfs -o size=60m,mode=711 tmpfs /var/lib/docker
     own_start
     need_image busybox
@@ -33,11 +33,11 @@ leftovers() { inside find /var/lib/docker -mindepth 2 \( -name '*tmp*' -o -name 
     run -1 docker pull layers12
     contains "$output" 'no space left on device'
     same "$images" "$(docker images -aq | sort)"
-    poll 10 space_is_back "$before"
+    poll space_is_back "$before"
     same '' "$(leftovers)"
     run -0 docker pull "$REGISTRY/hello-world"
     docker rmi "$REGISTRY/hello-world"
-    poll 10 space_is_back "$before"
+    poll space_is_back "$before"
 }
 
 @test "pull by the API: 200, and the error is the stream's last message" {
@@ -53,7 +53,7 @@ leftovers() { inside find /var/lib/docker -mindepth 2 \( -name '*tmp*' -o -name 
     run -1 docker load -i "$IMAGES/layers12/docker.tar"
     contains "$output" 'no space left on device'
     same "$images" "$(docker images -aq | sort)"
-    poll 10 space_is_back "$before"
+    poll space_is_back "$before"
     same '' "$(leftovers)"
 }
 
@@ -67,7 +67,7 @@ leftovers() { inside find /var/lib/docker -mindepth 2 \( -name '*tmp*' -o -name 
     same 200 "$STATUS"
     docker inspect "$N" >/dev/null
     docker rm -f "$N"
-    poll 10 space_is_back "$before"
+    poll space_is_back "$before"
     same still "$(docker run --rm --name "$N-2" busybox echo still)"
 }
 
@@ -75,7 +75,7 @@ leftovers() { inside find /var/lib/docker -mindepth 2 \( -name '*tmp*' -o -name 
     local i before code
     before=$(used)
     docker run -d --name "$N-fill" busybox sh -c 'dd if=/dev/zero of=/f bs=64k; sync; sleep 1000'
-    poll 20 eval "[ \$(inside df --output=avail /var/lib/docker | tail -n 1) -lt 64 ]"
+    poll eval "[ \$(inside df --output=avail /var/lib/docker | tail -n 1) -lt 64 ]"
     for i in 1 2 3 4 5; do
         code=0
         docker create --name "$N-$i" busybox true >"$BATS_TEST_TMPDIR/out" 2>&1 || code=$?
@@ -88,6 +88,6 @@ leftovers() { inside find /var/lib/docker -mindepth 2 \( -name '*tmp*' -o -name 
     done
     docker rm -f "$N-fill"
     docker ps -aq --filter "name=$N" | xargs -r "$CLI" -H "$ENGINE_HOST" rm -f >/dev/null
-    poll 10 space_is_back "$before"
+    poll space_is_back "$before"
     same still "$(docker run --rm --name "$N" busybox echo still)"
 }

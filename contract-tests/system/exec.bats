@@ -33,7 +33,7 @@ member() { python3 -c 'import json, sys; print(json.dumps(json.loads(sys.argv[1]
         new_exec '{"AttachStdout": true, "Cmd": ["sh", "-c", "echo up; exec sleep 1000"]}'
         curl -sS -N --max-time 120 --unix-socket "${ENGINE_HOST#unix://}" -H 'Content-Type: application/json' -d '{}' -o "$BATS_TEST_TMPDIR/out-$i" \
             "http://engine/v1.45/exec/$ID/start" &
-        poll 60 grep -aq up "$BATS_TEST_TMPDIR/out-$i"
+        poll grep -aq up "$BATS_TEST_TMPDIR/out-$i"
         request GET "/v1.45/exec/$ID/json"
         pid=$(member Pid)
         test -d "/proc/$pid" || fail "exec $i: no process $pid: $BODY"

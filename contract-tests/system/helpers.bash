@@ -22,13 +22,11 @@ else
 fi
 
 docker() { "$CLI" -H "$ENGINE_HOST" "$@"; }
-# shellcheck disable=SC2034
-export HATAKE_PTY_TIMEOUT=${HATAKE_PTY_TIMEOUT:-30}
-
-# poll SECONDS COMMAND...: until it succeeds. Fails with what it said last.
+# poll COMMAND...: until it succeeds. Fails with what it said last, after a time that only a failing test ever takes.
+PATIENCE=90
+export HATAKE_PTY_TIMEOUT=${HATAKE_PTY_TIMEOUT:-$PATIENCE}
 poll() {
-    local end=$((SECONDS + $1)) said
-    shift
+    local end=$((SECONDS + PATIENCE)) said
     while ! said=$("$@" 2>&1); do
         if [ $SECONDS -ge "$end" ]; then
             echo "never came true: $* (last: $said)" >&2
@@ -72,7 +70,7 @@ request() {
 
 in_engine_net() { ip netns exec "$SUBJECT_NETNS" "$@"; }
 in_neighbour() { ip netns exec "${NEIGHBOUR_NETNS:?ci/lab up neighbour}" "$@"; }
-fetch() { curl -sS --max-time "${FETCH_TIMEOUT:-5}" "$1"; }
+fetch() { curl -sS --max-time "${FETCH_TIMEOUT:-60}" "$1"; }
 state_of() { docker inspect -f '{{.State.Status}}' "$1"; }
 is_state() { [ "$(state_of "$1")" = "$2" ]; }
 gone() { ! docker inspect "$1" >/dev/null 2>&1; }
@@ -113,7 +111,8 @@ only_ours() {
 
 # ---- an engine of the test's own: its own namespaces, data and registries ---------------------------------------------------------------------
 # own_lab PART... : variables of the own lab replace those of the shared one for this file. own_lab_down in teardown_file.
-OWN_LAB=hatake-lab-own
+OWN_LAB=${HATAKE_LAB:-hatake-lab}
+OWN_LAB=${OWN_LAB%-own}-own
 own_lab() {
     # shellcheck disable=SC2030,SC2031
     export HATAKE_LAB=$OWN_LAB
@@ -137,7 +136,7 @@ own_kill() {
     local pid
     pid=$(engine_pid)
     kill -KILL "$pid"
-    poll 10 test ! -d "/proc/$pid"
+    poll test ! -d "/proc/$pid"
 }
 
 # job_ends STATUS PID: wait for a background job of this shell (`run wait` would ask a shell that has no such child)

@@ -9,22 +9,22 @@ setup_file() {
 
 @test "logs -f of 100,000 lines: nothing lost, right order, ends with the container" {
     docker run -d --name "$N" busybox seq 1 100000
-    timeout 120 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed"
+    timeout 300 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed"
     seq 1 100000 | cmp - "$BATS_TEST_TMPDIR/followed"
-    timeout 60 "$CLI" -H "$ENGINE_HOST" logs "$N" | cmp - "$BATS_TEST_TMPDIR/followed"
+    timeout 300 "$CLI" -H "$ENGINE_HOST" logs "$N" | cmp - "$BATS_TEST_TMPDIR/followed"
 }
 
 @test "run in the foreground shows 100,000 lines, all of them in order" {
-    timeout 120 "$CLI" -H "$ENGINE_HOST" run --rm --name "$N" busybox seq 1 100000 >"$BATS_TEST_TMPDIR/out"
+    timeout 300 "$CLI" -H "$ENGINE_HOST" run --rm --name "$N" busybox seq 1 100000 >"$BATS_TEST_TMPDIR/out"
     seq 1 100000 | cmp - "$BATS_TEST_TMPDIR/out"
 }
 
 @test "logs -f begun late shows the past and what is written from then on, each line once" {
     docker run -d --name "$N" busybox sh -c 'seq 1 1000; while [ ! -e /go ]; do usleep 50000; done; seq 1001 2000'
-    poll 60 eval "[ \"\$(docker logs $N | wc -l)\" -ge 1000 ]"
-    timeout 120 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed" &
+    poll eval "[ \"\$(docker logs $N | wc -l)\" -ge 1000 ]"
+    timeout 300 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed" &
     local job=$!
-    poll 60 grep -qx 1000 "$BATS_TEST_TMPDIR/followed"
+    poll grep -qx 1000 "$BATS_TEST_TMPDIR/followed"
     docker exec "$N" touch /go
     job_ends 0 "$job"
     seq 1 2000 | cmp - "$BATS_TEST_TMPDIR/followed"
@@ -34,14 +34,14 @@ setup_file() {
     local i
     only_ours "there a follower may come to its place after its answer began"
     docker run -di --name "$N" busybox sh -c 'echo before; while read -r x; do echo "$x"; done'
-    poll 60 eval "docker logs $N | grep -q before"
+    poll eval "docker logs $N | grep -q before"
     for i in 1 2 3 4 5; do
         curl -sS -N -D "$BATS_TEST_TMPDIR/head-$i" --max-time 120 --unix-socket "${ENGINE_HOST#unix://}" \
             "http://engine/v1.45/containers/$N/logs?stdout=1&follow=1&tail=0" >"$BATS_TEST_TMPDIR/followed" &
         local job=$!
-        poll 60 grep -q '200 OK' "$BATS_TEST_TMPDIR/head-$i"
+        poll grep -q '200 OK' "$BATS_TEST_TMPDIR/head-$i"
         echo "round $i" | "$CLI" -H "$ENGINE_HOST" attach --sig-proxy=false "$N" >/dev/null & # ends with the container only
-        poll 60 grep -aq "round $i" "$BATS_TEST_TMPDIR/followed"
+        poll grep -aq "round $i" "$BATS_TEST_TMPDIR/followed"
         kill "$job"
         run ! grep -aq before "$BATS_TEST_TMPDIR/followed"
     done
@@ -66,6 +66,6 @@ setup_file() {
 @test "logs of a client that does not read do not stop the container" {
     docker run -d --name "$N" busybox sh -c 'seq 1 200000; exit 4'
     "$CLI" -H "$ENGINE_HOST" logs -f "$N" | { read -r _; exec sleep 1000; } &
-    same 4 "$(timeout 60 "$CLI" -H "$ENGINE_HOST" wait "$N")"
+    same 4 "$(timeout 300 "$CLI" -H "$ENGINE_HOST" wait "$N")"
     kill "$(pgrep -P $$ -x sleep)" 2>/dev/null || true
 }

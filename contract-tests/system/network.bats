@@ -28,9 +28,9 @@ free_port() {
     local port=8080
     in_engine_net ss -Hltn "sport = :$port" | grep -q . && port=$(free_port)
     web "$N" -p $port:80
-    poll 10 serves "$N" in_engine_net curl -sS --max-time 3 http://127.0.0.1:$port/
-    serves "$N" in_engine_net curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
-    serves "$N" in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+    poll serves "$N" in_engine_net curl -sS --max-time 60 http://127.0.0.1:$port/
+    serves "$N" in_engine_net curl -sS --max-time 60 "http://$SUBJECT_ADDRESS:$port/"
+    serves "$N" in_neighbour curl -sS --max-time 60 "http://$SUBJECT_ADDRESS:$port/"
     same "0.0.0.0:$port" "$(docker port "$N" 80/tcp | head -n 1)"
 }
 
@@ -38,19 +38,19 @@ free_port() {
     local port
     port=$(free_port)
     web "$N" -p "$port:80"
-    poll 10 serves "$N" in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+    poll serves "$N" in_neighbour curl -sS --max-time 60 "http://$SUBJECT_ADDRESS:$port/"
     docker rm -f "$N"
     run ! in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
     run ! in_engine_net curl -sS --max-time 3 "http://127.0.0.1:$port/"
     web "$N-2" -p "$port:80"
-    poll 10 serves "$N-2" in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+    poll serves "$N-2" in_neighbour curl -sS --max-time 60 "http://$SUBJECT_ADDRESS:$port/"
 }
 
 @test "a port published on 127.0.0.1 cannot be reached by the neighbour, not even with a route to 127.0.0.1" {
     local port ip
     port=$(free_port)
     web "$N" -p "127.0.0.1:$port:80"
-    poll 10 serves "$N" in_engine_net curl -sS --max-time 3 "http://127.0.0.1:$port/"
+    poll serves "$N" in_engine_net curl -sS --max-time 60 "http://127.0.0.1:$port/"
     run ! in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
     # The neighbour sends packets for 127.0.0.1 to the engine's machine. Its own machine must let it: that is its right, not the engine's.
     in_neighbour ip route add 127.0.0.0/8 via "$SUBJECT_ADDRESS" dev eth0 2>/dev/null || true
@@ -65,7 +65,7 @@ free_port() {
     in_neighbour sysctl -qw net.ipv4.conf.all.route_localnet=0 net.ipv4.conf.eth0.route_localnet=0
     [ "$answered" != 0 ] || fail "the neighbour reached a port of 127.0.0.1"
     ip=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' "$N")
-    serves "$N" in_engine_net curl -sS --max-time 3 "http://$ip/"
+    serves "$N" in_engine_net curl -sS --max-time 60 "http://$ip/"
 }
 
 @test "a port that is taken: the reference's message, the container stays created, nothing is published" {
@@ -77,7 +77,7 @@ free_port() {
     same created "$(state_of "$N-2")"
     docker rm -f "$N"
     docker start "$N-2"
-    poll 10 serves "$N-2" in_neighbour curl -sS --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+    poll serves "$N-2" in_neighbour curl -sS --max-time 60 "http://$SUBJECT_ADDRESS:$port/"
 }
 
 @test "a port that another program listens on is refused" {
@@ -86,7 +86,7 @@ free_port() {
     in_engine_net /usr/bin/python3 -c 'import socket,sys,time
 s=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("0.0.0.0", int(sys.argv[1]))); s.listen(); time.sleep(60)' "$port" &
     listener=$!
-    poll 5 eval "in_engine_net ss -Hltn 'sport = :$port' | grep -q ."
+    poll eval "in_engine_net ss -Hltn 'sport = :$port' | grep -q ."
     run -125 web "$N" -p "$port:80"
     kill "$listener"
     contains "$output" 'address already in use'
@@ -99,7 +99,7 @@ s=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bi
     port=$(docker port "$N" 80/tcp | head -n 1)
     port=${port##*:}
     [ "$port" -ge 32768 ] || fail "port $port"
-    poll 10 in_neighbour curl -sSf --max-time 3 "http://$SUBJECT_ADDRESS:$port/"
+    poll in_neighbour curl -sSf --max-time 60 "http://$SUBJECT_ADDRESS:$port/"
 }
 
 @test "udp: an answer comes back to the neighbour, which the container sees by its own address" {
@@ -108,9 +108,13 @@ s=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bi
     docker run -d --name "$N" -p "$port:7/udp" echo
     ask() {
         in_neighbour /usr/bin/python3 -c 'import socket,sys
-s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1); s.sendto(b"hello", (sys.argv[1], int(sys.argv[2]))); print(s.recv(999).decode())' "$SUBJECT_ADDRESS" "$port"
+s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
+for _ in range(60): # a datagram may be lost, and the server may not listen yet
+    try:
+        s.sendto(b"hello", (sys.argv[1], int(sys.argv[2]))); print(s.recv(999).decode()); break
+    except OSError:
+        pass' "$SUBJECT_ADDRESS" "$port"
     }
-    poll 10 ask
     run -0 ask
     contains "$output" hello
     contains "$output" "$NEIGHBOUR_ADDRESS"
@@ -122,7 +126,7 @@ s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1); s.sendto(b"
 s=socket.socket(); s.bind(("0.0.0.0", int(sys.argv[1]))); s.listen()
 c,a=s.accept(); c.sendall(("you are %s\n" % a[0]).encode()); c.close()' $port &
     listener=$!
-    poll 5 eval "in_neighbour ss -Hltn 'sport = :$port' | grep -q ."
+    poll eval "in_neighbour ss -Hltn 'sport = :$port' | grep -q ."
     run -0 docker run --rm --name "$N" busybox nc "$NEIGHBOUR_ADDRESS" $port
     wait "$listener"
     same "you are $SUBJECT_ADDRESS" "$output"
@@ -132,7 +136,7 @@ c,a=s.accept(); c.sendall(("you are %s\n" % a[0]).encode()); c.close()' $port &
     local ip
     web "$N"
     ip=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' "$N")
-    poll 10 in_engine_net curl -sSf --max-time 3 "http://$ip/"
+    poll in_engine_net curl -sSf --max-time 60 "http://$ip/"
     same "page-of-$N" "$(docker run --rm --name "$N-2" busybox wget -qO- "http://$ip/")"
     same lo "$(docker run --rm --name "$N-3" --network none busybox ls /sys/class/net)"
     contains "$(docker run --rm --name "$N-4" --network host busybox ls /sys/class/net)" docker0

@@ -25,7 +25,7 @@ export -f one
         seq 50 | xargs -P 8 -I{} bash -c "one $N-$round-{}"
     done
     same '' "$(docker ps -aq --filter "name=$N")"
-    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 15
+    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 60
 }
 
 @test "50 containers run side by side, stopped together, and the census is empty" {
@@ -40,7 +40,7 @@ export -f one
     docker kill $ids >/dev/null
     # shellcheck disable=SC2086
     docker rm -f $ids >/dev/null
-    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 15
+    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 60
 }
 
 @test "the same name asked for 8 times at once: one wins, seven are told who" {

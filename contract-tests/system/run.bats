@@ -15,7 +15,7 @@ setup_file() {
 
 @test "run -it: the terminal starts with the client's size and follows a resize" {
     run -0 "$PTY" --size 31x97 --expect '/ # ' --send 'stty size\r' --expect '31 97' --size 40x101 \
-        --send 'for i in 1 2 3 4 5 6 7 8 9 10; do stty size; usleep 100000; done\r' --expect '40 101' --send 'exit 0\r' \
+        --send 'until stty size | grep "4""0 101"; do usleep 100000; done\r' --expect '40 101' --send 'exit 0\r' \
         -- "$CLI" -H "$ENGINE_HOST" run --rm -it --name "$N" busybox sh
 }
 
@@ -32,7 +32,7 @@ setup_file() {
     run -0 "$PTY" --expect '/ # ' --send '\x10\x11' -- "$CLI" -H "$ENGINE_HOST" run -it --name "$N" busybox sh
     same running "$(state_of "$N")"
     run -7 "$PTY" --send '\r' --expect '/ # ' --send 'exit 7\r' -- "$CLI" -H "$ENGINE_HOST" attach "$N"
-    poll 10 is_state "$N" exited
+    poll is_state "$N" exited
     same 7 "$(docker inspect -f '{{.State.ExitCode}}' "$N")"
 }
 
@@ -102,7 +102,7 @@ setup_file() {
     same 137 "$output"
     "$CLI" -H "$ENGINE_HOST" run --name "$N-fg" busybox sleep 1000 &
     local job=$!
-    poll 10 is_state "$N-fg" running
+    poll is_state "$N-fg" running
     docker kill "$N-fg"
     job_ends 137 "$job"
 }
@@ -118,7 +118,7 @@ setup_file() {
 
 @test "run --rm leaves nothing to inspect; -d prints the id" {
     run -0 docker run --rm --name "$N" busybox true
-    poll 10 gone "$N"
+    poll gone "$N"
     run -0 docker run -d --name "$N" busybox sleep 1000
     [[ $output =~ ^[0-9a-f]{64}$ ]] || fail "no id: $output"
 }
@@ -132,7 +132,7 @@ setup_file() {
 @test "signals of the client reach the container (--sig-proxy)" {
     "$CLI" -H "$ENGINE_HOST" run --name "$N" busybox sh -c 'trap "exit 42" TERM; echo ready; while :; do sleep 0.1; done' >"$BATS_TEST_TMPDIR/out" 2>&1 &
     local job=$!
-    poll 15 grep -q ready "$BATS_TEST_TMPDIR/out"
+    poll grep -q ready "$BATS_TEST_TMPDIR/out"
     kill -TERM "$job"
     job_ends 42 "$job"
 }

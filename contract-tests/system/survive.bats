@@ -18,6 +18,14 @@ setup() {
     request GET /_ping || own_start
 }
 
+# ends_on_term CODE FLAG...: a container that runs until it gets SIGTERM
+ends_on_term() {
+    local code=$1
+    shift
+    docker run -d --name "$N" "$@" busybox sh -c "trap 'exit $code' TERM; echo ready; while :; do usleep 50000; done"
+    poll eval "docker logs $N | grep -q ready"
+}
+
 crash() { # kill -9, then a new daemon
     own_kill
     own_start "$@"
@@ -37,11 +45,11 @@ crash() { # kill -9, then a new daemon
 @test "what was written while no daemon ran is in the log; logs -f goes on" {
     local id
     id=$(docker run -d --name "$N" busybox sh -c 'i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo line $i; usleep 20000; done')
-    poll 10 eval "docker logs $N | grep -q 'line 20$'"
+    poll eval "docker logs $N | grep -q 'line 20$'"
     own_kill
-    poll 20 grep -q 'line 150\\n' "$ENGINE_ROOT/containers/$id/$id-json.log"
+    poll grep -q 'line 150\\n' "$ENGINE_ROOT/containers/$id/$id-json.log"
     own_start
-    timeout 60 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed"
+    timeout 300 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed"
     seq -f 'line %g' 1 400 | cmp - "$BATS_TEST_TMPDIR/followed"
 }
 
@@ -51,14 +59,14 @@ crash() { # kill -9, then a new daemon
     same hello "$(docker exec "$N" echo hello)"
     run -6 docker exec "$N" sh -c 'exit 6'
     run -9 "$PTY" --send '\r' --expect '/ # ' --send 'exit 9\r' -- "$CLI" -H "$ENGINE_HOST" attach "$N"
-    poll 10 is_state "$N" exited
+    poll is_state "$N" exited
     same 9 "$(docker inspect -f '{{.State.ExitCode}}' "$N")"
 }
 
 @test "wait on an adopted container gives its exit code" {
     docker run -d --name "$N" busybox sh -c 'trap "exit 17" TERM; while :; do usleep 50000; done'
     crash
-    timeout 30 "$CLI" -H "$ENGINE_HOST" wait "$N" >"$BATS_TEST_TMPDIR/code" &
+    timeout 300 "$CLI" -H "$ENGINE_HOST" wait "$N" >"$BATS_TEST_TMPDIR/code" &
     local job=$!
     docker exec "$N" kill -TERM 1
     wait "$job"
@@ -67,12 +75,12 @@ crash() { # kill -9, then a new daemon
 
 @test "a published port answers while no daemon runs, and after" {
     docker run -d --name "$N" -p 8081:80 busybox sh -c 'mkdir /www; echo here >/www/index.html; exec httpd -f -p 80 -h /www'
-    poll 10 in_neighbour curl -sSf --max-time 2 "http://$SUBJECT_ADDRESS:8081/"
+    poll in_neighbour curl -sSf --max-time 60 "http://$SUBJECT_ADDRESS:8081/"
     own_kill
-    in_neighbour curl -sSf --max-time 2 "http://$SUBJECT_ADDRESS:8081/"
+    in_neighbour curl -sSf --max-time 60 "http://$SUBJECT_ADDRESS:8081/"
     own_start
-    in_neighbour curl -sSf --max-time 2 "http://$SUBJECT_ADDRESS:8081/"
-    in_engine_net curl -sSf --max-time 2 "http://127.0.0.1:8081/"
+    in_neighbour curl -sSf --max-time 60 "http://$SUBJECT_ADDRESS:8081/"
+    in_engine_net curl -sSf --max-time 60 "http://127.0.0.1:8081/"
     same 0.0.0.0:8081 "$(docker port "$N" 80/tcp | head -n 1)"
     run -125 docker run -d --name "$N-2" -p 8081:80 busybox true
     docker rm -f "$N"
@@ -80,11 +88,12 @@ crash() { # kill -9, then a new daemon
 }
 
 @test "a container that ended meanwhile has its exit code and its end" {
-    docker run -d --name "$N" busybox sh -c 'sleep 3; exit 23'
     local pid
+    ends_on_term 23
     pid=$(docker inspect -f '{{.State.Pid}}' "$N")
     own_kill
-    poll 10 test ! -d "/proc/$pid"
+    kill -TERM "$pid"
+    poll test ! -d "/proc/$pid"
     own_start
     same 'exited 23 0' "$(docker inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}}' "$N")"
     [[ $(docker inspect -f '{{.State.FinishedAt}}' "$N") == 20* ]] || fail "no end: $(docker inspect -f '{{.State.FinishedAt}}' "$N")"
@@ -93,27 +102,29 @@ crash() { # kill -9, then a new daemon
 }
 
 @test "--rm: a container that ended meanwhile is removed by the next daemon" {
-    docker run -d --rm --name "$N" busybox sleep 3
     local pid
+    ends_on_term 0 --rm
     pid=$(docker inspect -f '{{.State.Pid}}' "$N")
     own_kill
-    poll 10 test ! -d "/proc/$pid"
+    kill -TERM "$pid"
+    poll test ! -d "/proc/$pid"
     own_start
-    poll 10 gone "$N"
+    poll gone "$N"
 }
 
 @test "restart policies go on: on-failure after the crash, always for one that ended meanwhile" {
-    docker run -d --name "$N" --restart always busybox sh -c 'sleep 3; exit 1'
+    ends_on_term 1 --restart always
     docker run -d --name "$N-f" --restart on-failure busybox sh -c 'trap "exit 3" TERM; while :; do usleep 50000; done'
     local pid
     pid=$(docker inspect -f '{{.State.Pid}}' "$N")
     own_kill
-    poll 10 test ! -d "/proc/$pid"
+    kill -TERM "$pid"
+    poll test ! -d "/proc/$pid"
     own_start
-    poll 20 is_state "$N" running
+    poll is_state "$N" running
     docker exec "$N-f" kill -TERM 1
-    poll 20 eval "[ \$(docker inspect -f '{{.RestartCount}}' $N-f) -ge 1 ]"
-    poll 20 is_state "$N-f" running
+    poll eval "[ \$(docker inspect -f '{{.RestartCount}}' $N-f) -ge 1 ]"
+    poll is_state "$N-f" running
 }
 
 @test "stop, kill, restart and rm work on adopted containers, and nothing is left" {
@@ -123,13 +134,13 @@ crash() { # kill -9, then a new daemon
     for i in 1 2 3 4; do docker run -d --name "$N-$i" busybox sleep 1000; done
     crash
     docker kill "$N-1"
-    poll 10 is_state "$N-1" exited
+    poll is_state "$N-1" exited
     docker stop -t 1 "$N-2"
     same 137 "$(docker inspect -f '{{.State.ExitCode}}' "$N-2")"
     docker restart -t 1 "$N-3"
     same running "$(state_of "$N-3")"
     docker rm -f "$N-1" "$N-2" "$N-3" "$N-4"
-    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 15 --ignore '^(thread|descriptor|inotify|socket): |hatake-launcher'
+    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 60 --ignore '^(thread|descriptor|inotify|socket): |hatake-launcher'
 }
 
 @test "ten crashes in a row lose nothing" {
@@ -146,18 +157,18 @@ crash() { # kill -9, then a new daemon
 @test "a container that is being created when the daemon dies leaves no half of it" {
     "$CI/leaks" snapshot "$BATS_TEST_TMPDIR/census" --lab engine
     seq 40 | xargs -P 8 -I{} "$CLI" -H "$ENGINE_HOST" create --name "$N-{}" busybox true >/dev/null 2>&1 &
-    poll 10 eval "[ \$(docker ps -aq --filter name=$N | wc -l) -ge 5 ]"
+    poll eval "[ \$(docker ps -aq --filter name=$N | wc -l) -ge 5 ]"
     own_kill
     wait || true
     own_start
     docker ps -aq --filter "name=$N" | xargs -r "$CLI" -H "$ENGINE_HOST" rm -f >/dev/null
-    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 15 --ignore '^(thread|descriptor|inotify|socket|link|address|neighbour|route): |hatake-launcher'
+    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 60 --ignore '^(thread|descriptor|inotify|socket|link|address|neighbour|route): |hatake-launcher'
 }
 
 @test "SIGTERM stops the containers in order: TERM first; the exit code is known afterwards" {
     local pid
     docker run -d --name "$N" busybox sh -c 'trap "echo bye; exit 19" TERM; echo ready; while :; do usleep 50000; done'
-    poll 10 eval "docker logs $N | grep -q ready"
+    poll eval "docker logs $N | grep -q ready"
     pid=$(docker inspect -f '{{.State.Pid}}' "$N")
     own_restart
     test ! -d "/proc/$pid"
@@ -172,8 +183,8 @@ crash() { # kill -9, then a new daemon
     docker run -d --name "$N-n" busybox sleep 1000
     docker stop -t 0 "$N-s"
     own_restart --shutdown-timeout 1
-    poll 10 is_state "$N-a" running
-    poll 10 is_state "$N-u" running
+    poll is_state "$N-a" running
+    poll is_state "$N-u" running
     same exited "$(state_of "$N-s")"
     same exited "$(state_of "$N-n")"
 }

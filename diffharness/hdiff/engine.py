@@ -53,13 +53,13 @@ class Engine:
     tap_host: str = ""              # where the CLI is sent, when a tap listens in front
 
     def version(self):
-        answer = wire.fetch(self.host, "GET", "/version", timeout=10)
+        answer = wire.fetch(self.host, "GET", "/version", timeout=60)
         if answer.status != 200:
             raise EngineError(f"{self.role}: GET /version answers {answer.status}")
         return json.loads(answer.body)
 
     def get_json(self, target):
-        answer = wire.fetch(self.host, "GET", target, timeout=30)
+        answer = wire.fetch(self.host, "GET", target, timeout=120)
         if answer.status != 200:
             raise EngineError(f"{self.role}: GET {target} answers {answer.status}: {answer.body[:200].decode(errors='replace')}")
         return json.loads(answer.body) if answer.body else None
@@ -111,7 +111,7 @@ class Engine:
         target = {"containers": f"/v1.45/containers/{name}?force=1&v=1", "volumes": f"/v1.45/volumes/{name}?force=1",
                   "networks": f"/v1.45/networks/{name}", "images": f"/v1.45/images/{name}?force=1"}[kind]
         try:
-            wire.fetch(self.host, "DELETE", target, timeout=60)
+            wire.fetch(self.host, "DELETE", target, timeout=120)
         except wire.WireError:
             pass
 

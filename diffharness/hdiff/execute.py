@@ -222,7 +222,7 @@ class Execution:
 
     def _do_await(self, step):
         stream, pattern = self._stream(step), self.expand(step.argument).encode()
-        within = min(step.within, 60.0)
+        within = step.within
         if step.raw:
             if not (isinstance(stream, Terminal) and stream.wait_raw(within)):
                 raise StepError(f"no program took the terminal into raw mode within {within:g} s")

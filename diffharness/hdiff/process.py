@@ -170,6 +170,6 @@ class Terminal(_Watched):
     def finish(self, timeout):
         code = super().finish(timeout)
         with self._lock:
-            self._lock.wait_for(lambda: self._live == 0, 5.0)
+            self._lock.wait_for(lambda: self._live == 0, 60.0)
         os.close(self._master)
         return code

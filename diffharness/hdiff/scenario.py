@@ -70,7 +70,7 @@ class Step:
     sort_lines: list = field(default_factory=list)
     allows: list = field(default_factory=list)
     decode: str = "auto"
-    within: float = 60.0
+    within: float = 180.0
     rows: list = field(default_factory=list)
 
 
@@ -173,7 +173,7 @@ def parse_step(text, line, where):
     body = text
     if body.startswith("until "):
         step.poll, body = True, body[6:].strip()
-        step.within = 20.0
+        step.within = 120.0
     head, _, rest = body.partition(" ")
     rest = rest.strip()
     if head == "$":

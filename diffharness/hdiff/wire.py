@@ -21,7 +21,7 @@ class WireError(Exception):
     """The peer broke HTTP framing, or there is no peer."""
 
 
-def connect(endpoint, timeout=10.0):
+def connect(endpoint, timeout=60.0):
     """A connected socket for unix:///path or tcp://host:port."""
     parts = urlsplit(endpoint)
     try:
@@ -251,7 +251,7 @@ class Exchange:
                 raise WireError("a chunk without its end")
 
 
-def fetch(endpoint, method, target, headers=(), body=b"", timeout=30.0):
+def fetch(endpoint, method, target, headers=(), body=b"", timeout=120.0):
     """One whole exchange; WireError when there is no complete answer in time."""
     exchange = Exchange(endpoint, method, target, headers, body).start()
     try:

@@ -86,6 +86,8 @@ class Runs(unittest.TestCase):
 
     def test_left_overs(self):
         calls = {"n": 0}
+        self.addCleanup(setattr, runner, "LEFT_OVERS_WITHIN", runner.LEFT_OVERS_WITHIN)
+        runner.LEFT_OVERS_WITHIN = 0.2
 
         def growing(connection, _):
             calls["n"] += 1
@@ -136,6 +138,27 @@ class Runs(unittest.TestCase):
         self.assertFalse(judge.report(parsed, "none", None, sides[2], recorded).passed)
         changed = scenario.parse("[steps]\n> GET /y\n", "t.scn", "test", "t")
         self.assertIn("record it again", judge.report(changed, "none", None, sides[1], recorded).problems[0][1])
+
+    def test_a_reference_that_wavers(self):
+        text = "[steps]\n> GET /a\n> GET /b\n"
+
+        def answers(a, b):
+            return {"GET /a": json_answer({"v": a}), "GET /b": json_answer({"v": b})}
+
+        first = self.run_both(text, answers(9, 2), answers(1, 2))
+        second = self.run_both(text, answers(1, 8), answers(1, 2))
+        merged = runner.merge(first, [second])
+        self.assertTrue(merged.passed)
+        self.assertIn("line 2: > GET /a", merged.warnings[-1])
+        self.assertFalse(runner.merge(first, [first]).passed)
+        first.problems.append(("reference", "left behind: x"))
+        self.assertTrue(runner.merge(first, [second]).passed)
+        second.problems.append(("reference", "left behind: x"))
+        self.assertFalse(runner.merge(first, [second]).passed)
+        self.assertFalse(runner.merge(self.run_both(text, {}, answers(1, 2)), [self.run_both(text, {}, answers(1, 2))]).passed)
+        first = self.run_both(text, answers(9, 2), answers(1, 2))
+        first.problems.append(("ours", "schema: X"))
+        self.assertFalse(runner.merge(first, [self.run_both(text, answers(1, 2), answers(1, 2))]).passed)
 
     def test_reports(self):
         got = self.run_both("title: <b>\n[steps]\n> GET /x\n> GET /_ping\n", {"GET /x": json_answer({"a": "<i>"})}, {"GET /x": json_answer({"a": 2})})

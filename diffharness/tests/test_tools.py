@@ -15,7 +15,7 @@ TOOLS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def run(tool, *words):
-    done = subprocess.run([sys.executable, os.path.join(TOOLS, tool), *map(str, words)], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run([sys.executable, os.path.join(TOOLS, tool), *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
     return done.returncode, done.stdout
 
 
