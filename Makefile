@@ -130,11 +130,12 @@ $(BIN)/hatake-runtime: $(call objs,$(wildcard engine/oci/main*.c)) $(foreach m,b
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -ljansson -lseccomp
-# Unpacks archives in a cage (rule R9); shares code with the layers module, links only what that needs.
+# Unpacks archives in a cage (rule R9); shares code with the layers module, links only what that needs. One is started per layer: the libraries of which
+# little is used are linked in, since relocating them takes longer than unpacking a small layer.
 $(BIN)/hatake-unpack: $(B)/obj/layers/main-unpack.o $(call LIB,layers) $(call LIB,base)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) $(filter %.a,$^) -lisal -lzstd -lcrypto -llzma -lbz2 -lseccomp
+	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) $(filter %.a,$^) -Wl,-Bstatic -lzstd -lcrypto -llzma -lbz2 -lseccomp -Wl,-Bdynamic -lisal
 # Reads and writes files of containers in a cage: only the files that do that, and what they need of the lower modules.
 $(BIN)/hatake-files: $(call objs,$(wildcard engine/container/main-files.c engine/container/files*.c)) $(call LIB,layers) $(call LIB,base)
 	$(Q)mkdir -p $(@D)

@@ -6,7 +6,7 @@
  * calls intent_done(). When the engine dies in between, start-up finds the row through intent_each() and undoes or finishes the work.
  * To have record and intent change together, call intent_done() inside the transaction that writes the record.
  *
- * Kinds are dotted names owned by one module: "layer.unpack", "container.rootfs", "network.endpoint". Key names the object; payload is whatever the
+ * Kinds are dotted names owned by one module: "network.bridge", "volume.remove". Key names the object; payload is whatever the
  * owner needs (NULL allowed; usually JSON). Any thread.
  */
 #ifndef HATAKE_DB_JOURNAL_H

@@ -105,12 +105,14 @@ static int filter_calls(const int *more, size_t n_more, struct err *e) {
     for (size_t i = 0; r == 0 && i < n_more; i++)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, more[i], 0);
     if (r == 0)
+        r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
+    if (r == 0)
         r = seccomp_load(ctx);
     seccomp_release(ctx);
     return r < 0 ? err_errno(e, r, "cage: seccomp") : 0;
 }
 
-int cage_confine(const int *more, size_t n_more, struct err *e) {
+static int confine(const int *more, size_t n_more, int (*ready)(void *arg, struct err *e), void *arg, struct err *e) {
     int r;
 
     if (syscall(SYS_close_range, 3, ~0U, 0) < 0)
@@ -122,15 +124,21 @@ int cage_confine(const int *more, size_t n_more, struct err *e) {
         r = limit(RLIMIT_AS, CAGE_MEMORY, e);
     if (r == 0)
         r = drop_capabilities(e);
+    if (r == 0 && ready)
+        r = ready(arg, e);
     if (r == 0 && CAGE_WALLS)
         r = filter_calls(more, n_more, e);
     return r;
 }
 
-int cage_enter(int dirfd, struct err *e) {
+int cage_confine(const int *more, size_t n_more, struct err *e) {
+    return confine(more, n_more, NULL, NULL, e);
+}
+
+int cage_enter(int dirfd, int (*ready)(void *arg, struct err *e), void *arg, struct err *e) {
     int r;
 
     umask(0);
     r = become_root(dirfd, e);
-    return r < 0 ? r : cage_confine(NULL, 0, e);
+    return r < 0 ? r : confine(NULL, 0, ready, arg, e);
 }

@@ -16,6 +16,7 @@
 #define DIR_CACHE 8
 #define TICK_BYTES (INT64_C(8) << 20)
 #define WRITEBACK_BYTES (INT64_C(4) << 20)
+#define WRITEBACK_LEAST (INT64_C(16) << 10) /* smaller files wait for the sync of the whole */
 #define WHITEOUT ".wh."
 #define OPAQUE ".wh..wh..opq"
 
@@ -276,7 +277,7 @@ static int tick(struct extractor *x, bool force, struct err *e) {
     return x->tick(x->tick_arg, x->written, e);
 }
 
-/* Large files begin their way to the disk while the rest is still coming, so that the sync at the end finds little left to do. */
+/* Files begin their way to the disk while the rest is still coming, so that the sync at the end finds little left to do. */
 static void start_writeback(int fd, int64_t offset, int64_t before, int64_t now) {
     int64_t from = (before - offset) / WRITEBACK_BYTES, to = (now - offset) / WRITEBACK_BYTES;
 
@@ -338,6 +339,8 @@ static int write_file(struct extractor *x, struct tar_reader *r, const struct ta
             k = copy_segment(x, r, fd, path, t->segments[i].offset, t->segments[i].length, &pending, &n_pending, e);
     if (k < 0)
         return k;
+    if (t->data_size >= WRITEBACK_LEAST)
+        ignore_result(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE) < 0);
     if (t->sparse && ftruncate(fd, t->size) < 0)
         return err_errno(e, errno, "truncate /%s", path);
     x->result.size += t->size;

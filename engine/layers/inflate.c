@@ -25,7 +25,8 @@ struct inflate {
     int64_t in_total, out_total;
     unsigned char head[16]; /* first bytes, gathered for the sniffing */
     size_t head_n, head_at;
-    unsigned char *out;
+    unsigned char *out; /* one of the two, in turn */
+    unsigned char *outs[2];
     struct inflate_state *gz;
     ZSTD_DCtx *zstd;
     bz_stream bz;
@@ -80,7 +81,8 @@ struct inflate *inflate_free(struct inflate *s) {
     end_libraries(s);
     ZSTD_freeDCtx(s->zstd);
     free(s->gz);
-    free(s->out);
+    free(s->outs[0]);
+    free(s->outs[1]);
     free(s);
     return NULL;
 }
@@ -116,8 +118,11 @@ static int library_error(struct err *e, const char *what) {
 }
 
 static int begin_member(struct inflate *s, struct err *e) {
-    if (!s->out && !(s->out = malloc(OUT_SIZE)))
-        return err_oom(e);
+    for (int i = 0; i < 2; i++)
+        if (!s->outs[i] && !(s->outs[i] = malloc(OUT_SIZE)))
+            return err_oom(e);
+    if (!s->out)
+        s->out = s->outs[0];
     switch (s->kind) {
     case INFLATE_GZIP:
         if (!s->gz && !(s->gz = malloc(sizeof *s->gz)))
@@ -325,6 +330,7 @@ int64_t inflate_read(struct inflate *s, const unsigned char **ret_p, struct err 
         return k;
     if (s->kind == INFLATE_NONE)
         return read_plain(s, ret_p, e);
+    s->out = s->out == s->outs[0] ? s->outs[1] : s->outs[0];
     if (!s->member && s->out_total == 0) {
         k = begin_member(s, e);
         if (k < 0)

@@ -26,7 +26,7 @@ struct inflate *inflate_new(inflate_fill_fn fill, void *arg);
 struct inflate *inflate_free(struct inflate *s);
 /* Forget everything and begin a new stream, keeping the memory. */
 void inflate_restart(struct inflate *s);
-/* Next plain bytes, valid until the next call: their number, 0 at the end, <0 with e set. */
+/* Next plain bytes, valid until the call after the next (as far as those of the fill are): their number, 0 at the end, <0 with e set. */
 int64_t inflate_read(struct inflate *s, const unsigned char **ret_p, struct err *e);
 
 #endif

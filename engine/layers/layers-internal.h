@@ -22,7 +22,7 @@ struct layer {
     int64_t size, chain_size, archive_size;
     int depth;
     int refs;        /* under layers.lock */
-    bool synced;     /* under layers.lock: files and row are on the disk */
+    bool synced;     /* under layers.lock: the files are on the disk, and there is a row */
     char *init_link; /* short link of the shared init folder on top of this layer, made on first use; under layers.init_lock */
 };
 
@@ -55,8 +55,9 @@ struct layer_reaper *layer_reaper_free(struct layer_reaper *r); /* waits until a
 /* Delete the tree at path some time soon; in the foreground when memory ran out. */
 void layer_reaper_add(struct layer_reaper *r, const char *path);
 
-/* store.c */
+/* layers.c, leftovers.c */
 int store_load(struct layers *l, struct err *e);
+/* Remove what a life that ended early left: half-made folders by their names, unfinished layers because no row names them. After store_load(). */
 int store_clean_leftovers(struct layers *l, struct err *e);
 /* Rename <home>/<name> away and hand it to the reaper. */
 void store_discard(struct layers *l, const char *name);

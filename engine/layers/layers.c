@@ -2,7 +2,6 @@
 /* The store of read-only layers: rows, chains in memory, counting, registration. */
 #include "layers/layers.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/random.h>
@@ -16,7 +15,6 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "db/journal.h"
 #include "layers/framing.h"
 #include "layers/layers-internal.h"
 
@@ -26,8 +24,9 @@ static const char *const steps[] = {
     "CREATE TABLE container_layer(container_id TEXT PRIMARY KEY, mount_id TEXT NOT NULL UNIQUE, link TEXT NOT NULL, top TEXT REFERENCES "
     "layer(chain_id),"
     " created INTEGER NOT NULL) WITHOUT ROWID;",
-    /* 0: the folder may be incomplete or not on the disk yet */
+    /* 0: the folder may be incomplete or not on the disk yet; since step 3 a row is made only once it is there */
     "ALTER TABLE layer ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;",
+    "CREATE TABLE layer_home(home TEXT PRIMARY KEY) WITHOUT ROWID;",
 };
 
 void random_link(char ret[LINK_LEN + 1]) {
@@ -123,50 +122,6 @@ void store_discard(struct layers *l, const char *name) {
         log_kv(LOG_LVL_WARN, "moving a folder away failed", "path", from, "error", strerror(errno), NULL);
 }
 
-static int leftover_unpack(const struct intent *it, void *arg, struct err *e) {
-    store_discard(arg, it->key);
-    return 1;
-}
-
-static int drop_folder(const struct db_row *row, void *arg, struct err *e) {
-    struct layers *l = arg;
-    _cleanup_free_ char *link = str_printf("%s/l/%s", l->home, db_row_text(row, 1));
-
-    store_discard(l, db_row_text(row, 0));
-    if (link)
-        unlink(link);
-    return 0;
-}
-
-/* Layers whose image was never finished: nobody can say whether their files reached the disk. */
-static int drop_unsynced(struct layers *l, struct err *e) {
-    int r = db_query(l->db, "SELECT cache_id, link FROM layer WHERE synced=0", DB_NONE, drop_folder, l, e);
-
-    return r < 0 ? r : db_exec(l->db, "DELETE FROM layer WHERE synced=0", DB_NONE, e);
-}
-
-/* Intents of a life that ended early, and folders that were being removed. */
-int store_clean_leftovers(struct layers *l, struct err *e) {
-    _cleanup_closedir_ DIR *dir = NULL;
-    struct dirent *d;
-    int r;
-
-    r = intent_each(l->db, "layer.unpack", leftover_unpack, l, e);
-    if (r < 0)
-        return r;
-    dir = opendir(l->home);
-    if (!dir)
-        return err_errno(e, errno, "opendir %s", l->home);
-    while ((d = readdir(dir)))
-        if (str_has_prefix(d->d_name, "gone-")) {
-            _cleanup_free_ char *path = str_printf("%s/%s", l->home, d->d_name);
-
-            if (path)
-                layer_reaper_add(l->reaper, path);
-        }
-    return 0;
-}
-
 int layers_new(struct db *db, const struct layers_config *config, struct layers **ret, struct err *e) {
     struct layers *l = calloc(1, sizeof *l);
     int r;
@@ -185,8 +140,8 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
         r = db_migrate(db, "layers", steps, ELEMENTSOF(steps), e);
     if (r == 0)
         r = driver_probe(l, config->driver, e);
-    if (r == 0)
-        r = drop_unsynced(l, e);
+    if (r == 0) /* rows of versions that made them before the sync */
+        r = db_exec(db, "DELETE FROM layer WHERE synced=0", DB_NONE, e);
     if (r == 0)
         r = store_load(l, e);
     if (r == 0)
@@ -254,7 +209,7 @@ struct layer *layer_unref_listing(struct layer *layer, struct strv *removed) {
             return NULL;
         /* The row goes first: a folder without a row is only a leftover, a row without a folder would be a lie. By cache id: the same chain may have been
          * registered anew meanwhile. */
-        if (db_exec(l->db, "DELETE FROM layer WHERE cache_id=?1", DB_ARGS(DB_TEXT(layer->cache_id)), &e) < 0)
+        if (layer->synced && db_exec(l->db, "DELETE FROM layer WHERE cache_id=?1", DB_ARGS(DB_TEXT(layer->cache_id)), &e) < 0)
             log_kv(LOG_LVL_WARN, "removing a layer's row failed", "layer", layer->chain_id, "error", err_msg(&e), NULL);
         if (removed)
             ignore_result(strv_add(removed, layer->chain_id) < 0);
@@ -337,7 +292,7 @@ int64_t layers_total_size(struct layers *l) {
 static int insert_row(struct layers *l, const struct layer *layer, struct err *e) {
     return db_exec(l->db,
                    "INSERT OR REPLACE INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created, synced) "
-                   "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,0)",
+                   "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,1)",
                    DB_ARGS(DB_TEXT(layer->chain_id), DB_TEXT(layer->diff_id), DB_TEXT(layer->parent ? layer->parent->chain_id : NULL),
                            DB_TEXT(layer->cache_id), DB_TEXT(layer->link), DB_INT(layer->size), DB_INT(layer->archive_size), DB_INT(clock_wall_ns())),
                    e);
@@ -351,27 +306,14 @@ static int sync_home(struct layers *l, struct err *e) {
     return 0;
 }
 
-/* The row first, as one that a start would drop; layers_settle() makes it count. On failure row and folder are gone again. */
-static int commit_layer(struct layers *l, struct layer *layer, const char *staged, struct err *e) {
-    int r = insert_row(l, layer, e);
-
-    if (r < 0)
-        return r;
-    r = driver_install(l, layer, staged, e);
-    if (r < 0) {
-        driver_remove_layer(l, layer);
-        ignore_result(db_exec(l->db, "DELETE FROM layer WHERE cache_id=?1", DB_ARGS(DB_TEXT(layer->cache_id)), NULL) < 0);
-    }
-    return r;
-}
-
-static int mark_synced(struct layers *l, struct layer *const *list, size_t n, struct err *e) {
+/* Rows of layers whose files are on the disk, parents first, all or none. */
+static int insert_rows(struct layers *l, struct layer *const *list, size_t n, struct err *e) {
     int r = db_begin(l->db, e);
 
     if (r < 0)
         return r;
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = db_exec(l->db, "UPDATE layer SET synced=1 WHERE cache_id=?1", DB_ARGS(DB_TEXT(list[i]->cache_id)), e);
+    for (size_t i = n; r == 0 && i-- > 0;)
+        r = insert_row(l, list[i], e);
     if (r < 0)
         db_rollback(l->db);
     else
@@ -396,7 +338,7 @@ int layers_settle(struct layer *top, struct err *e) {
         return 0;
     r = sync_home(l, e);
     if (r == 0)
-        r = mark_synced(l, list, n, e);
+        r = insert_rows(l, list, n, e);
     if (r < 0)
         return r;
     pthread_mutex_lock(&l->lock);
@@ -421,7 +363,9 @@ static int publish_locked(struct layers *l, struct layer *layer, const char *sta
     }
     if (layer->parent)
         layer_ref(layer->parent);
-    r = commit_layer(l, layer, staged, e);
+    r = driver_install(l, layer, staged, e);
+    if (r < 0)
+        driver_remove_layer(l, layer);
     if (r == 0) {
         pthread_mutex_lock(&l->lock);
         layer->refs = 1;
@@ -482,7 +426,6 @@ int layers_register_known(struct layers *l, struct layer *parent, const char *di
     struct layer *known = layer_find_diff(l, diff_id), *layer;
     char id[ID_LEN + 1], name[32];
     _cleanup_free_ char *from = NULL, *staged = NULL;
-    int64_t intent = 0;
     int r;
 
     if (!known)
@@ -492,17 +435,12 @@ int layers_register_known(struct layers *l, struct layer *parent, const char *di
     snprintf(name, sizeof name, "tmp-%.16s", id);
     from = driver_path(l, known->cache_id, NULL);
     staged = driver_path(l, name, NULL);
-    r = layer && from && staged ? intent_begin(l->db, "layer.unpack", name, NULL, &intent, e) : err_oom(e);
-    if (r == 0)
-        r = vfs_copy_tree(from, staged, e);
+    r = layer && from && staged ? vfs_copy_tree(from, staged, e) : err_oom(e);
     if (r == 0)
         r = publish(l, layer, staged, ret, e);
     else
         free(layer);
-    if (intent) {
-        store_discard(l, name);
-        ignore_result(intent_done(l->db, intent, NULL) < 0);
-    }
+    store_discard(l, name);
     layer_unref(known);
     return r;
 }

@@ -11,8 +11,8 @@
  *
  * Life cycle: layers are counted by who uses them (child layers, images, containers, and callers of layers_get). The last layer_unref()
  * removes the layer: its row at once, its folder renamed away and deleted in the background.
- * Crash safety (R11, R18): a row counts only once its folder is synced (layers_settle), others are dropped by layers_new(); intents for folders being
- * made; leftovers removed by layers_new().
+ * Crash safety (R11, R18): a layer gets its row once its folder is synced (layers_settle). Folders being made are called tmp-..., those being removed gone-...;
+ * layers_new() removes both, and finished folders that no row names.
  *
  * Threads: any. Blocking work (unpack, removal) never holds the lock.
  */
@@ -54,8 +54,8 @@ int64_t layers_total_size(struct layers *l);
 struct layer *layers_get(struct layers *l, const char *chain_id);
 struct layer *layer_ref(struct layer *layer);
 /*
- * Bring this layer and those below it to the disk, with one sync for all, and only then let their rows outlive a restart. Whoever makes something durable
- * that needs the layer calls this first. NULL is fine. The caller keeps its reference.
+ * Bring this layer and those below it to the disk, with one sync for all, and only then make the rows by which they outlive a restart. Whoever makes
+ * something durable that needs the layer calls this first. NULL is fine. The caller keeps its reference.
  */
 int layers_settle(struct layer *top, struct err *e);
 /* Give a reference back; the last one removes the layer from disk. NULL is fine. Returns NULL. */

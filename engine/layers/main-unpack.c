@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* hatake-unpack: unpacks a layer or an image archive inside a cage. unpack-wire.h is the manual. */
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -15,6 +14,7 @@
 #include "layers/cage.h"
 #include "layers/extract.h"
 #include "layers/framing.h"
+#include "layers/hasher.h"
 #include "layers/inflate.h"
 #include "layers/tar.h"
 #include "layers/unpack-wire.h"
@@ -22,19 +22,15 @@
 #define INPUT_SIZE KIB(256)
 #define PROGRESS_BYTES (INT64_C(512) << 10)
 
-struct sha {
-    EVP_MD_CTX *ctx;
-    int64_t bytes;
-};
-
 struct worker {
     int root;
     enum whiteout_form form;
-    int64_t reserve; /* bytes */
-    unsigned char *input;
+    int64_t reserve;         /* bytes */
+    unsigned char *input[2]; /* filled in turn */
+    struct turn input_turn, outer_turn, inner_turn;
+    struct hasher hasher;
     size_t lookahead_at, lookahead_n; /* bytes of input already read while reading the list of known ids */
     struct inflate *outer, *inner;
-    const EVP_MD *md;
     char *known; /* sorted 65-byte records */
     size_t n_known;
     int next_index;
@@ -46,7 +42,7 @@ struct worker {
     struct tar_reader *outer_tar;
     unsigned char peek[512];
     size_t peek_n, peek_at;
-    struct sha raw_sha, plain_sha;
+    struct hasher_sum raw_sha, plain_sha;
 };
 
 /* ---- results ------------------------------------------------------------------------------------------------------------- */
@@ -92,61 +88,51 @@ static void send_error(struct err *fault) {
     ignore_result(send_frame(UNPACK_ERROR, &b, NULL) < 0);
 }
 
-/* ---- digests -------------------------------------------------------------------------------------------------------------- */
-
-static int sha_begin(struct worker *w, struct sha *s, struct err *e) {
-    if (!s->ctx)
-        s->ctx = EVP_MD_CTX_new();
-    s->bytes = 0;
-    if (!s->ctx || EVP_DigestInit_ex(s->ctx, w->md, NULL) != 1)
-        return err_set(e, ERR_INTERNAL, "sha256 is not available");
-    return 0;
-}
-
-static void sha_add(struct sha *s, const void *p, size_t n) {
-    EVP_DigestUpdate(s->ctx, p, n);
-    s->bytes += (int64_t)n;
-}
-
-static void sha_end(struct sha *s, char ret[65]) {
-    unsigned char d[EVP_MAX_MD_SIZE];
-
-    EVP_DigestFinal_ex(s->ctx, d, NULL);
-    hex_encode(d, 32, ret);
-}
-
 /* ---- streams --------------------------------------------------------------------------------------------------------------- */
 
 static int64_t fill_stdin(void *arg, const unsigned char **ret_p, struct err *e) {
     struct worker *w = arg;
-    ssize_t n;
+    unsigned char *to = w->input[w->input_turn.at];
+    size_t have = 0;
 
     if (w->lookahead_n > 0) {
-        *ret_p = w->input + w->lookahead_at;
-        n = (ssize_t)w->lookahead_n;
+        *ret_p = to + w->lookahead_at;
+        have = w->lookahead_n;
         w->lookahead_n = 0;
-        return n;
+        return (int64_t)have;
     }
-    do
-        n = read(0, w->input, INPUT_SIZE);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return err_errno(e, errno, "reading the stream");
-    *ret_p = w->input;
-    return n;
+    to = w->input[turn_next(&w->hasher, &w->input_turn)];
+    /* A pipe gives what happens to be in it: large pieces make everything behind cheaper. */
+    while (have < INPUT_SIZE / 2) {
+        ssize_t n = read(0, to + have, INPUT_SIZE - have);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(e, errno, "reading the stream");
+        if (n == 0)
+            break;
+        have += (size_t)n;
+    }
+    *ret_p = to;
+    return (int64_t)have;
 }
 
+/* inflate_read() has two buffers as well: the one before last is free again. */
 static int64_t fill_outer(void *arg, const unsigned char **ret_p, struct err *e) {
-    return inflate_read(((struct worker *)arg)->outer, ret_p, e);
+    struct worker *w = arg;
+
+    turn_next(&w->hasher, &w->outer_turn);
+    return inflate_read(w->outer, ret_p, e);
 }
 
 /* Plain bytes of the layer: everything that passes here is the diff ID's subject. */
 static int64_t fill_layer_direct(void *arg, const unsigned char **ret_p, struct err *e) {
     struct worker *w = arg;
-    int64_t n = inflate_read(w->outer, ret_p, e);
+    int64_t n = fill_outer(w, ret_p, e);
 
     if (n > 0)
-        sha_add(&w->plain_sha, *ret_p, (size_t)n);
+        hasher_add(&w->hasher, &w->plain_sha, *ret_p, (size_t)n);
     return n;
 }
 
@@ -177,7 +163,7 @@ static int64_t fill_member(void *arg, const unsigned char **ret_p, struct err *e
     }
     if (n <= 0)
         return n;
-    sha_add(&w->raw_sha, *ret_p, (size_t)n);
+    hasher_add(&w->hasher, &w->raw_sha, *ret_p, (size_t)n);
     w->member_read += n;
     k = member_progress(w, e);
     return k < 0 ? k : n;
@@ -186,10 +172,12 @@ static int64_t fill_member(void *arg, const unsigned char **ret_p, struct err *e
 /* A compressed member; its plain bytes are hashed apart. */
 static int64_t fill_member_plain(void *arg, const unsigned char **ret_p, struct err *e) {
     struct worker *w = arg;
-    int64_t n = inflate_read(w->inner, ret_p, e);
+    int64_t n;
 
+    turn_next(&w->hasher, &w->inner_turn);
+    n = inflate_read(w->inner, ret_p, e);
     if (n > 0)
-        sha_add(&w->plain_sha, *ret_p, (size_t)n);
+        hasher_add(&w->hasher, &w->plain_sha, *ret_p, (size_t)n);
     return n;
 }
 
@@ -284,12 +272,11 @@ static int run_layer(struct worker *w, struct err *e) {
     char diff[65];
     int index, k;
 
-    k = sha_begin(w, &w->plain_sha, e);
-    if (k == 0)
-        k = unpack_one(w, fill_layer_direct, &x, &index, e);
+    hasher_begin(&w->plain_sha);
+    k = unpack_one(w, fill_layer_direct, &x, &index, e);
     if (k < 0)
         return k;
-    sha_end(&w->plain_sha, diff);
+    hasher_end(&w->hasher, &w->plain_sha, diff);
     return send_layer("", index, diff, "", &x, w->plain_sha.bytes, e);
 }
 
@@ -339,15 +326,14 @@ static int member_layer(struct worker *w, const char *path, struct err *e) {
         k = unpack_one(w, fill_member, &x, &index, e);
     } else {
         inflate_restart(w->inner);
-        k = sha_begin(w, &w->plain_sha, e);
-        if (k == 0)
-            k = unpack_one(w, fill_member_plain, &x, &index, e);
+        hasher_begin(&w->plain_sha);
+        k = unpack_one(w, fill_member_plain, &x, &index, e);
     }
     if (k < 0)
         return k;
-    sha_end(&w->raw_sha, raw);
+    hasher_end(&w->hasher, &w->raw_sha, raw);
     if (compressed)
-        sha_end(&w->plain_sha, plain);
+        hasher_end(&w->hasher, &w->plain_sha, plain);
     return send_layer(path, index, compressed ? plain : raw, raw, &x, compressed ? w->plain_sha.bytes : w->raw_sha.bytes, e);
 }
 
@@ -372,7 +358,7 @@ static int member_blob(struct worker *w, const char *path, struct err *e) {
 
     if (k < 0)
         return k;
-    sha_end(&w->raw_sha, digest);
+    hasher_end(&w->hasher, &w->raw_sha, digest);
     add_text(&b, path);
     add_text(&b, digest);
     add_number(&b, w->raw_sha.bytes);
@@ -403,9 +389,8 @@ static int member_file(struct worker *w, const struct tar_entry *t, const char *
     w->member_path = path;
     w->member_size = t->size;
     w->member_read = w->progress_sent = 0;
-    k = sha_begin(w, &w->raw_sha, e);
-    if (k == 0)
-        k = peek_member(w, e);
+    hasher_begin(&w->raw_sha);
+    k = peek_member(w, e);
     if (k < 0)
         return k;
     if (looks_like_layer(w, t, path))
@@ -469,10 +454,10 @@ static int head_line(struct worker *w, char *to, size_t size, struct err *e) {
 
             if (got <= 0)
                 return err_set(e, ERR_INTERNAL, "the input ended in its head");
-            w->lookahead_at = (size_t)(p - w->input);
+            w->lookahead_at = (size_t)(p - w->input[w->input_turn.at]);
             w->lookahead_n = (size_t)got;
         }
-        to[n] = (char)w->input[w->lookahead_at];
+        to[n] = (char)w->input[w->input_turn.at][w->lookahead_at];
         w->lookahead_at++;
         w->lookahead_n--;
         if (to[n] == '\n')
@@ -506,25 +491,26 @@ static int read_known(struct worker *w, struct err *e) {
     return 0;
 }
 
+static int start_hasher(void *arg, struct err *e) {
+    return hasher_start(&((struct worker *)arg)->hasher, e);
+}
+
 static int run(struct worker *w, const char *mode, struct err *e) {
     _cleanup_close_ int staging = fcntl(3, F_DUPFD_CLOEXEC, 4);
     int k;
 
     if (staging < 0)
         return err_errno(e, errno, "no staging folder at descriptor 3");
-    w->md = EVP_sha256();
-    k = sha_begin(w, &w->raw_sha, e);
-    if (k == 0)
-        k = sha_begin(w, &w->plain_sha, e);
-    if (k == 0)
-        k = cage_enter(staging, e);
+    hasher_init(&w->hasher);
+    k = cage_enter(staging, start_hasher, w, e);
+    staging = -EBADF;
     if (k < 0)
         return k;
-    staging = -EBADF;
     w->root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    w->input = malloc(INPUT_SIZE);
+    w->input[0] = malloc(INPUT_SIZE);
+    w->input[1] = malloc(INPUT_SIZE);
     w->outer = inflate_new(fill_stdin, w);
-    if (w->root < 0 || !w->input || !w->outer)
+    if (w->root < 0 || !w->input[0] || !w->input[1] || !w->outer)
         return err_oom(e);
     k = read_known(w, e);
     if (k < 0)

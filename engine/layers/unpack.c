@@ -15,7 +15,6 @@
 #include "base/id.h"
 #include "base/limits.h"
 #include "base/str.h"
-#include "db/journal.h"
 #include "layers/layers-internal.h"
 
 #define FRAME_MAX (UNPACK_SMALL_FILE + KIB(64))
@@ -24,8 +23,7 @@
 
 struct unpack {
     struct layers *layers;
-    char *staging; /* absolute */
-    int64_t intent;
+    char *staging; /* absolute; its name begins with "tmp-": a start removes it if we cannot */
     pid_t pid;
     int in, out; /* our ends of the pipes */
     struct buf frames;
@@ -48,10 +46,8 @@ struct unpack *unpack_free(struct unpack *u) {
         while (waitpid(u->pid, NULL, 0) < 0 && errno == EINTR)
             ;
     }
-    if (u->staging && u->intent > 0) {
+    if (u->staging)
         store_discard(u->layers, strrchr(u->staging, '/') + 1);
-        ignore_result(intent_done(u->layers->db, u->intent, NULL) < 0);
-    }
     buf_done(&u->frames);
     free(u->staging);
     free(u);
@@ -119,17 +115,12 @@ static int spawn_helper(struct unpack *u, int in, int out, int dir, struct err *
 }
 
 static int make_staging(struct unpack *u, int *ret_dir, struct err *e) {
-    char id[ID_LEN + 1], name[ID_LEN + 8];
-    int r;
+    char id[ID_LEN + 1];
 
     id_new(id);
-    snprintf(name, sizeof name, "tmp-%.16s", id);
-    u->staging = str_printf("%s/%s", u->layers->home, name);
+    u->staging = str_printf("%s/tmp-%.16s", u->layers->home, id);
     if (!u->staging)
         return err_oom(e);
-    r = intent_begin(u->layers->db, "layer.unpack", name, NULL, &u->intent, e);
-    if (r < 0)
-        return r;
     if (mkdir(u->staging, 0700) < 0)
         return err_errno(e, errno, "mkdir %s", u->staging);
     *ret_dir = open(u->staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -81,11 +81,16 @@ int registry_new(const struct engine_config *config, struct registry **ret, stru
     if (!r)
         return err_oom(e);
     r->config = config;
+    pthread_mutex_init(&r->lock, NULL);
     *ret = r;
     return 0;
 }
 
 struct registry *registry_free(struct registry *r) {
+    if (!r)
+        return NULL;
+    authorities_done(r);
+    pthread_mutex_destroy(&r->lock);
     free(r);
     return NULL;
 }

@@ -4,14 +4,19 @@
 #define HATAKE_REGISTRY_INTERNAL_H
 
 #include <curl/curl.h>
+#include <openssl/types.h>
 #include <pthread.h>
 
 #include "registry/registry.h"
 
 #define HANDLES_KEPT 8
 
+struct authorities;
+
 struct registry {
     const struct engine_config *config;
+    pthread_mutex_t lock; /* of authorities */
+    struct authorities *authorities;
 };
 
 enum auth_scheme { AUTH_NONE, AUTH_BASIC, AUTH_BEARER };
@@ -61,6 +66,7 @@ struct transfer {
     struct err sink_err;
     int sink_result;
     char dialled[128];
+    X509_STORE *trusted; /* counted */
     bool was_cancelled;
 };
 void transfer_done(struct transfer *t);
@@ -69,6 +75,13 @@ void transfer_done(struct transfer *t);
  * body included); the sink's own error when that refused.
  */
 int transfer_run(struct transfer *t, struct err *e);
+
+/* ---- authorities.c */
+/* Whom to trust when talking to host (with port); free *ret with X509_STORE_free(). Any thread. */
+int authorities_get(struct registry *r, const char *host, X509_STORE **ret, struct err *e);
+/* Paths of the client certificate for host; untouched when there is none. Free both. */
+int client_certificate(const char *host, char **ret_cert, char **ret_key, struct err *e);
+void authorities_done(struct registry *r);
 
 /* ---- auth.c */
 /* Read a WWW-Authenticate header into the session. */

@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -17,7 +19,6 @@
 
 #define CONNECT_SECONDS 30L
 #define STALL_SECONDS 60L
-#define CA_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 
 static void init_curl(void) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -28,6 +29,8 @@ void transfer_done(struct transfer *t) {
     free(t->challenge);
     buf_done(&t->failure);
     err_done(&t->sink_err);
+    X509_STORE_free(t->trusted);
+    t->trusted = NULL;
 }
 
 static size_t on_header(char *p, size_t size, size_t n, void *data) {
@@ -175,23 +178,34 @@ static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
     }
 }
 
-/* certs.d/HOST: *.crt are further authorities, NAME.cert and NAME.key a client certificate. Source: the reference's documented layout. */
-static void set_certificates(CURL *h, const struct registry_session *s) {
-    static const char *const roots[] = {"/etc/hatake/certs.d", "/etc/docker/certs.d"};
-    const char *bundle = getenv("SSL_CERT_FILE");
+static CURLcode use_authorities(CURL *h, void *ssl_ctx, void *data) {
+    struct transfer *t = data;
 
-    curl_easy_setopt(h, CURLOPT_CAINFO, bundle && *bundle ? bundle : CA_BUNDLE);
-    for (size_t i = 0; i < ELEMENTSOF(roots); i++) {
-        _cleanup_free_ char *ca = str_printf("%s/%s/ca.crt", roots[i], s->host), *cert = str_printf("%s/%s/client.cert", roots[i], s->host),
-                            *key = str_printf("%s/%s/client.key", roots[i], s->host);
+    SSL_CTX_set1_cert_store(ssl_ctx, t->trusted);
+    return CURLE_OK;
+}
 
-        if (ca && fs_exists(ca))
-            curl_easy_setopt(h, CURLOPT_CAINFO, ca);
-        if (cert && key && fs_exists(cert) && fs_exists(key)) {
-            curl_easy_setopt(h, CURLOPT_SSLCERT, cert);
-            curl_easy_setopt(h, CURLOPT_SSLKEY, key);
-        }
+static int set_certificates(CURL *h, struct transfer *t, struct err *e) {
+    _cleanup_free_ char *cert = NULL, *key = NULL;
+    int r = 0;
+
+    if (str_has_prefix(t->url, "http:"))
+        return 0;
+    if (!t->trusted)
+        r = authorities_get(t->s->registry, t->s->host, &t->trusted, e);
+    if (r == 0)
+        r = client_certificate(t->s->host, &cert, &key, e);
+    if (r < 0)
+        return r;
+    curl_easy_setopt(h, CURLOPT_CAINFO, NULL);
+    curl_easy_setopt(h, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(h, CURLOPT_SSL_CTX_FUNCTION, use_authorities);
+    curl_easy_setopt(h, CURLOPT_SSL_CTX_DATA, t);
+    if (cert) {
+        curl_easy_setopt(h, CURLOPT_SSLCERT, cert);
+        curl_easy_setopt(h, CURLOPT_SSLKEY, key);
     }
+    return 0;
 }
 
 static void set_proxy(CURL *h, const struct engine_config *c, const char *url) {
@@ -275,7 +289,6 @@ static void set_options(CURL *h, struct transfer *t, struct body_state *b, struc
         curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, 0L);
     }
-    set_certificates(h, t->s);
     set_proxy(h, t->s->registry->config, t->url);
 }
 
@@ -293,11 +306,12 @@ int transfer_run(struct transfer *t, struct err *e) {
     t->sink_err = ERR_INIT;
     h = take_handle(t->s);
     headers = headers_of(t);
-    if (!h || !headers) {
+    r = h && headers ? set_certificates(h, t, e) : err_oom(e);
+    if (r < 0) {
         if (h)
             curl_easy_cleanup(h);
         curl_slist_free_all(headers);
-        return err_oom(e);
+        return r;
     }
     b = (struct body_state){t, h};
     snprintf(range, sizeof(range), "%lld-", (long long)t->range_from);

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Sums made beside the reader are those made at once, with pieces of any size and buffers used again. */
+#include "base/cleanup.h"
+#include "base/id.h"
+#include "base/test.h"
+#include "layers/hasher.h"
+
+#define BUFFER ((size_t)64 << 10)
+#define PIECES 300
+
+/* Bytes that differ from piece to piece; the size too, from a few bytes to a whole buffer. */
+static size_t piece(unsigned k, unsigned char *to) {
+    size_t n = k % 3 == 0 ? 1 + k : k % 3 == 1 ? BUFFER : BUFFER / 7 + k;
+
+    for (size_t i = 0; i < n; i++)
+        to[i] = (unsigned char)(k * 31 + i * 7 + (i >> 8));
+    return n;
+}
+
+static void sum_of(bool threaded, char ret_all[65], char ret_odd[65]) {
+    static unsigned char buffers[2][BUFFER];
+    /* The thread of a hasher lives as long as the program, and uses it. */
+    struct hasher *h = calloc(1, sizeof *h);
+    struct hasher_sum *all = calloc(2, sizeof *all), *odd = all + 1;
+    static struct hasher *keep[2];
+    struct turn turn = {.at = 0};
+
+    CHECK(h && all);
+    keep[threaded] = h;
+    hasher_init(h);
+    if (threaded)
+        CHECK_INT(hasher_start(h, NULL), 0);
+    hasher_begin(all);
+    hasher_begin(odd);
+    for (unsigned k = 0; k < PIECES; k++) {
+        unsigned char *p = buffers[turn_next(h, &turn)];
+        size_t n = piece(k, p);
+
+        hasher_add(h, all, p, n);
+        if (k % 2)
+            hasher_add(h, odd, p, n / 2);
+    }
+    hasher_end(h, all, ret_all);
+    hasher_end(h, odd, ret_odd);
+    CHECK(all->bytes > odd->bytes && odd->bytes > 0);
+    free(all);
+    CHECK(keep[threaded] == h);
+}
+
+TEST(sums_beside_the_reader_are_those_made_at_once) {
+    char all[2][65], odd[2][65];
+
+    sum_of(false, all[0], odd[0]);
+    for (int i = 0; i < 5; i++) {
+        sum_of(true, all[1], odd[1]);
+        CHECK_STR(all[1], all[0]);
+        CHECK_STR(odd[1], odd[0]);
+    }
+    CHECK(strcmp(all[0], odd[0]) != 0 && id_is_full(all[0]));
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a start finds in the store's folder: leftovers go, what has an owner or may be somebody's data stays. */
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "base/test.h"
+#include "db/db.h"
+#include "db/journal.h"
+#include "layers/layers.h"
+
+#define LAYER "1111111111111111111111111111111111111111111111111111111111111111"
+#define ORPHAN "2222222222222222222222222222222222222222222222222222222222222222"
+#define DATA "3333333333333333333333333333333333333333333333333333333333333333"
+#define DIFF "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+struct store {
+    char base[64];
+    char *db_path, *home;
+    struct db *db;
+    struct layers *layers;
+};
+
+static void store_open(struct store *s) {
+    struct layers_config config = {.data_root = s->base, .driver = "vfs", .libexec_dir = "/nowhere"};
+    _cleanup_err_ struct err e = ERR_INIT;
+
+    CHECK_INT(db_open(s->db_path, &s->db, &e), 0);
+    CHECK_INT(journal_setup(s->db, &e), 0);
+    if (layers_new(s->db, &config, &s->layers, &e) < 0)
+        CHECK_STR(err_msg(&e), "");
+}
+
+static void store_close(struct store *s) {
+    s->layers = layers_free(s->layers);
+    s->db = db_close(s->db);
+}
+
+static void store_init(struct store *s) {
+    *s = (struct store){0};
+    snprintf(s->base, sizeof s->base, "/tmp/test-store-XXXXXX");
+    CHECK(mkdtemp(s->base) != NULL);
+    s->db_path = str_printf("%s/engine.db", s->base);
+    s->home = str_printf("%s/vfs", s->base);
+    store_open(s);
+}
+
+static void store_done(struct store *s) {
+    store_close(s);
+    fs_remove_tree(s->base, NULL);
+    free(s->db_path);
+    free(s->home);
+}
+
+static void folder(const struct store *s, const char *name, const char *part) {
+    _cleanup_free_ char *path = str_printf("%s/%s/%s", s->home, name, part);
+
+    CHECK_INT(fs_mkdir_p(path, 0700, NULL), 0);
+}
+
+static bool there(const struct store *s, const char *name) {
+    _cleanup_free_ char *path = str_printf("%s/%s", s->home, name);
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+static void plant(const struct store *s) {
+    static const char *const names[] = {LAYER, ORPHAN, ORPHAN "-init", "tmp-1234567890abcdef", "gone-1234567890abcdef", "somebody-elses"};
+
+    for (size_t i = 0; i < ELEMENTSOF(names); i++)
+        folder(s, names[i], "diff");
+    folder(s, DATA, "merged");
+}
+
+static void add_layer_row(struct store *s) {
+    CHECK_INT(db_exec(s->db,
+                      "INSERT INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created, synced) "
+                      "VALUES(?1,?1,NULL,?2,'ABCDEFGHIJKLMNOPQRSTUVWXYZ',1,1,1,1)",
+                      DB_ARGS(DB_TEXT(DIFF), DB_TEXT(LAYER)), NULL),
+              0);
+}
+
+TEST(a_start_removes_what_nobody_owns_and_nothing_else) {
+    struct store s;
+    struct layer *layer;
+
+    store_init(&s);
+    add_layer_row(&s);
+    plant(&s);
+    store_close(&s);
+    store_open(&s);
+    store_close(&s); /* waits for the removals */
+    CHECK(there(&s, LAYER));
+    CHECK(!there(&s, ORPHAN));
+    CHECK(!there(&s, ORPHAN "-init"));
+    CHECK(!there(&s, "tmp-1234567890abcdef"));
+    CHECK(!there(&s, "gone-1234567890abcdef"));
+    CHECK(there(&s, "somebody-elses"));
+    CHECK(there(&s, DATA));
+    store_open(&s);
+    layer = layers_get(s.layers, DIFF);
+    CHECK(layer != NULL);
+    layer_unref(layer);
+    store_close(&s);
+    CHECK(!there(&s, LAYER));
+    store_open(&s);
+    CHECK(layers_get(s.layers, DIFF) == NULL);
+    store_done(&s);
+}
+
+TEST(layers_of_a_lost_database_stay) {
+    struct store s;
+
+    store_init(&s);
+    plant(&s);
+    store_close(&s);
+    CHECK_INT(unlink(s.db_path), 0);
+    for (int i = 0; i < 2; i++) {
+        store_open(&s);
+        store_close(&s);
+        CHECK(there(&s, LAYER));
+        CHECK(there(&s, ORPHAN));
+        CHECK(!there(&s, "tmp-1234567890abcdef"));
+    }
+    store_open(&s);
+    store_done(&s);
+}
