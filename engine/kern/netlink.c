@@ -91,10 +91,16 @@ static void nest_end(struct nl_batch *b, struct rtattr *a) {
         a->rta_len = (uint16_t)(b->mem + b->len - (char *)a);
 }
 
-void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu, const char *inner, const uint8_t mac[6], pid_t peer_pid) {
+static void put_ns(struct nl_batch *b, struct nl_ns ns) {
+    uint32_t v = (uint32_t)(ns.fd >= 0 ? ns.fd : ns.pid);
+
+    attr(b, ns.fd >= 0 ? IFLA_NET_NS_FD : IFLA_NET_NS_PID, &v, sizeof v);
+}
+
+void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu, const char *inner, const uint8_t mac[6], struct nl_ns peer_ns) {
     struct ifinfomsg *m = begin(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof *m);
     struct rtattr *info, *data, *peer;
-    uint32_t pid = (uint32_t)peer_pid, mtu32 = (uint32_t)mtu;
+    uint32_t mtu32 = (uint32_t)mtu;
 
     if (!m)
         return;
@@ -114,8 +120,52 @@ void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu
         attr(b, IFLA_ADDRESS, mac, 6);
     if (mtu)
         attr(b, IFLA_MTU, &mtu32, sizeof mtu32);
-    attr(b, IFLA_NET_NS_PID, &pid, sizeof pid);
+    put_ns(b, peer_ns);
     nest_end(b, peer);
+    nest_end(b, data);
+    nest_end(b, info);
+}
+
+/* Begin an interface on top of another; *ret_info is to be closed by the caller. */
+static bool begin_upper(struct nl_batch *b, unsigned parent, int mtu, const char *name, const uint8_t *mac, struct nl_ns ns,
+                        struct rtattr **ret_info) {
+    struct ifinfomsg *m = begin(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof *m);
+    uint32_t mtu32 = (uint32_t)mtu;
+
+    if (!m)
+        return false;
+    attr_str(b, IFLA_IFNAME, name);
+    attr(b, IFLA_LINK, &parent, sizeof parent);
+    if (mac)
+        attr(b, IFLA_ADDRESS, mac, 6);
+    if (mtu)
+        attr(b, IFLA_MTU, &mtu32, sizeof mtu32);
+    put_ns(b, ns);
+    *ret_info = attr(b, IFLA_LINKINFO, NULL, 0);
+    return true;
+}
+
+void nl_link_macvlan(struct nl_batch *b, unsigned parent, uint32_t mode, int mtu, const char *name, const uint8_t mac[6], struct nl_ns ns) {
+    struct rtattr *info, *data;
+
+    if (!begin_upper(b, parent, mtu, name, mac, ns, &info))
+        return;
+    attr(b, IFLA_INFO_KIND, "macvlan", 7);
+    data = attr(b, IFLA_INFO_DATA, NULL, 0);
+    attr(b, IFLA_MACVLAN_MODE, &mode, sizeof mode);
+    nest_end(b, data);
+    nest_end(b, info);
+}
+
+void nl_link_ipvlan(struct nl_batch *b, unsigned parent, uint16_t mode, uint16_t flag, int mtu, const char *name, struct nl_ns ns) {
+    struct rtattr *info, *data;
+
+    if (!begin_upper(b, parent, mtu, name, NULL, ns, &info))
+        return;
+    attr(b, IFLA_INFO_KIND, "ipvlan", 6);
+    data = attr(b, IFLA_INFO_DATA, NULL, 0);
+    attr(b, IFLA_IPVLAN_MODE, &mode, sizeof mode);
+    attr(b, IFLA_IPVLAN_FLAGS, &flag, sizeof flag);
     nest_end(b, data);
     nest_end(b, info);
 }
@@ -157,8 +207,8 @@ void nl_addr(struct nl_batch *b, unsigned index, int family, const void *addr, u
     }
 }
 
-void nl_route(struct nl_batch *b, unsigned index, int family, const void *dst, unsigned prefix, const void *gateway) {
-    struct rtmsg *m = begin(b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof *m);
+void nl_route(struct nl_batch *b, unsigned index, int family, const void *dst, unsigned prefix, const void *gateway, bool replace) {
+    struct rtmsg *m = begin(b, RTM_NEWROUTE, NLM_F_CREATE | (replace ? NLM_F_REPLACE : NLM_F_EXCL), sizeof *m);
     size_t n = family == AF_INET ? 4 : 16;
 
     if (!m)

@@ -29,17 +29,26 @@ int nl_open(void);
 /* Send and wait for every answer. 0, or -errno of the first failure with *ret_at (may be NULL) its number in the batch. */
 int nl_send(int fd, struct nl_batch *b, unsigned *ret_at);
 
+/* A network namespace: descriptor `fd` when it is >= 0, else the one of process `pid` (as the caller's pid namespace counts). */
+struct nl_ns {
+    pid_t pid;
+    int fd;
+};
+
+/* A veth pair: `host` here, enslaved to interface `master` (index, 0: none) and up; `inner` in the namespace `peer`, down. mac may be NULL; mtu 0: default. */
+void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu, const char *inner, const uint8_t mac[6], struct nl_ns peer);
 /*
- * A veth pair: `host` here, enslaved to interface `master` (index, 0: none) and up; `inner` in the network namespace of process `peer_pid`
- * (as the caller's pid namespace counts), down. mac may be NULL; mtu 0: default.
+ * An interface on top of `parent` (index, here), born in the namespace `ns` as `name`, down. macvlan: mode MACVLAN_MODE_*, mac may be NULL. ipvlan: mode
+ * IPVLAN_MODE_*, flag IPVLAN_F_* (0: bridge), the mac is the parent's. Source: linux/if_link.h.
  */
-void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu, const char *inner, const uint8_t mac[6], pid_t peer_pid);
+void nl_link_macvlan(struct nl_batch *b, unsigned parent, uint32_t mode, int mtu, const char *name, const uint8_t mac[6], struct nl_ns ns);
+void nl_link_ipvlan(struct nl_batch *b, unsigned parent, uint16_t mode, uint16_t flag, int mtu, const char *name, struct nl_ns ns);
 /* Bring an interface up: by name, or by index when name is NULL. */
 void nl_link_up(struct nl_batch *b, const char *name, unsigned index);
 void nl_link_delete(struct nl_batch *b, const char *name);
 /* Add an address (no broadcast address for IPv6; no duplicate address detection, as the engine allocates addresses itself). */
 void nl_addr(struct nl_batch *b, unsigned index, int family, const void *addr, unsigned prefix);
-/* Add a route; dst NULL: default. gateway NULL: on link. */
-void nl_route(struct nl_batch *b, unsigned index, int family, const void *dst, unsigned prefix, const void *gateway);
+/* Add a route; dst NULL: default. gateway NULL: on link. replace: instead of one that is there for the same destination. */
+void nl_route(struct nl_batch *b, unsigned index, int family, const void *dst, unsigned prefix, const void *gateway, bool replace);
 
 #endif

@@ -44,10 +44,10 @@ TEST(netlink_batch) {
     unsigned n = 0, left;
 
     nl_init(&b, mem, sizeof mem);
-    nl_link_veth(&b, "veth0", 7, 1400, "eth0", mac, 1234);
+    nl_link_veth(&b, "veth0", 7, 1400, "eth0", mac, (struct nl_ns){1234, -1});
     nl_addr(&b, 2, AF_INET, &a, 16);
     nl_link_up(&b, NULL, 1);
-    nl_route(&b, 2, AF_INET, NULL, 0, &a);
+    nl_route(&b, 2, AF_INET, NULL, 0, &a, false);
     CHECK(!b.failed);
     left = (unsigned)b.len;
     for (struct nlmsghdr *h = (void *)mem; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left), n++) {
@@ -71,7 +71,7 @@ TEST(netlink_batch_full) {
     struct nl_batch b;
 
     nl_init(&b, mem, sizeof mem);
-    nl_link_veth(&b, "veth0", 0, 0, "eth0", NULL, 1);
+    nl_link_veth(&b, "veth0", 0, 0, "eth0", NULL, (struct nl_ns){1, -1});
     CHECK(b.failed);
     CHECK_INT(nl_send(-1, &b, NULL), -EMSGSIZE);
 }

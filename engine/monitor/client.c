@@ -390,18 +390,24 @@ struct launcher *launcher_free(struct launcher *l) {
     return NULL;
 }
 
-static int spawn(struct launcher *l, int plan, int control, bool host_mounts, struct err *e) {
-    struct mp_head h = {.type = MP_SPAWN, .v = {host_mounts}}, answer;
-    int fds[2] = {plan, control}, got[MP_FDS_MAX], n_got, r;
+int launcher_ask(struct launcher *l, const struct mp_head *h, const int *fds, int n_fds, struct mp_head *ret_answer, struct err *e) {
+    int got[MP_FDS_MAX], n_got, r;
     char body[64];
 
     pthread_mutex_lock(&l->spawn_lock);
-    r = mp_send(l->sock, &h, NULL, fds, 2, 0);
+    r = mp_send(l->sock, h, NULL, fds, n_fds, 0);
     if (r == 0)
-        r = mp_recv(l->sock, &answer, body, sizeof body, got, &n_got, 0);
+        r = mp_recv(l->sock, ret_answer, body, sizeof body, got, &n_got, 0);
     pthread_mutex_unlock(&l->spawn_lock);
-    if (r <= 0)
-        return err_set(e, ERR_INTERNAL, "the launcher process is gone: restart the daemon");
+    return r <= 0 ? err_set(e, ERR_INTERNAL, "the launcher process is gone: restart the daemon") : 0;
+}
+
+static int spawn(struct launcher *l, int plan, int control, bool host_mounts, struct err *e) {
+    struct mp_head h = {.type = MP_SPAWN, .v = {host_mounts}}, answer;
+    int fds[2] = {plan, control}, r = launcher_ask(l, &h, fds, 2, &answer, e);
+
+    if (r < 0)
+        return r;
     if (answer.v[0])
         return err_errno(e, (int)answer.v[0], "starting hatake-monitor");
     return 0;

@@ -72,6 +72,12 @@ int launcher_start(struct launcher *l, struct launch_request *req, const struct 
                    int *ret_exit_code, struct err *e);
 
 /*
+ * Change the network of a running container (launch.h), from a child of the launcher that enters its network namespace. All or an error; what a failed
+ * change has made inside stays for the caller to take away. Texts as those of a start, without prefix.
+ */
+int launcher_netns(struct launcher *l, const struct launch_netns *req, struct err *e);
+
+/*
  * Find a container started by an earlier daemon. ERR_NOT_FOUND: no monitor and no exit record (the machine was restarted, or it was killed).
  * When only the exit record is left, `exited` is delivered like from a live monitor.
  */

@@ -32,11 +32,18 @@ struct launch_addr {
 
 #define LAUNCH_LINK_ADDRS 4
 
-/* One veth pair. Its inner end is born inside the container's namespace; both ends vanish with that namespace. */
+enum launch_link_kind { LAUNCH_VETH, LAUNCH_MACVLAN, LAUNCH_IPVLAN };
+
+/*
+ * A veth pair, or an interface on top of one of the machine's. The inner end is born inside the container's namespace; all of it vanishes with that
+ * namespace.
+ */
 struct launch_link {
-    char host_ifname[16]; /* name of the end on the bridge, at most 15 bytes */
-    char bridge[16];      /* master; "" for none */
-    char ifname[16];      /* name inside: eth0, ... */
+    enum launch_link_kind kind;
+    int vlan_mode, vlan_flag; /* MACVLAN_MODE_*; IPVLAN_MODE_* and IPVLAN_F_* (linux/if_link.h) */
+    char host_ifname[16];     /* veth: name of the end on the bridge, at most 15 bytes */
+    char bridge[16];          /* veth: master, "" for none; else the machine's interface below */
+    char ifname[16];          /* name inside: eth0, ... */
     bool has_mac;
     uint8_t mac[6];
     struct launch_addr addrs[LAUNCH_LINK_ADDRS];
@@ -92,6 +99,17 @@ struct launch_request {
     const char *runtime_path; /* foreign OCI runtime (runc, crun); NULL: ours */
     const char *bundle_dir;   /* for foreign runtimes and hooks: folder for config.json; may be NULL with ours */
     bool host_mounts; /* binds come from anywhere on the host: start in the host's mount namespace. False: only from below the data and exec roots */
+};
+
+/* A change of a running container's network. */
+struct launch_netns {
+    int netns;                 /* descriptor of its network namespace; stays the caller's */
+    const char *const *remove; /* names of interfaces inside that go first */
+    size_t n_remove;
+    const struct launch_link *links; /* made and set up as at a start; their gateways too, in place of what default route is there */
+    size_t n_links;
+    const char *gateway_ifname; /* of an interface that is there already: default routes by it instead of what is there. NULL: leave them */
+    struct launch_addr gateway, gateway6;
 };
 
 #define LAUNCH_REQUEST_INIT ((struct launch_request){0})

@@ -4,6 +4,7 @@
 #define HATAKE_MONITOR_LAUNCHER_INTERNAL_H
 
 #include "base/err.h"
+#include "monitor/client.h"
 #include "monitor/launch.h"
 #include "oci/build.h"
 
@@ -11,6 +12,11 @@
 void launcher_process(int sock, const char *monitor_path) __attribute__((noreturn));
 /* Plan of a launch request as a sealed memory file. fd, or an error. */
 int launch_plan(const struct launch_request *req, const struct cgroup_layout *cgroups, struct seccomp_cache *cache, struct err *e);
+struct mp_head;
+/* Ask the launcher process; answer.v[0] is an errno value. The descriptors stay the caller's. */
+int launcher_ask(struct launcher *l, const struct mp_head *h, const int *fds, int n_fds, struct mp_head *ret_answer, struct err *e);
+/* Plan of a change to a running container's network. fd, or an error. */
+int netns_plan(const struct launch_netns *req, struct err *e);
 /* A block as a sealed memory file. fd, or an error. */
 int sealed_memfd(const char *name, const void *p, size_t n, struct err *e);
 

@@ -8,13 +8,17 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
 #include "kern/kern.h"
 #include "monitor/proto.h"
+#include "oci/exec.h"
+#include "oci/plan.h"
 
 /* Descriptors of the monitor: 0-2 the null device, 3 the plan, 4 its control socket. */
 static int spawn_monitor(const char *path, int plan, int control, int null, pid_t *ret_pid) {
@@ -38,6 +42,24 @@ static int spawn_monitor(const char *path, int plan, int control, int null, pid_
     close_fd(plan);
     close_fd(control);
     return r;
+}
+
+/* In a process of its own, because the launcher has to stay where it is. */
+static int run_netns(int plan_fd, int netns, int sync, pid_t *ret_pid) {
+    struct plan plan;
+    struct stat st;
+    void *mem;
+
+    *ret_pid = fork();
+    if (*ret_pid != 0)
+        return *ret_pid < 0 ? errno : 0;
+    prctl(PR_SET_NAME, "hatake-netns", 0, 0, 0);
+    if (fstat(plan_fd, &st) < 0)
+        _exit(1);
+    mem = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, plan_fd, 0);
+    if (mem == MAP_FAILED || plan_open(mem, (size_t)st.st_size, &plan) < 0)
+        _exit(1);
+    oci_netns_child(&kern_linux, &plan, netns, sync);
 }
 
 void launcher_process(int sock, const char *monitor_path) {
@@ -75,6 +97,11 @@ void launcher_process(int sock, const char *monitor_path) {
             pid_t pid = -1;
 
             answer.v[0] = spawn_monitor(monitor_path, fds[0], fds[1], null, &pid);
+            answer.v[1] = pid;
+        } else if (h.type == MP_NETNS && n_fds == 3) {
+            pid_t pid = -1;
+
+            answer.v[0] = run_netns(fds[0], fds[1], fds[2], &pid);
             answer.v[1] = pid;
         } else {
             answer.v[0] = EPROTO;

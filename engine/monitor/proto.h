@@ -39,6 +39,7 @@ enum mp_type {
     MP_DETACHED, /* body: exec id or nothing */
     /* daemon → launcher */
     MP_SPAWN = 128, /* v0 host mounts; fds: plan, control socket. Reply: v1 pid */
+    MP_NETNS,       /* fds: plan, network namespace, socket for the outcome (oci_netns_result). Reply: v1 pid */
 };
 
 #define MP_CLIENT_STDIN 1

@@ -10,7 +10,11 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "monitor/proto.h"
+#include "oci/exec.h"
 #include "oci/plan.h"
+
+#define NETNS_SECONDS 30 /* for the outcome of a change */
 
 int sealed_memfd(const char *name, const void *p, size_t n, struct err *e) {
     _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -38,13 +42,14 @@ static size_t addr_len(int family) {
     return family == AF_INET ? 4 : 16;
 }
 
-static void add_gateway(struct plan_builder *b, const char *ifname, const struct launch_addr *gw) {
+static void add_gateway(struct plan_builder *b, const char *ifname, const struct launch_addr *gw, bool replace) {
     struct plan_op *op;
 
     if (!gw->family)
         return;
     op = plan_add(b, PLAN_ROUTE);
     op->i[0] = gw->family;
+    op->i[2] = replace;
     plan_set_s(b, 0, ifname);
     plan_set_bytes(b, 2, gw->addr, addr_len(gw->family));
 }
@@ -64,24 +69,40 @@ static int add_sysctl(struct plan_builder *b, const char *text, struct err *e) {
     return 0;
 }
 
-static int add_link(struct plan_builder *b, const struct launch_link *l, struct err *e) {
+static void add_device(struct plan_builder *b, const struct launch_link *l) {
+    struct plan_op *op = plan_add(b, l->kind == LAUNCH_VETH ? PLAN_VETH : PLAN_VLAN);
+
+    op->i[0] = l->mtu;
+    if (l->kind == LAUNCH_VETH) {
+        plan_set_s(b, 0, l->host_ifname);
+        plan_set_s(b, 1, l->bridge);
+        plan_set_s(b, 2, l->ifname);
+        if (l->has_mac)
+            plan_set_bytes(b, 3, l->mac, sizeof l->mac);
+        return;
+    }
+    op->i[1] = l->kind == LAUNCH_IPVLAN;
+    op->i[2] = l->vlan_mode;
+    op->i[3] = l->vlan_flag;
+    plan_set_s(b, 0, l->bridge);
+    plan_set_s(b, 1, l->ifname);
+    if (l->has_mac)
+        plan_set_bytes(b, 2, l->mac, sizeof l->mac);
+}
+
+static int add_link(struct plan_builder *b, const struct launch_link *l, bool replace_routes, struct err *e) {
     struct plan_op *op;
-    int r = check_ifname(l->host_ifname, false, e);
+    int r = l->kind == LAUNCH_VETH ? check_ifname(l->host_ifname, false, e) : 0;
 
     if (r == 0)
-        r = check_ifname(l->bridge, true, e);
+        r = check_ifname(l->bridge, l->kind == LAUNCH_VETH, e);
     if (r == 0)
         r = check_ifname(l->ifname, false, e);
     for (size_t i = 0; r == 0 && i < l->sysctls.n; i++)
         r = add_sysctl(b, l->sysctls.v[i], e);
     if (r < 0)
         return r;
-    plan_add(b, PLAN_VETH)->i[0] = l->mtu;
-    plan_set_s(b, 0, l->host_ifname);
-    plan_set_s(b, 1, l->bridge);
-    plan_set_s(b, 2, l->ifname);
-    if (l->has_mac)
-        plan_set_bytes(b, 3, l->mac, sizeof l->mac);
+    add_device(b, l);
     for (size_t i = 0; i < l->n_addrs && i < LAUNCH_LINK_ADDRS; i++) {
         if (!l->addrs[i].family)
             continue;
@@ -93,8 +114,8 @@ static int add_link(struct plan_builder *b, const struct launch_link *l, struct 
     }
     plan_add(b, PLAN_LINK_UP);
     plan_set_s(b, 0, l->ifname);
-    add_gateway(b, l->ifname, &l->gateway);
-    add_gateway(b, l->ifname, &l->gateway6);
+    add_gateway(b, l->ifname, &l->gateway, replace_routes);
+    add_gateway(b, l->ifname, &l->gateway6, replace_routes);
     return 0;
 }
 
@@ -132,7 +153,7 @@ int launch_plan(const struct launch_request *req, const struct cgroup_layout *cg
     int r = oci_build(&b, &in, e);
 
     for (size_t i = 0; r >= 0 && i < req->n_links; i++)
-        r = add_link(&b, &req->links[i], e);
+        r = add_link(&b, &req->links[i], false, e);
     if (r >= 0) {
         add_monitor(&b, req);
         r = plan_finish(&b, &block, &n, e);
@@ -141,4 +162,55 @@ int launch_plan(const struct launch_request *req, const struct cgroup_layout *cg
     if (r < 0)
         return r;
     return sealed_memfd("hatake-plan", block, n, e);
+}
+
+/* ---- running containers ---------------------------------------------------------------------------------------------------------------- */
+
+int netns_plan(const struct launch_netns *req, struct err *e) {
+    struct plan_builder b = PLAN_BUILDER_INIT;
+    _cleanup_free_ void *block = NULL;
+    size_t n;
+    int r = 0;
+
+    for (size_t i = 0; i < req->n_remove && r == 0; i++) {
+        r = check_ifname(req->remove[i], false, e);
+        plan_add(&b, PLAN_LINK_DELETE);
+        plan_set_s(&b, 0, req->remove[i]);
+    }
+    for (size_t i = 0; r == 0 && i < req->n_links; i++)
+        r = add_link(&b, &req->links[i], true, e);
+    if (r == 0 && req->gateway_ifname) {
+        add_gateway(&b, req->gateway_ifname, &req->gateway, true);
+        add_gateway(&b, req->gateway_ifname, &req->gateway6, true);
+    }
+    if (r == 0)
+        r = plan_finish(&b, &block, &n, e);
+    plan_builder_done(&b);
+    return r < 0 ? r : sealed_memfd("hatake-netns", block, n, e);
+}
+
+int launcher_netns(struct launcher *l, const struct launch_netns *req, struct err *e) {
+    _cleanup_close_ int plan = netns_plan(req, e), mine = -EBADF, theirs = -EBADF;
+    struct timeval patience = {.tv_sec = NETNS_SECONDS};
+    struct mp_head h = {.type = MP_NETNS}, answer;
+    struct oci_fault f = {0};
+    int sp[2], fds[3], r;
+
+    if (plan < 0)
+        return plan;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp) < 0)
+        return err_errno(e, errno, "socketpair");
+    mine = sp[0];
+    theirs = sp[1];
+    ignore_result(setsockopt(mine, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience));
+    fds[0] = plan;
+    fds[1] = req->netns;
+    fds[2] = theirs;
+    r = launcher_ask(l, &h, fds, 3, &answer, e);
+    theirs = close_fd(theirs);
+    if (r < 0)
+        return r;
+    if (answer.v[0])
+        return err_errno(e, (int)answer.v[0], "changing the container's network");
+    return oci_netns_result(mine, &f) < 0 ? err_set(e, ERR_INTERNAL, "%s", f.text) : 0;
 }

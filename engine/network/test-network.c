@@ -202,14 +202,14 @@ static pid_t container_start(const struct endpoint *ep) {
         nl_init(&b, mem, sizeof(mem));
         nl_addr(&b, if_nametoindex(l.ifname), AF_INET, l.addrs[0].addr, (unsigned)l.addrs[0].prefix);
         nl_link_up(&b, NULL, if_nametoindex(l.ifname));
-        nl_route(&b, if_nametoindex(l.ifname), AF_INET, NULL, 0, l.gateway.addr);
+        nl_route(&b, if_nametoindex(l.ifname), AF_INET, NULL, 0, l.gateway.addr, false);
         nl_send(fd, &b, NULL);
         serve(ready[1]);
     }
     ignore_result(read(ready[0], &c, 1) < 0);
     fd = nl_open();
     nl_init(&b, mem, sizeof(mem));
-    nl_link_veth(&b, l.host_ifname, if_nametoindex(l.bridge), l.mtu, l.ifname, l.mac, pid);
+    nl_link_veth(&b, l.host_ifname, if_nametoindex(l.bridge), l.mtu, l.ifname, l.mac, (struct nl_ns){pid, -1});
     nl_send(fd, &b, NULL);
     close_fd(fd);
     ignore_result(write(go[1], "x", 1) < 0);

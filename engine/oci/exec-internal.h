@@ -3,6 +3,7 @@
 #ifndef HATAKE_OCI_EXEC_INTERNAL_H
 #define HATAKE_OCI_EXEC_INTERNAL_H
 
+#include "kern/netlink.h"
 #include "oci/exec.h"
 
 /* The child's state. All its functions end the child by child_fail() when they cannot go on. */
@@ -30,6 +31,7 @@ enum sync_type {
     SYNC_MAPPED = 'M', /* parent: id maps are written */
     SYNC_HOOKED = 'K', /* parent: its hooks have run */
     SYNC_LINKS = 'L',  /* parent: links are there */
+    SYNC_DONE = 'D',   /* child of a netns job: all of it is done */
 };
 
 struct sync_fault {
@@ -51,7 +53,7 @@ void child_mounts(struct child *c);
 void child_console(struct child *c, const struct plan_op *op);
 /* exec-net.c */
 void child_net(struct child *c);
-int parent_links(const struct kern *k, const struct plan *p, pid_t pid, struct oci_fault *f);
+int parent_links(const struct plan *p, struct nl_ns ns, struct oci_fault *f);
 /* exec.c: take the next message of the parent; 0, or -1 when it is another one or the parent is gone */
 int wait_for(struct child *c, char type);
 /* exec-hooks.c: run the hooks of a kind in order; the first failure ends it */

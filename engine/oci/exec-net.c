@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "kern/netlink.h"
@@ -20,32 +22,54 @@ static unsigned index_of(int sock, const char *name) {
     return ioctl(sock, SIOCGIFINDEX, &q) < 0 ? 0 : (unsigned)q.ifr_ifindex;
 }
 
-int parent_links(const struct kern *k, const struct plan *p, pid_t pid, struct oci_fault *f) {
+static int add_veth(struct nl_batch *b, int sock, const struct plan *p, const struct plan_op *op, struct nl_ns ns, struct oci_fault *f) {
+    const char *bridge = plan_s(p, op, 1);
+    unsigned master = 0;
+    int r;
+
+    if (*bridge && !(master = index_of(sock, bridge)))
+        return fault_set(f, ENODEV, "failed to add the host (%s) <=> sandbox (%s) pair interfaces: bridge %s", plan_s(p, op, 0), plan_s(p, op, 2),
+                         bridge);
+    nl_link_veth(b, plan_s(p, op, 0), master, (int)op->i[0], plan_s(p, op, 2), plan_sn(p, op, 3) == 6 ? (const uint8_t *)plan_s(p, op, 3) : NULL, ns);
+    r = nl_send(sock, b, NULL);
+    return r < 0 ? fault_set(f, r, "failed to add the host (%s) <=> sandbox (%s) pair interfaces", plan_s(p, op, 0), plan_s(p, op, 2)) : 0;
+}
+
+static int add_vlan(struct nl_batch *b, int sock, const struct plan *p, const struct plan_op *op, struct nl_ns ns, struct oci_fault *f) {
+    const char *kind = op->i[1] ? "ipvlan" : "macvlan";
+    unsigned parent = index_of(sock, plan_s(p, op, 0));
+    int r;
+
+    if (!parent)
+        return fault_set(f, ENODEV, "failed to create the %s port: %s", kind, plan_s(p, op, 0));
+    if (op->i[1])
+        nl_link_ipvlan(b, parent, (uint16_t)op->i[2], (uint16_t)op->i[3], (int)op->i[0], plan_s(p, op, 1), ns);
+    else
+        nl_link_macvlan(b, parent, (uint32_t)op->i[2], (int)op->i[0], plan_s(p, op, 1),
+                        plan_sn(p, op, 2) == 6 ? (const uint8_t *)plan_s(p, op, 2) : NULL, ns);
+    r = nl_send(sock, b, NULL);
+    return r < 0 ? fault_set(f, r, "failed to create the %s port", kind) : 0;
+}
+
+int parent_links(const struct plan *p, struct nl_ns ns, struct oci_fault *f) {
     char mem[1024] __attribute__((aligned(8)));
     _cleanup_close_ int sock = -EBADF;
 
     for (size_t i = 0; i < p->n_ops; i++) {
         const struct plan_op *op = &p->ops[i];
-        const char *bridge = plan_s(p, op, 1);
         struct nl_batch b;
-        unsigned master = 0;
         int r;
 
-        if (op->type != PLAN_VETH)
+        if (op->type != PLAN_VETH && op->type != PLAN_VLAN)
             continue;
         if (sock < 0)
             sock = nl_open();
         if (sock < 0)
             return fault_set(f, sock, "netlink socket");
-        if (*bridge && !(master = index_of(sock, bridge)))
-            return fault_set(f, ENODEV, "failed to add the host (%s) <=> sandbox (%s) pair interfaces: bridge %s", plan_s(p, op, 0), plan_s(p, op, 2),
-                             bridge);
         nl_init(&b, mem, sizeof mem);
-        nl_link_veth(&b, plan_s(p, op, 0), master, (int)op->i[0], plan_s(p, op, 2), plan_sn(p, op, 3) == 6 ? (const uint8_t *)plan_s(p, op, 3) : NULL,
-                     pid);
-        r = nl_send(sock, &b, NULL);
+        r = op->type == PLAN_VETH ? add_veth(&b, sock, p, op, ns, f) : add_vlan(&b, sock, p, op, ns, f);
         if (r < 0)
-            return fault_set(f, r, "failed to add the host (%s) <=> sandbox (%s) pair interfaces", plan_s(p, op, 0), plan_s(p, op, 2));
+            return r;
     }
     return 0;
 }
@@ -59,6 +83,9 @@ static void add_request(struct child *c, struct nl_batch *b, int sock, const str
     case PLAN_LOOPBACK:
         nl_link_up(b, NULL, 1);
         return;
+    case PLAN_LINK_DELETE:
+        nl_link_delete(b, name);
+        return;
     case PLAN_ADDR:
     case PLAN_LINK_UP:
     case PLAN_ROUTE:
@@ -71,7 +98,7 @@ static void add_request(struct child *c, struct nl_batch *b, int sock, const str
             nl_addr(b, index, (int)op->i[0], plan_s(c->p, op, 1), (unsigned)op->i[1]);
         else
             nl_route(b, index, (int)op->i[0], plan_sn(c->p, op, 1) ? plan_s(c->p, op, 1) : NULL, (unsigned)op->i[1],
-                     plan_sn(c->p, op, 2) ? plan_s(c->p, op, 2) : NULL);
+                     plan_sn(c->p, op, 2) ? plan_s(c->p, op, 2) : NULL, op->i[2] != 0);
         return;
     default:
         return;
@@ -108,4 +135,39 @@ void child_net(struct child *c) {
     r = sock >= 0 ? nl_send(sock, &b, NULL) : 0;
     if (r < 0)
         child_fail_errno(c, r, "error during container init: configuring the network");
+}
+
+/* ---- changing the network of a running container --------------------------------------------------------------------------------------- */
+
+void oci_netns_child(const struct kern *k, const struct plan *p, int netns, int sync) {
+    struct child c = {.k = k, .p = p, .sync = sync, .root = -EBADF, .null = -EBADF, .devpts = -EBADF, .proc = -EBADF, .pty_slave = -EBADF};
+    struct oci_fault f = {0};
+    char done = SYNC_DONE;
+    int r = parent_links(p, (struct nl_ns){0, netns}, &f);
+
+    if (r < 0)
+        child_fail(&c, f.errnum, "%s", f.text);
+    r = k->setns(netns, CLONE_NEWNET);
+    if (r < 0)
+        child_fail_errno(&c, r, "joining the container's network namespace: setns");
+    child_net(&c);
+    ignore_result(send(sync, &done, 1, MSG_NOSIGNAL));
+    _exit(0);
+}
+
+int oci_netns_result(int sync, struct oci_fault *f) {
+    struct sync_fault m = {0};
+    ssize_t n;
+
+    do
+        n = recv(sync, &m, sizeof m, 0);
+    while (n < 0 && errno == EINTR);
+    if (n == 1 && m.type == SYNC_DONE)
+        return 0;
+    if (n <= 0 || m.type != SYNC_FAULT)
+        return fault_set(f, n < 0 ? errno : EIO, "changing the container's network");
+    f->errnum = m.errnum;
+    m.text[sizeof m.text - 1] = 0;
+    memcpy(f->text, m.text, strlen(m.text) + 1);
+    return -(m.errnum ? m.errnum : EIO);
 }

@@ -417,7 +417,7 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
             tell(mine, SYNC_MAPPED);
     }
     if (r == 0)
-        r = parent_links(s->k, s->plan, run.pid, f);
+        r = parent_links(s->plan, (struct nl_ns){run.pid, -1}, f);
     if (r == 0) {
         tell(mine, SYNC_LINKS);
         r = follow_child(s, mine, &run, f);

@@ -54,6 +54,15 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
  */
 int oci_enter(const struct oci_spawn *s, const struct plan *container, pid_t init_pid, int init_pidfd, struct oci_running *ret, struct oci_fault *f);
 
+/*
+ * A process of its own (forked by the caller, one thread) that changes the network of a running container: makes the links of the plan (PLAN_VETH, PLAN_VLAN)
+ * with their inner ends in the namespace `netns`, enters it, carries out the operations of phase NET and the sysctls of links, tells the end over the
+ * SEQPACKET socket `sync`. Never returns.
+ */
+void oci_netns_child(const struct kern *k, const struct plan *p, int netns, int sync) __attribute__((noreturn));
+/* The other end of `sync`: waits for the outcome. 0, or a negative value with *f filled (also when the process vanished). */
+int oci_netns_result(int sync, struct oci_fault *f);
+
 /* Run the poststop hooks, after everything of the container is gone. 0, or a negative value with *f filled. */
 int oci_poststop(const struct kern *k, const struct plan *p, struct oci_fault *f);
 

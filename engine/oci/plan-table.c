@@ -16,7 +16,7 @@ const struct plan_info plan_infos[PLAN_OP_TYPES] = {
     [PLAN_LOOPBACK] = {"loopback", PLAN_PHASE_NET, {0}, {0}},
     [PLAN_ADDR] = {"addr", PLAN_PHASE_NET, {"family", "prefix"}, {"interface", "address*"}},
     [PLAN_LINK_UP] = {"link-up", PLAN_PHASE_NET, {0}, {"interface"}},
-    [PLAN_ROUTE] = {"route", PLAN_PHASE_NET, {"family", "prefix"}, {"interface", "to*", "via*"}},
+    [PLAN_ROUTE] = {"route", PLAN_PHASE_NET, {"family", "prefix", "replace"}, {"interface", "to*", "via*"}},
     [PLAN_PROPAGATION] = {"propagation", PLAN_PHASE_MOUNT, {"flags#"}, {0}},
     [PLAN_ROOT_OVERLAY] = {"root-overlay", PLAN_PHASE_MOUNT, {"flags"}, {"lowers+", "upper", "work"}},
     [PLAN_ROOT_BIND] = {"root-bind", PLAN_PHASE_MOUNT, {0}, {"path"}},
@@ -46,4 +46,6 @@ const struct plan_info plan_infos[PLAN_OP_TYPES] = {
     [PLAN_HOOK] = {"hook", PLAN_PHASE_INFO, {"kind", "timeout"}, {"path", "argv+", "env+"}},
     [PLAN_SCHED] = {"sched", PLAN_PHASE_FINAL, {"policy", "nice", "priority", "ioprio"}, {0}},
     [PLAN_APPARMOR] = {"apparmor", PLAN_PHASE_FINAL, {0}, {"profile"}},
+    [PLAN_VLAN] = {"vlan", PLAN_PHASE_LINK, {"mtu", "ipvlan", "mode", "flag"}, {"parent", "name", "mac*"}},
+    [PLAN_LINK_DELETE] = {"link-delete", PLAN_PHASE_NET, {0}, {"interface"}},
 };

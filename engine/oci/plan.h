@@ -54,7 +54,7 @@ enum plan_op_type {
     PLAN_LOOPBACK,       /* set lo up */
     PLAN_ADDR,           /* i family, prefix ; s interface, address */
     PLAN_LINK_UP,        /* s interface */
-    PLAN_ROUTE,          /* i family, prefix ; s interface, destination, gateway (bytes; empty destination: default) */
+    PLAN_ROUTE,          /* i family, prefix, replace ; s interface, destination, gateway (bytes; empty destination: default) */
     PLAN_PROPAGATION,    /* i MS_* for "/" before anything else */
     PLAN_ROOT_OVERLAY,   /* i flags ; s lowers (list, topmost first), upper, work */
     PLAN_ROOT_BIND,      /* s path */
@@ -77,13 +77,15 @@ enum plan_op_type {
     PLAN_KEYRING,          /* s name: new session keyring */
     PLAN_CAPS,             /* i bounding, permitted, effective, inheritable, ambient */
     PLAN_NO_NEW_PRIVS,
-    PLAN_SECCOMP,  /* i filter flags ; s struct sock_filter[] */
-    PLAN_USER,     /* i uid, gid, umask (or -1) ; s groups (uint32_t[]) */
-    PLAN_CWD,      /* s path */
-    PLAN_EXEC,     /* s argv (list), env (list) */
-    PLAN_HOOK,     /* i kind, timeout ; s path, argv, env */
-    PLAN_SCHED,    /* i policy, nice, priority, ioprio */
-    PLAN_APPARMOR, /* s profile */
+    PLAN_SECCOMP,     /* i filter flags ; s struct sock_filter[] */
+    PLAN_USER,        /* i uid, gid, umask (or -1) ; s groups (uint32_t[]) */
+    PLAN_CWD,         /* s path */
+    PLAN_EXEC,        /* s argv (list), env (list) */
+    PLAN_HOOK,        /* i kind, timeout ; s path, argv, env */
+    PLAN_SCHED,       /* i policy, nice, priority, ioprio */
+    PLAN_APPARMOR,    /* s profile */
+    PLAN_VLAN,        /* i mtu, 0 macvlan 1 ipvlan, mode, flag ; s parent, inner name, mac (6 bytes) */
+    PLAN_LINK_DELETE, /* s interface: an old one goes */
     PLAN_OP_TYPES,
 };
 
