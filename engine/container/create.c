@@ -207,9 +207,9 @@ static int first_net(const struct ctr_fixed *f, struct ctr_net **ret, struct err
             n->s.networks.v[i].key = strdup(want->n ? want->v[i].key : mode);
             if (!ep || !n->s.networks.v[i].key || str_set(&ep->mac_address, mac) < 0)
                 goto oom;
-            for (size_t k = 0; w && k < w->aliases.n; k++)
-                if (api_string_list_add(&ep->aliases, w->aliases.v[k], e) < 0)
-                    goto oom;
+            if (w && (api_string_list_copy(&ep->aliases, &w->aliases, e) < 0 || api_string_list_copy(&ep->links, &w->links, e) < 0 ||
+                      api_string_map_copy(&ep->driver_opts, &w->driver_opts, e) < 0))
+                goto oom;
             if (w && w->ipam_config) {
                 ep->ipam_config = api_endpoint_ipam_config_new();
                 if (!ep->ipam_config || str_set(&ep->ipam_config->ipv4_address, w->ipam_config->ipv4_address) < 0 ||
@@ -388,7 +388,7 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
 
     if (req->no_config)
         return err_set(e, ERR_INVALID, "config cannot be empty in order to create a container");
-    r = ctr_validate(cs->engine->config, &req->config, &req->host, &req->networking, warnings, e);
+    r = ctr_validate(cs->engine->config, cs->engine->networks, &req->config, &req->host, &req->networking, warnings, e);
     if (r >= 0)
         r = ctr_host_defaults(cs->engine->config, &req->host, e);
     if (r >= 0 && !str_empty(req->platform)) {

@@ -204,7 +204,7 @@ void container_apply_exit(struct container *c, const struct ctr_facts *facts) {
     again =
         !atomic_load(&c->cs->stopping) && ctr_wants_restart(host->restart_policy, facts->exit_code, c->view->restart_count, c->view->stopped_by_user);
     remove = !again && !c->no_auto_remove && host->has_auto_remove && host->auto_remove;
-    if (net_describe(c, NULL, &net, NULL) >= 0)
+    if (net_describe(c, c->view->net, NULL, &net, NULL) >= 0)
         c->pending_net = net;
     if (again)
         ignore_result(to_restarting(&h, facts));

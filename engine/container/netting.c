@@ -31,44 +31,98 @@ void net_unplug(struct container *c) {
 }
 
 /* ---- joining ------------------------------------------------------------------------------------------------------------------- */
-static int join_one(struct container *c, const char *net_name, const struct api_endpoint_settings *want, const struct port_requests *ports,
-                    struct net_plug *p, struct err *e) {
-    struct networks *ns = c->cs->engine->networks;
-    const struct ctr_fixed *f = c->view->fixed;
-    _cleanup_(network_unrefp) struct network *net = NULL;
-    struct strv aliases = {want ? want->aliases.v : NULL, want ? want->aliases.n : 0}; /* borrowed */
-    struct endpoint_request req = {
-        .container_id = c->id, .container_name = c->view->name, .hostname = f->config.hostname, .aliases = &aliases, .index = (unsigned)p->n_links};
-    struct endpoint *ep;
-    int r = networks_find(ns, net_name, &net, e);
+struct place {
+    struct network *net;
+    const char *key; /* as the record names it */
+    const struct api_endpoint_settings *want;
+    int rank; /* order of joining: 0 the default bridge, 1 the network of the mode, 2 others by name */
+};
 
-    if (r < 0)
-        return r;
-    if (want && want->ipam_config && !str_empty(want->ipam_config->ipv4_address))
+static int by_rank(const void *a, const void *b) {
+    const struct place *x = a, *y = b;
+
+    return x->rank != y->rank ? x->rank - y->rank : strcmp(network_name(x->net), network_name(y->net));
+}
+
+static int find_places(struct container *c, struct place *v, struct err *e) {
+    const struct api_endpoint_settings_map *nets = &c->view->net->s.networks;
+    const char *mode = c->view->fixed->host.network_mode;
+
+    for (size_t i = 0; i < nets->n; i++) {
+        int r = networks_find(c->cs->engine->networks, nets->v[i].key, &v[i].net, e);
+
+        if (r < 0)
+            return r;
+        v[i].key = nets->v[i].key;
+        v[i].want = nets->v[i].value;
+        v[i].rank = network_is_default_bridge(v[i].net) ? 0 : streq(mode, v[i].key) || streq(mode, network_name(v[i].net)) ? 1 : 2;
+    }
+    qsort(v, nets->n, sizeof(*v), by_rank);
+    return 0;
+}
+
+int net_join(struct container *c, struct network *net, const struct api_endpoint_settings *want, unsigned index, const struct port_requests *ports,
+             struct endpoint **ret, struct err *e) {
+    const struct ctr_fixed *f = c->view->fixed;
+    struct strv aliases = {want ? want->aliases.v : NULL, want ? want->aliases.n : 0},
+                links = {want ? want->links.v : NULL, want ? want->links.n : 0};
+    struct endpoint_request req = {.container_id = c->id,
+                                   .container_name = c->view->name,
+                                   .hostname = f->config.hostname,
+                                   .aliases = &aliases, /* borrowed, like the links */
+                                   .links = &links,
+                                   .index = index};
+
+    if (want && want->ipam_config) {
         req.ipv4 = want->ipam_config->ipv4_address;
+        req.ipv6 = want->ipam_config->ipv6_address;
+    }
     if (want && !str_empty(want->mac_address))
         req.mac = want->mac_address;
-    if (network_kind(net) == NETWORK_BRIDGE && c->n_endpoints == 0) {
+    if (ports) {
         req.ports = ports->v;
         req.n_ports = ports->n;
     }
-    r = networks_join(ns, net, &req, &ep, e);
-    if (r < 0)
-        return r;
-    c->endpoints[c->n_endpoints++] = ep;
-    if (!p->first)
-        p->first = network_ref(net);
-    p->host = p->host || network_kind(net) == NETWORK_HOST;
-    if (endpoint_link(ep, &p->links[p->n_links]))
-        p->n_links++;
-    return 0;
+    return networks_join(c->cs->engine->networks, net, &req, ret, e);
+}
+
+int net_read_ports(const struct ctr_fixed *f, struct port_requests *ret, struct err *e) {
+    return port_requests_read(ret, &f->host.port_bindings, &f->config.exposed_ports, f->host.has_publish_all_ports && f->host.publish_all_ports, e);
+}
+
+static int join_all(struct container *c, const struct place *v, size_t n, struct net_plug *p, struct err *e) {
+    _cleanup_free_ struct network **nets = calloc(n + 1, sizeof(*nets));
+    struct port_requests ports = {0};
+    int gateway, r = nets ? net_read_ports(c->view->fixed, &ports, e) : err_oom(e);
+
+    for (size_t i = 0; nets && i < n; i++)
+        nets[i] = v[i].net;
+    gateway = nets ? networks_gateway(nets, n) : -1;
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        struct endpoint *ep = NULL;
+
+        r = net_join(c, v[i].net, v[i].want, (unsigned)p->n_links, (int)i == gateway ? &ports : NULL, &ep, e);
+        if (r < 0)
+            break;
+        c->endpoints[c->n_endpoints++] = ep;
+        /* A network of one's own decides about names, wherever it stands. */
+        if (!p->first || (network_is_default_bridge(p->first) && network_has_links(v[i].net))) {
+            network_unref(p->first);
+            p->first = network_ref(v[i].net);
+        }
+        p->host = p->host || network_kind(v[i].net) == NETWORK_HOST;
+        if (endpoint_link(ep, (int)i == gateway, &p->links[p->n_links]))
+            p->n_links++;
+    }
+    port_requests_done(&ports);
+    return r;
 }
 
 int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
     const struct ctr_fixed *f = c->view->fixed;
-    const struct api_endpoint_settings_map *nets = &c->view->net->s.networks;
+    size_t n = c->view->net->s.networks.n;
+    _cleanup_free_ struct place *places = NULL;
     struct net_plug p = {0};
-    struct port_requests ports = {0};
     int r;
 
     id_new(p.sandbox_id);
@@ -77,28 +131,23 @@ int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
         *ret = p;
         return 0;
     }
-    r = port_requests_read(&ports, &f->host.port_bindings, &f->config.exposed_ports, f->host.has_publish_all_ports && f->host.publish_all_ports, e);
-    p.links = calloc(nets->n + 1, sizeof(*p.links));
+    places = calloc(n + 1, sizeof(*places));
+    p.links = calloc(n + 1, sizeof(*p.links));
     free(c->endpoints);
-    c->endpoints = calloc(nets->n + 1, sizeof(struct endpoint *));
+    c->endpoints = calloc(n + 1, sizeof(struct endpoint *));
     c->n_endpoints = 0;
-    if (r >= 0 && (!p.links || !c->endpoints))
-        r = err_oom(e);
-    /* The network of the mode comes first: it is eth0 and carries the published ports. */
-    for (int pass = 0; r >= 0 && pass < 2; pass++)
-        for (size_t i = 0; r >= 0 && i < nets->n; i++) {
-            bool main_net = streq(nets->v[i].key, f->host.network_mode);
-
-            if (main_net == (pass == 0))
-                r = join_one(c, nets->v[i].key, nets->v[i].value, &ports, &p, e);
-        }
-    port_requests_done(&ports);
+    r = places && p.links && c->endpoints ? find_places(c, places, e) : err_oom(e);
+    if (r >= 0)
+        r = join_all(c, places, n, &p, e);
+    for (size_t i = 0; places && i < n; i++)
+        network_unref(places[i].net);
     if (r < 0) {
         net_unplug(c);
         memcpy(ret->sandbox_id, p.sandbox_id, sizeof(p.sandbox_id)); /* shown although nothing came of it */
         net_plug_done(&p);
         return r;
     }
+    c->next_interface = (unsigned)p.n_links;
     *ret = p;
     return 0;
 }
@@ -148,7 +197,7 @@ int net_write_files(struct container *c, const struct net_plug *p, struct err *e
 }
 
 /* ---- inspect --------------------------------------------------------------------------------------------------------------------- */
-static const struct endpoint *endpoint_on(struct container *c, const char *name) {
+struct endpoint *net_endpoint_on(struct container *c, const char *name) {
     for (size_t i = 0; i < c->n_endpoints; i++)
         if (streq(network_name(endpoint_network(c->endpoints[i])), name) || streq(network_id(endpoint_network(c->endpoints[i])), name))
             return c->endpoints[i];
@@ -158,8 +207,13 @@ static const struct endpoint *endpoint_on(struct container *c, const char *name)
 static int copy_wanted(const struct api_endpoint_settings *from, struct api_endpoint_settings *to, struct err *e) {
     int r = 0;
 
-    for (size_t i = 0; r >= 0 && i < from->aliases.n; i++)
-        r = api_string_list_add(&to->aliases, from->aliases.v[i], e);
+    if (to->aliases.n == 0)
+        r = api_string_list_copy(&to->aliases, &from->aliases, e);
+    if (r >= 0 && to->links.n == 0)
+        r = api_string_list_copy(&to->links, &from->links, e);
+    for (size_t i = 0; r >= 0 && i < from->driver_opts.n; i++)
+        r = api_string_map_set(&to->driver_opts, from->driver_opts.v[i].key, from->driver_opts.v[i].value, e);
+    to->driver_opts.set = to->driver_opts.set || from->driver_opts.set;
     if (r >= 0 && from->ipam_config && !to->ipam_config) {
         to->ipam_config = api_endpoint_ipam_config_new();
         if (!to->ipam_config || str_set(&to->ipam_config->ipv4_address, from->ipam_config->ipv4_address) < 0 ||
@@ -178,7 +232,7 @@ static const char *wanted_mac(const struct ctr_fixed *f, const char *net) {
 
 static int describe_one(struct container *c, const char *name, const struct api_endpoint_settings *old, bool tried, struct ctr_net *n,
                         struct err *e) {
-    const struct endpoint *ep = endpoint_on(c, name);
+    const struct endpoint *ep = net_endpoint_on(c, name);
     struct api_endpoint_settings *s = api_endpoint_settings_new();
     struct api_endpoint_settings_map_entry *slot = &n->s.networks.v[n->s.networks.n];
     int r = 0;
@@ -192,7 +246,7 @@ static int describe_one(struct container *c, const char *name, const struct api_
         r = endpoint_settings(ep, s, e);
         if (r >= 0)
             r = endpoint_ports(ep, &n->s.ports, e);
-        if (r >= 0 && s->aliases.n == 0 && !s->ipam_config)
+        if (r >= 0)
             r = copy_wanted(old, s, e);
     } else {
         _cleanup_(network_unrefp) struct network *net = NULL;
@@ -214,7 +268,18 @@ static int describe_one(struct container *c, const char *name, const struct api_
         return err_oom(e);
     n->s.ip_prefix_len = s->ip_prefix_len;
     n->s.has_ip_prefix_len = s->has_ip_prefix_len;
+    if (str_set(&n->s.ipv6_gateway, s->ipv6_gateway) < 0 || str_set(&n->s.global_ipv6_address, s->global_ipv6_address) < 0)
+        return err_oom(e);
+    n->s.global_ipv6_prefix_len = s->global_ipv6_prefix_len;
+    n->s.has_global_ipv6_prefix_len = s->has_global_ipv6_prefix_len;
     return 0;
+}
+
+static bool has_bridge(const struct container *c) {
+    for (size_t i = 0; i < c->n_endpoints; i++)
+        if (network_kind(endpoint_network(c->endpoints[i])) == NETWORK_BRIDGE)
+            return true;
+    return false;
 }
 
 /* Ports that are exposed but not published show with no binding while it runs. */
@@ -222,7 +287,7 @@ static int add_exposed(struct container *c, struct ctr_net *n, struct err *e) {
     const struct api_string_set *exposed = &c->view->fixed->config.exposed_ports;
     struct api_port_binding_list_map *m = &n->s.ports;
 
-    if (c->n_endpoints == 0 || network_kind(endpoint_network(c->endpoints[0])) != NETWORK_BRIDGE)
+    if (!has_bridge(c))
         return 0;
     for (size_t i = 0; i < exposed->n; i++) {
         struct api_port_binding_list_map_entry *v;
@@ -265,8 +330,7 @@ static int save_endpoints(struct container *c, struct ctr_net *n, struct err *e)
     return n->saved ? 0 : err_oom(e);
 }
 
-int net_describe(struct container *c, const struct net_plug *p, struct ctr_net **ret, struct err *e) {
-    const struct ctr_net *old = c->view->net;
+int net_describe(struct container *c, const struct ctr_net *old, const struct net_plug *p, struct ctr_net **ret, struct err *e) {
     _cleanup_(ctr_net_unrefp) struct ctr_net *n = ctr_net_new();
     const char *exec_root = c->cs->engine->config->exec_root;
     int r = 0;
@@ -345,4 +409,7 @@ void net_adopt(struct container *c) {
         free(text);
     }
     json_decref(list);
+    for (size_t k = 0; k < c->n_endpoints; k++)
+        if (*endpoint_ifname(c->endpoints[k]))
+            c->next_interface = MAX(c->next_interface, endpoint_index(c->endpoints[k]) + 1);
 }

@@ -27,10 +27,17 @@ void net_unplug(struct container *c);
 /* Write hosts, hostname and resolv.conf of the container. */
 int net_write_files(struct container *c, const struct net_plug *p, struct err *e);
 /*
- * Network settings as they are now: with endpoints when it is plugged, names and network ids alone otherwise. `p` NULL: keep the sandbox of the
- * present view.
+ * Network settings as they are now: with endpoints when it is plugged, names and network ids alone otherwise. `old`: the networks to tell of, and what is
+ * wanted of them (usually those of the present view). `p` NULL: keep the sandbox of `old`.
  */
-int net_describe(struct container *c, const struct net_plug *p, struct ctr_net **ret, struct err *e);
+int net_describe(struct container *c, const struct ctr_net *old, const struct net_plug *p, struct ctr_net **ret, struct err *e);
+/* The container's place on a network (by name or id), or NULL. */
+struct endpoint *net_endpoint_on(struct container *c, const char *name);
+/* Join one network as eth<index>; ports NULL: publish nothing. */
+int net_join(struct container *c, struct network *net, const struct api_endpoint_settings *want, unsigned index, const struct port_requests *ports,
+             struct endpoint **ret, struct err *e);
+/* The ports that this container publishes. port_requests_done() afterwards. */
+int net_read_ports(const struct ctr_fixed *f, struct port_requests *ret, struct err *e);
 /* The settings of a running container that was given another name (its endpoints know already). */
 int net_renamed(struct container *c, const char *name, struct ctr_net **ret, struct err *e);
 /* Take the endpoints up again from the record (adoption). Those that cannot be are left out and logged. */

@@ -459,7 +459,7 @@ static void note_failure(struct container *c, const struct net_plug *plug, int c
     v->exit_code = code;
     v->has_files = v->has_files || plug->sandbox_id[0];
     v->has_hostname = v->has_hostname || plug->joined;
-    if (net_describe(c, plug, &net, NULL) >= 0) {
+    if (net_describe(c, c->view->net, plug, &net, NULL) >= 0) {
         ctr_net_unref(v->net);
         v->net = net;
     }
@@ -486,7 +486,7 @@ static int commit_running(struct ctr_held *h, struct launching *l, struct monito
     struct container *c = h->c;
     struct ctr_facts facts = {.at = monitor_started_at(m), .pid = monitor_container_pid(m), .pid_ticks = monitor_start_ticks(m)};
     struct ctr_net *net = NULL;
-    int r = net_describe(c, &l->plug, &net, e);
+    int r = net_describe(c, c->view->net, &l->plug, &net, e);
 
     if (r < 0)
         return r;

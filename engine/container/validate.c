@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "network/network.h"
 
 #define MIN_MEMORY (6 << 20)
 #define MSEC INT64_C(1000000)
@@ -361,36 +362,23 @@ static bool mac_ok(const char *s) {
     return sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &rest) == 6;
 }
 
-static int check_endpoint(const char *name, const struct api_endpoint_settings *ep, struct err *e) {
-    bool predefined = streq(name, "bridge") || streq(name, "default") || streq(name, "host") || streq(name, "none");
-    _cleanup_buf_ struct buf errs = BUF_INIT(4096);
-    const char *v4 = ep && ep->ipam_config ? ep->ipam_config->ipv4_address : NULL, *v6 = ep && ep->ipam_config ? ep->ipam_config->ipv6_address : NULL;
-    unsigned char addr[16];
-    size_t n = 0;
+static int check_endpoint(struct networks *networks, const char *name, const struct api_endpoint_settings *ep, struct err *e) {
+    struct network *net = NULL;
+    int r;
 
     if (!ep)
         return err_set(e, ERR_INVALID, "invalid config for network %s: EndpointsConfig is nil", name);
-    if (!str_empty(ep->mac_address) && !mac_ok(ep->mac_address))
-        return err_set(e, ERR_INVALID, "invalid config for network %s: invalid MAC address %s", name, ep->mac_address);
-    if (predefined && (!str_empty(v4) || !str_empty(v6)))
-        buf_addf(&errs, "%suser specified IP address is supported on user defined networks only", n++ ? "\n* " : "");
-    if (predefined && ep->aliases.n > 0)
-        buf_addf(&errs, "%snetwork-scoped alias is supported only for containers in user defined networks", n++ ? "\n* " : "");
-    if (!str_empty(v4) && inet_pton(AF_INET, v4, addr) != 1)
-        buf_addf(&errs, "%sinvalid IPv4 address: %s", n++ ? "\n* " : "", v4);
-    if (!str_empty(v6) && inet_pton(AF_INET6, v6, addr) != 1)
-        buf_addf(&errs, "%sinvalid IPv6 address: %s", n++ ? "\n* " : "", v6);
-    if (predefined && (!str_empty(v4) || !str_empty(v6)))
-        buf_addf(&errs, "%suser specified IP address is supported only when connecting to networks with user configured subnets", n++ ? "\n* " : "");
-    if (n == 0)
-        return 0;
-    return err_set(e, ERR_INVALID, "invalid config for network %s: invalid endpoint settings:\n%s%s", name, n > 1 ? "* " : "", buf_str(&errs));
+    if (networks && networks_find(networks, name, &net, NULL) < 0)
+        net = NULL;
+    r = network_check_endpoint(name, net, ep, e);
+    network_unref(net);
+    return r < 0 ? err_wrap(e, "invalid config for network %s", name) : 0;
 }
 
-static int check_networking(const struct api_container_config *c, const struct api_host_config *h, const struct api_networking_config *n,
-                            struct strv *warnings, struct err *e) {
+static int check_networking(struct networks *networks, const struct api_container_config *c, const struct api_host_config *h,
+                            const struct api_networking_config *n, struct strv *warnings, struct err *e) {
     for (size_t i = 0; i < n->endpoints_config.n; i++) {
-        int r = check_endpoint(n->endpoints_config.v[i].key, n->endpoints_config.v[i].value, e);
+        int r = check_endpoint(networks, n->endpoints_config.v[i].key, n->endpoints_config.v[i].value, e);
 
         if (r < 0)
             return r;
@@ -435,8 +423,8 @@ static int check_host_parts(const struct engine_config *cfg, const struct api_ho
     return r < 0 ? r : check_links(&h->links, e);
 }
 
-int ctr_validate(const struct engine_config *cfg, const struct api_container_config *config, const struct api_host_config *host,
-                 const struct api_networking_config *networking, struct strv *warnings, struct err *e) {
+int ctr_validate(const struct engine_config *cfg, struct networks *networks, const struct api_container_config *config,
+                 const struct api_host_config *host, const struct api_networking_config *networking, struct strv *warnings, struct err *e) {
     int r = check_config(config, e);
 
     if (r >= 0)
@@ -461,7 +449,7 @@ int ctr_validate(const struct engine_config *cfg, const struct api_container_con
     if (r >= 0 && host->log_config)
         r = check_log(host->log_config, e);
     if (r >= 0)
-        r = check_networking(config, host, networking, warnings, e);
+        r = check_networking(networks, config, host, networking, warnings, e);
     return r < 0 ? r : check_host_parts(cfg, host, e);
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -38,28 +39,73 @@ static void attrs(const struct nlmsghdr *h, size_t head, unsigned max, const str
 
 /* ---- bridge ------------------------------------------------------------------------------------------------------------------------ */
 
-static int make_bridge(struct netl_sock *s, const char *ifname, struct err *e) {
+/* The kernel's own words, as Go writes them. */
+static int refused(int why, struct err *e) {
+    const char *text = why == EOPNOTSUPP ? "operation not supported"
+                       : why == EEXIST   ? "file exists"
+                       : why == EPERM    ? "operation not permitted"
+                                         : NULL;
+
+    return text ? err_set(e, ERR_INTERNAL, "%s", text) : err_errno(e, why, "make interface");
+}
+
+/* below: index, 0 none; vlan_id only with it. *ret_errno: why not. */
+static int make_link(struct netl_sock *s, const char *ifname, const char *kind, const uint8_t *mac, unsigned below, uint16_t vlan_id, int *ret_errno,
+                     struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(4096);
     struct ifinfomsg head = {.ifi_family = AF_UNSPEC};
+    size_t m, info, data;
+
+    if (below)
+        head.ifi_flags = head.ifi_change = IFF_UP;
+    m = netl_begin(&b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, &head, sizeof(head));
+    netl_put_str(&b, IFLA_IFNAME, ifname);
+    if (mac)
+        netl_put(&b, IFLA_ADDRESS, mac, 6);
+    if (below)
+        netl_put_u32(&b, IFLA_LINK, below);
+    info = netl_nest(&b, IFLA_LINKINFO);
+    netl_put_str(&b, IFLA_INFO_KIND, kind);
+    if (vlan_id) {
+        data = netl_nest(&b, IFLA_INFO_DATA);
+        netl_put_u16(&b, IFLA_VLAN_ID, vlan_id);
+        netl_nest_end(&b, data);
+    }
+    netl_nest_end(&b, info);
+    netl_end(&b, m);
+    return netl_talk(s, &b, ret_errno, NULL, e);
+}
+
+static int make_bridge(struct netl_sock *s, const char *ifname, struct err *e) {
     uint8_t mac[6] = {0x02, 0x42};
-    size_t m, info;
     int why = 0, r;
 
     if (getrandom(mac + 2, 4, 0) != 4)
         return err_errno(e, errno, "random bytes");
-    m = netl_begin(&b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, &head, sizeof(head));
-    netl_put_str(&b, IFLA_IFNAME, ifname);
-    netl_put(&b, IFLA_ADDRESS, mac, sizeof(mac));
-    info = netl_nest(&b, IFLA_LINKINFO);
-    netl_put_str(&b, IFLA_INFO_KIND, "bridge");
-    netl_nest_end(&b, info);
-    netl_end(&b, m);
-    r = netl_talk(s, &b, &why, NULL, e);
+    r = make_link(s, ifname, "bridge", mac, 0, 0, &why, e);
     if (r < 0 && why != EEXIST)
         return err_wrap(e, "make bridge %s", ifname);
     if (r < 0)
         err_done(e);
     return 0;
+}
+
+static int make_one(const char *ifname, const char *kind, unsigned below, unsigned id, struct err *e) {
+    NETL_SOCK s = {.fd = -EBADF};
+    _cleanup_err_ struct err local = ERR_INIT;
+    int why = 0, r = netl_open(&s, NETLINK_ROUTE, e);
+
+    if (r == 0 && make_link(&s, ifname, kind, NULL, below, (uint16_t)id, &why, &local) < 0)
+        r = refused(why, e);
+    return r;
+}
+
+int link_make_dummy(const char *ifname, struct err *e) {
+    return make_one(ifname, "dummy", 0, 0, e);
+}
+
+int link_make_tagged(const char *ifname, const char *below, unsigned id, struct err *e) {
+    return make_one(ifname, "vlan", if_nametoindex(below), id, e);
 }
 
 struct seen_link {
@@ -122,6 +168,15 @@ static void put_addr(struct buf *b, uint16_t type, uint16_t flags, unsigned inde
     netl_end(b, m);
 }
 
+static void put_addr6(struct buf *b, unsigned index, const struct in6_addr *addr, uint8_t prefix) {
+    struct ifaddrmsg head = {.ifa_family = AF_INET6, .ifa_prefixlen = prefix, .ifa_index = index};
+    size_t m = netl_begin(b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK, &head, sizeof(head));
+
+    netl_put(b, IFA_LOCAL, addr, sizeof(*addr));
+    netl_put(b, IFA_ADDRESS, addr, sizeof(*addr));
+    netl_end(b, m);
+}
+
 static int see_addr(const struct nlmsghdr *h, void *arg, struct err *e) {
     struct seen_addrs *s = arg;
     const struct ifaddrmsg *m = body(h);
@@ -170,6 +225,13 @@ int link_bridge_ensure(const struct link_bridge *br, bool keep_addrs, int *ret_i
         return r;
     if (br->addr.addr && !seen.there && !keep_addrs)
         put_addr(&b, RTM_NEWADDR, NLM_F_CREATE, index, &br->addr);
+    if (br->addr6 && !keep_addrs) {
+        static const struct in6_addr link_local = {{{0xfe, 0x80, [15] = 1}}};
+
+        link_enable_ipv6(br->ifname);
+        put_addr6(&b, index, &br->addr6->addr, br->addr6->prefix);
+        put_addr6(&b, index, &link_local, 64);
+    }
     link.ifi_index = (int)index;
     m = netl_begin(&b, RTM_NEWLINK, NLM_F_ACK, &link, sizeof(link));
     /* The reference lets the bridge follow its ports unless another MTU than the usual one is asked for. */
@@ -360,12 +422,26 @@ int link_route_localnet(const char *ifname, bool on, struct err *e) {
     return fs_write_knob(path, on ? "1" : "0", e);
 }
 
-void link_disable_ipv6(const char *ifname) {
+void link_enable_ipv6(const char *ifname) {
+    static const struct { const char *knob, *value; } want[] = {{"disable_ipv6", "0"}, {"accept_ra", "0"}};
     char path[96];
 
-    snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", ifname);
-    if (!knob_is(path, "1"))
-        ignore_result(fs_write_knob(path, "1", NULL) < 0);
+    for (size_t i = 0; i < ELEMENTSOF(want); i++) {
+        snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", ifname, want[i].knob);
+        if (!knob_is(path, want[i].value))
+            ignore_result(fs_write_knob(path, want[i].value, NULL) < 0);
+    }
+}
+
+int link_forwarding6_on(struct err *e) {
+    static const char *const knobs[] = {"/proc/sys/net/ipv6/conf/default/forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"};
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ELEMENTSOF(knobs); i++) {
+        if (!knob_is(knobs[i], "1") && access(knobs[i], F_OK) == 0)
+            r = fs_write_knob(knobs[i], "1", e);
+    }
+    return r;
 }
 
 void link_port_range(unsigned *ret_lo, unsigned *ret_hi) {

@@ -13,11 +13,13 @@
 
 #include "base/err.h"
 #include "netplane/ipam.h"
+#include "netplane/ipam6.h"
 
 struct link_bridge {
     const char *ifname;
-    struct cidr4 addr; /* address of the bridge itself with its prefix; addr 0: none */
-    int mtu;           /* 0: leave */
+    struct cidr4 addr;         /* address of the bridge itself with its prefix; addr 0: none */
+    const struct cidr6 *addr6; /* NULL: none; fe80::1 comes with it */
+    int mtu;                   /* 0: leave */
 };
 
 /*
@@ -25,6 +27,9 @@ struct link_bridge {
  * An interface of that name which is no bridge is ERR_CONFLICT. keep_addrs: an existing bridge's addresses are the owner's business (--bridge).
  */
 int link_bridge_ensure(const struct link_bridge *b, bool keep_addrs, int *ret_ifindex, struct err *e);
+/* An interface that leads nowhere, and one for frames with a VLAN tag on another. Up. The kernel's own words when it cannot ("operation not supported"). */
+int link_make_dummy(const char *ifname, struct err *e);
+int link_make_tagged(const char *ifname, const char *below, unsigned id, struct err *e);
 /* Remove. A missing one is success. */
 int link_delete(const char *ifname, struct err *e);
 /* First global IPv4 address of an interface. ERR_NOT_FOUND when there is no such interface; addr 0 when it has no address. */
@@ -37,10 +42,12 @@ int link_list_bridges(const char *prefix, char ***ret, size_t *ret_n, struct err
 
 /* net.ipv4.ip_forward=1. *ret_changed: it was 0. */
 int link_forwarding_on(bool *ret_changed, struct err *e);
+/* net.ipv6.conf.{default,all}.forwarding=1; a machine without IPv6 is fine. */
+int link_forwarding6_on(struct err *e);
 /* net.ipv4.conf.IFNAME.route_localnet. Only to be switched on once the firewall drops loopback addresses coming from that interface. */
 int link_route_localnet(const char *ifname, bool on, struct err *e);
-/* net.ipv6.conf.IFNAME.disable_ipv6=1; a machine without IPv6 is fine. */
-void link_disable_ipv6(const char *ifname);
+/* An interface of ours with IPv6: disable_ipv6=0, accept_ra=0. A machine without IPv6 is fine. */
+void link_enable_ipv6(const char *ifname);
 /* net.ipv4.ip_local_port_range; 32768-60999 when it cannot be read. */
 void link_port_range(unsigned *ret_lo, unsigned *ret_hi);
 

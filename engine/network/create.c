@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* User-defined bridges: made and removed. */
+/* User-defined networks: made and removed. */
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,135 +18,6 @@ bool network_is_predefined(const char *name) {
     return streq(name, "bridge") || streq(name, "host") || streq(name, "none") || streq(name, "default");
 }
 
-/* ---- what was asked ---------------------------------------------------------------------------------------------------------------- */
-
-static void complain(struct strv *all, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void complain(struct strv *all, const char *fmt, ...) {
-    _cleanup_buf_ struct buf text = BUF_INIT(LIMIT_SMALL_FILE);
-    va_list ap;
-
-    va_start(ap, fmt);
-    buf_addv(&text, fmt, ap);
-    va_end(ap);
-    ignore_result(strv_add(all, buf_str(&text)) < 0);
-}
-
-/* `shown`: what is wrong in the reference's words: the address of a gateway, the name of an auxiliary address. */
-static void check_inside(struct strv *all, const char *what, const char *shown, const char *addr, const struct cidr4 *subnet,
-                         const char *subnet_text) {
-    uint32_t a = 0;
-
-    if (str_empty(addr))
-        return;
-    if (ipv4_parse(addr, &a) < 0)
-        complain(all, "invalid %s %s: invalid address", what, shown);
-    else if (!cidr4_contains(subnet, a))
-        complain(all, "invalid %s %s: parent subnet %s doesn't contain this address", what, shown, subnet_text);
-}
-
-static void check_config(struct strv *all, const struct api_ipam_config *c) {
-    struct cidr4 subnet = {0}, range = {0};
-    char text[CIDR4_TEXT_MAX];
-
-    if (cidr4_parse(c->subnet ? c->subnet : "", &subnet) < 0) {
-        complain(all, "invalid subnet %s: invalid CIDR block notation", c->subnet ? c->subnet : "");
-        return;
-    }
-    cidr4_format_net(&subnet, text);
-    if (subnet.addr != cidr4_net(&subnet))
-        complain(all, "invalid subnet %s: it should be %s", c->subnet, text);
-    if (!str_empty(c->ip_range)) {
-        if (cidr4_parse(c->ip_range, &range) < 0) {
-            complain(all, "invalid ip-range %s: invalid CIDR block notation", c->ip_range);
-        } else if (range.prefix < subnet.prefix) {
-            complain(all, "invalid ip-range %s: CIDR block is bigger than its parent subnet %s", c->ip_range, c->subnet);
-        } else if (!cidr4_contains(&subnet, range.addr)) {
-            complain(all, "invalid ip-range %s: parent subnet %s doesn't contain ip-range", c->ip_range, c->subnet);
-        } else if (range.addr != cidr4_net(&range)) {
-            char net[CIDR4_TEXT_MAX];
-
-            cidr4_format_net(&range, net);
-            complain(all, "invalid ip-range %s: it should be %s", c->ip_range, net);
-        }
-    }
-    check_inside(all, "gateway", c->gateway, c->gateway, &subnet, c->subnet);
-    for (size_t i = 0; i < c->auxiliary_addresses.n; i++)
-        check_inside(all, "auxiliary address", c->auxiliary_addresses.v[i].key, c->auxiliary_addresses.v[i].value, &subnet, c->subnet);
-}
-
-static int check_ipam(const struct api_ipam *ipam, struct err *e) {
-    _cleanup_strv_ struct strv all = STRV_INIT;
-
-    if (!ipam)
-        return 0;
-    if (!str_empty(ipam->driver) && !streq(ipam->driver, "default"))
-        return err_set(e, ERR_NOT_FOUND, "plugin \"%s\" not found", ipam->driver);
-    for (size_t i = 0; i < ipam->config.n; i++)
-        check_config(&all, &ipam->config.v[i]);
-    if (all.n) {
-        /* One error stands alone, several become a list. */
-        char *text = strv_join(&all, "\n* ");
-        int r = text ? err_set(e, ERR_INVALID, "invalid network config:\n%s%s", all.n > 1 ? "* " : "", text) : err_oom(e);
-
-        free(text);
-        return r;
-    }
-    if (ipam->config.n > 1)
-        return err_set(e, ERR_FORBIDDEN, "bridge driver doesn't support multiple subnets");
-    return 0;
-}
-
-static int check_options(const struct api_string_map *opts, struct err *e) {
-    const char *name = api_string_map_get(opts, option_bridge_name), *mtu = api_string_map_get(opts, option_mtu),
-               *binding = api_string_map_get(opts, option_binding);
-    const char *const bools[] = {option_icc, option_masquerade};
-    uint32_t a = 0;
-    int64_t v = 0;
-    bool b;
-
-    for (size_t i = 0; i < ELEMENTSOF(bools); i++) {
-        const char *s = api_string_map_get(opts, bools[i]);
-
-        if (s && parse_bool(s, &b) < 0)
-            return err_set(e, ERR_INVALID, "failed to parse %s value: %s (strconv.ParseBool: parsing \"%s\": invalid syntax)", bools[i], s, s);
-    }
-    if (mtu && parse_i64(mtu, &v) < 0)
-        return err_set(e, ERR_INVALID, "failed to parse %s value: %s (strconv.Atoi: parsing \"%s\": invalid syntax)", option_mtu, mtu, mtu);
-    if (mtu && (v < 0 || v > 65535))
-        return err_set(e, ERR_INVALID, "invalid MTU number: %lld", (long long)v);
-    if (binding && ipv4_parse(binding, &a) < 0)
-        return err_set(e, ERR_INVALID, "failed to parse %s value: %s (nil ip)", option_binding, binding);
-    /* The kernel's own words, as the reference passes them on. */
-    if (name && (strlen(name) > 15 || !*name))
-        return err_set(e, ERR_INTERNAL, "numerical result out of range");
-    if (name && (strpbrk(name, "/ \t\n:") || streq(name, ".") || streq(name, "..")))
-        return err_set(e, ERR_INTERNAL, "invalid argument");
-    return 0;
-}
-
-static int check_request(const struct api_network_create_request *req, struct err *e) {
-    const char *driver = str_empty(req->driver) ? "bridge" : req->driver;
-    const char *name = req->name ? req->name : "";
-    int r;
-
-    if (network_is_predefined(name))
-        return err_set(e, ERR_FORBIDDEN, "operation is not permitted on predefined %s network ", name);
-    if (streq(driver, "host") || streq(driver, "null"))
-        return err_set(e, ERR_FORBIDDEN, "only one instance of \"%s\" network is allowed", driver);
-    if (streq(driver, "macvlan") || streq(driver, "ipvlan") || streq(driver, "overlay"))
-        return err_set(e, ERR_NOT_IMPLEMENTED, "networks of driver \"%s\" are not available in this version of the engine", driver);
-    if (!streq(driver, "bridge"))
-        return err_set(e, ERR_NOT_FOUND, "plugin \"%s\" not found", driver);
-    if (req->config_only || (req->config_from && !str_empty(req->config_from->network)))
-        return err_set(e, ERR_NOT_IMPLEMENTED, "configuration networks are not available in this version of the engine");
-    if (req->enable_ipv6)
-        return err_set(e, ERR_NOT_IMPLEMENTED, "IPv6 networks are not available in this version of the engine");
-    if (!name[strspn(name, " \t\r\n")])
-        return err_set(e, ERR_INVALID, "invalid name: %s", name);
-    r = check_ipam(req->ipam, e);
-    return r < 0 ? r : check_options(&req->options, e);
-}
-
 /* ---- record ------------------------------------------------------------------------------------------------------------------------ */
 
 static int copy_map(struct api_string_map *to, const struct api_string_map *from, struct err *e) {
@@ -157,6 +29,7 @@ static int copy_map(struct api_string_map *to, const struct api_string_map *from
     return r;
 }
 
+/* IPv4 networks come before IPv6 ones, whatever the order of the request. */
 static int copy_ipam(const struct api_ipam *from, struct api_ipam *to, struct err *e) {
     int r = 0;
 
@@ -166,10 +39,13 @@ static int copy_ipam(const struct api_ipam *from, struct api_ipam *to, struct er
         return 0;
     if (from->options.set)
         r = copy_map(&to->options, &from->options, e);
-    for (size_t i = 0; r == 0 && i < from->config.n; i++) {
-        const struct api_ipam_config *c = &from->config.v[i];
-        struct api_ipam_config *t = api_ipam_config_list_add(&to->config);
+    for (size_t i = 0; r == 0 && i < 2 * from->config.n; i++) {
+        const struct api_ipam_config *c = &from->config.v[i % from->config.n];
+        struct api_ipam_config *t;
 
+        if ((strchr(c->subnet ? c->subnet : "", ':') != NULL) != (i >= from->config.n))
+            continue;
+        t = api_ipam_config_list_add(&to->config);
         if (!t || str_set(&t->subnet, c->subnet) < 0 || str_set(&t->ip_range, c->ip_range) < 0 || str_set(&t->gateway, c->gateway) < 0)
             return err_oom(e);
         if (c->auxiliary_addresses.n)
@@ -178,37 +54,103 @@ static int copy_ipam(const struct api_ipam *from, struct api_ipam *to, struct er
     return r;
 }
 
-static int auto_subnet(struct networks *n, struct api_ipam *ipam, struct err *e) {
-    struct api_ipam_config *c;
-    struct cidr4 net = {0};
-    char subnet[CIDR4_TEXT_MAX], gateway[IPV4_TEXT_MAX];
-    int r = networks_pick_subnet(n, NULL, &net, e);
+static int add_config(struct api_ipam *ipam, const char *subnet, const char *gateway, struct err *e) {
+    struct api_ipam_config *c = api_ipam_config_list_add(&ipam->config);
 
-    if (r < 0)
-        return err_set(e, ERR_CONFLICT, "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network");
-    cidr4_format_net(&net, subnet);
-    ipv4_format(cidr4_net(&net) + 1, gateway);
-    c = api_ipam_config_list_add(&ipam->config);
     return c && str_set(&c->subnet, subnet) == 0 && str_set(&c->gateway, gateway) == 0 ? 0 : err_oom(e);
 }
 
-static int check_overlap(struct networks *n, const struct api_ipam *ipam, struct err *e) {
-    struct cidr4 subnet = {0};
-    bool overlap = false;
+static int auto_subnet(struct networks *n, struct api_network *record, struct err *e) {
+    struct cidr4 net = {0};
+    char subnet[CIDR4_TEXT_MAX], gateway[IPV4_TEXT_MAX];
+    int r = networks_pick_subnet(n, NULL, streq(record->scope, "global"), &net, NULL);
 
-    if (cidr4_parse(ipam->config.v[0].subnet, &subnet) < 0)
-        return err_set(e, ERR_INVALID, "invalid subnet %s", ipam->config.v[0].subnet);
-    pthread_mutex_lock(&n->lock);
-    for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {
-        const struct network *net = i->value;
+    if (r < 0)
+        return err_set(e, ERR_NOT_FOUND,
+                       "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network");
+    cidr4_format_net(&net, subnet);
+    ipv4_format(cidr4_net(&net) + 1, gateway);
+    return add_config(record->ipam, subnet, gateway, e);
+}
 
-        overlap = overlap || (net->ipam && cidr4_overlap(&net->addr, &subnet));
+static int auto_subnet6(struct networks *n, struct api_network *record, struct err *e) {
+    struct cidr6 net = {0};
+    char subnet[CIDR6_TEXT_MAX], gateway[IPV6_TEXT_MAX];
+    struct in6_addr first;
+
+    if (networks_pick_subnet6(n, &net, NULL) < 0)
+        return err_set(e, ERR_NOT_FOUND,
+                       "could not find an available, non-overlapping IPv6 address pool among the defaults to assign to the network");
+    cidr6_format_net(&net, subnet);
+    first = cidr6_net(&net);
+    first.s6_addr[15] |= 1;
+    ipv6_format(&first, gateway);
+    return add_config(record->ipam, subnet, gateway, e);
+}
+
+/* Each network of the request against those there are, in its own scope's address space. */
+static int check_overlap(struct networks *n, const struct api_network *record, struct err *e) {
+    bool global = streq(record->scope, "global"), overlap = false;
+
+    for (size_t k = 0; k < record->ipam->config.n; k++) {
+        const char *text = record->ipam->config.v[k].subnet;
+        struct cidr4 a4 = {0};
+        struct cidr6 a6 = {0};
+        bool v4 = text && cidr4_parse(text, &a4) == 0, v6 = !v4 && record->enable_ipv6 && text && cidr6_parse(text, &a6) == 0;
+
+        pthread_mutex_lock(&n->lock);
+        for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {
+            const struct network *net = i->value;
+
+            if (net->global == global)
+                overlap = overlap || (v4 && net->ipam && cidr4_overlap(&net->addr, &a4)) || (v6 && net->ipam6 && cidr6_overlap(&net->addr6, &a6));
+        }
+        pthread_mutex_unlock(&n->lock);
     }
-    pthread_mutex_unlock(&n->lock);
     return overlap ? err_set(e, ERR_FORBIDDEN, "Pool overlaps with other one on this address space") : 0;
 }
 
-static int make_record(struct networks *n, const struct api_network_create_request *req, struct api_network *r, struct err *e) {
+static bool has_family(const struct api_ipam *ipam, bool v6) {
+    for (size_t i = 0; i < ipam->config.n; i++) {
+        if ((strchr(ipam->config.v[i].subnet ? ipam->config.v[i].subnet : "", ':') != NULL) == v6)
+            return true;
+    }
+    return false;
+}
+
+/* Settings come from the request, or from a configuration network that it names. */
+static int copy_settings(struct networks *n, const struct api_network_create_request *req, struct api_network *r, struct err *e) {
+    const char *from = req->config_from ? req->config_from->network : NULL;
+    struct network *lender = NULL;
+    int ret;
+
+    if (str_empty(from)) {
+        r->enable_ipv6 = req->enable_ipv6;
+        ret = copy_map(&r->options, &req->options, e);
+        if (ret == 0)
+            ret = copy_map(&r->labels, &req->labels, e);
+        return ret == 0 ? copy_ipam(req->ipam, r->ipam, e) : ret;
+    }
+    if (networks_find(n, from, &lender, NULL) < 0 || lender->kind != NETWORK_CONFIG) {
+        network_unref(lender);
+        return err_set(e, ERR_NOT_FOUND, "configuration network \"%s\" does not exist", from);
+    }
+    r->config_from = api_config_reference_new();
+    ret = r->config_from && str_set(&r->config_from->network, lender->record.name) == 0 ? 0 : err_oom(e);
+    r->enable_ipv6 = lender->record.enable_ipv6;
+    if (ret == 0)
+        ret = copy_map(&r->options, &lender->record.options, e);
+    if (ret == 0)
+        ret = copy_map(&r->labels, &lender->record.labels, e);
+    if (ret == 0)
+        ret = copy_ipam(lender->record.ipam, r->ipam, e);
+    network_unref(lender);
+    return ret;
+}
+
+static int make_record(struct networks *n, const struct api_network_create_request *req, struct api_network *r, bool *ret_auto, struct err *e) {
+    const char *driver = req->config_only ? "null" : str_empty(req->driver) ? "bridge" : req->driver;
+    const char *scope = req->config_only || str_empty(req->scope) ? "local" : req->scope;
     char id[ID_LEN + 1], created[CLOCK_TEXT_MAX];
     int ret;
 
@@ -216,18 +158,21 @@ static int make_record(struct networks *n, const struct api_network_create_reque
     clock_format(clock_wall_ns(), created);
     r->ipam = api_ipam_new();
     if (!r->ipam || str_set(&r->name, req->name) < 0 || str_set(&r->id, id) < 0 || str_set(&r->created, created) < 0 ||
-        str_set(&r->scope, "local") < 0 || str_set(&r->driver, "bridge") < 0)
+        str_set(&r->scope, scope) < 0 || str_set(&r->driver, driver) < 0)
         return err_oom(e);
     r->internal = req->internal;
     r->attachable = req->attachable;
+    r->config_only = req->config_only;
     r->containers.set = true;
-    ret = copy_map(&r->options, &req->options, e);
-    if (ret == 0)
-        ret = copy_map(&r->labels, &req->labels, e);
-    if (ret == 0)
-        ret = copy_ipam(req->ipam, r->ipam, e);
-    if (ret == 0)
-        ret = r->ipam->config.n ? check_overlap(n, r->ipam, e) : auto_subnet(n, r->ipam, e);
+    ret = copy_settings(n, req, r, e);
+    if (ret < 0 || req->config_only)
+        return ret;
+    ret = check_overlap(n, r, e);
+    *ret_auto = !has_family(r->ipam, false);
+    if (ret == 0 && *ret_auto)
+        ret = auto_subnet(n, r, e);
+    if (ret == 0 && r->enable_ipv6 && !has_family(r->ipam, true))
+        ret = auto_subnet6(n, r, e);
     return ret;
 }
 
@@ -248,29 +193,73 @@ static int store_with_intent(struct networks *n, const struct network *net, int6
     return db_commit(n->engine->db, e);
 }
 
+/* The device that goes with a network; "" for none. */
+static const char *device_of(const struct network *net) {
+    return net->kind == NETWORK_BRIDGE ? net->bridge : net->kind != NETWORK_CONFIG && net->own_parent ? net->parent : "";
+}
+
 static void unmake(struct networks *n, struct network *net) {
     _cleanup_err_ struct err why = ERR_INIT;
+    int r = 0;
 
-    if (networks_apply_rules(n, &why) < 0 || link_delete(net->bridge, &why) < 0)
+    if (net->kind == NETWORK_BRIDGE)
+        r = networks_apply_rules(n, &why);
+    if (r == 0 && *device_of(net))
+        r = link_delete(device_of(net), &why);
+    if (r < 0)
         log_kv(LOG_LVL_ERROR, "network is not removed wholly", "network", net->record.name, "error", err_msg(&why), NULL);
 }
 
-static int make(struct networks *n, struct network *net, struct err *e) {
-    int64_t intent = 0;
-    int r = networks_enter(n, net, e);
+static int same_bridge(struct networks *n, const struct network *net, struct err *e) {
+    int r = 0;
 
+    pthread_mutex_lock(&n->lock);
+    for (struct map_entry *i = NULL; r == 0 && (i = map_next(&n->by_id, i));) {
+        const struct network *other = i->value;
+
+        if (other != net && other->kind == NETWORK_BRIDGE && streq(other->bridge, net->bridge))
+            r = err_set(e, ERR_FORBIDDEN, "cannot create network %s (%s): conflicts with network %s (%s): networks have same bridge name",
+                        net->record.id, net->bridge, other->record.id, other->bridge);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return r;
+}
+
+static int make_device(struct networks *n, struct network *net, struct err *e) {
+    int r;
+
+    if (net->kind != NETWORK_BRIDGE)
+        return network_make_parent(n, net, e);
+    r = network_make_bridge(n, net, e);
+    return r == 0 ? networks_apply_rules(n, e) : r;
+}
+
+static int make(struct networks *n, struct network *net, struct err *e) {
+    const char *device = net->kind == NETWORK_BRIDGE ? net->bridge : net->parent;
+    int64_t intent = 0;
+    int r = net->kind == NETWORK_BRIDGE ? same_bridge(n, net, e) : 0;
+
+    if (r == 0)
+        r = networks_enter(n, net, e);
     if (r < 0)
         return r;
-    r = intent_begin(n->engine->db, "network.bridge", net->record.id, net->bridge, &intent, e);
+    if (net->kind == NETWORK_CONFIG) {
+        r = network_store_add(n, net, e);
+        if (r < 0)
+            networks_forget(n, net);
+        return r;
+    }
+    /* What is there already belongs to somebody else and stays when this fails. */
+    net->own_parent = !if_nametoindex(device);
+    r = intent_begin(n->engine->db, "network.bridge", net->record.id, net->own_parent ? device : "", &intent, e);
     if (r == 0)
-        r = network_make_bridge(n, net, e);
-    if (r == 0)
-        r = networks_apply_rules(n, e);
+        r = make_device(n, net, e);
     if (r == 0)
         r = store_with_intent(n, net, intent, e);
     if (r < 0) {
         networks_forget(n, net);
-        unmake(n, net);
+        if (net->own_parent)
+            unmake(n, net);
         ignore_result(intent_done(n->engine->db, intent, NULL) < 0);
     }
     return r;
@@ -279,10 +268,9 @@ static int make(struct networks *n, struct network *net, struct err *e) {
 int networks_create(struct networks *n, const struct api_network_create_request *req, struct network **ret, char **ret_warning, struct err *e) {
     struct api_network record = {0};
     struct network *net = NULL;
-    int r = check_request(req, e);
+    bool auto4 = false;
+    int r = network_check_request(req, e);
 
-    if (r == 0 && req->scope && streq(req->scope, "swarm"))
-        r = err_set(e, ERR_FORBIDDEN, "cannot create a swarm scoped network when swarm is not active");
     if (r < 0)
         return r;
     pthread_mutex_lock(&n->change);
@@ -291,14 +279,16 @@ int networks_create(struct networks *n, const struct api_network_create_request 
         r = err_set(e, ERR_CONFLICT, "network with name %s already exists", req->name);
     pthread_mutex_unlock(&n->lock);
     if (r == 0) {
-        r = make_record(n, req, &record, e);
+        r = make_record(n, req, &record, &auto4, e);
         if (r < 0)
             api_network_done(&record);
         else
             r = network_from_record(&record, &net, e);
     }
-    if (r == 0)
+    if (r == 0) {
+        net->auto4 = auto4;
         r = make(n, net, e);
+    }
     pthread_mutex_unlock(&n->change);
     if (r < 0) {
         network_unref(net);
@@ -316,9 +306,15 @@ static int begin_removal(struct networks *n, struct network *net, struct err *e)
     int r = 0;
 
     pthread_mutex_lock(&n->lock);
-    if (net->endpoints)
+    for (struct map_entry *i = NULL; net->kind == NETWORK_CONFIG && r == 0 && (i = map_next(&n->by_id, i));) {
+        const struct network *other = i->value;
+
+        if (other->record.config_from && streq_ptr(other->record.config_from->network, net->record.name))
+            r = err_set(e, ERR_FORBIDDEN, "configuration network \"%s\" is in use", net->record.name);
+    }
+    if (r == 0 && net->endpoints)
         r = err_set(e, ERR_FORBIDDEN, "error while removing network: network %s id %s has active endpoints", net->record.name, net->record.id);
-    else
+    if (r == 0)
         net->removing = true;
     pthread_mutex_unlock(&n->lock);
     return r;
@@ -339,7 +335,7 @@ int networks_remove(struct networks *n, const char *ref, struct err *e) {
     pthread_mutex_lock(&n->change);
     r = begin_removal(n, net, e);
     if (r == 0)
-        r = intent_begin(n->engine->db, "network.bridge", net->record.id, net->bridge, &intent, e);
+        r = intent_begin(n->engine->db, "network.bridge", net->record.id, device_of(net), &intent, e);
     if (r == 0)
         r = network_store_remove(n, net->record.id, e);
     if (r == 0) {
@@ -362,7 +358,7 @@ int networks_remove(struct networks *n, const char *ref, struct err *e) {
 static int finish_one(const struct intent *it, void *arg, struct err *e) {
     struct networks *n = arg;
 
-    if (!map_has(&n->by_id, it->key) && it->payload && link_delete(it->payload, e) < 0)
+    if (!map_has(&n->by_id, it->key) && !str_empty(it->payload) && link_delete(it->payload, e) < 0)
         return -1;
     return 1;
 }

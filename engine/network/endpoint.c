@@ -22,6 +22,7 @@ struct endpoint *endpoint_free(struct endpoint *ep) {
     free(ep->container_name);
     free(ep->hostname);
     strv_done(&ep->aliases);
+    strv_done(&ep->links);
     if (ep->ports)
         ports_close_fds(ep->ports, ep->n_ports);
     free(ep->ports);
@@ -47,6 +48,8 @@ static void set_names(struct endpoint *ep, unsigned index) {
 
 static void set_addr_text(struct endpoint *ep) {
     ipv4_format(ep->ip, ep->ip_text);
+    if (ep->has_ip6)
+        ipv6_format(&ep->ip6, ep->ip6_text);
     mac_format(ep->mac, ep->mac_text);
 }
 
@@ -60,7 +63,8 @@ static int endpoint_new(struct network *net, const struct endpoint_request *req,
     snprintf(ep->container_id, sizeof(ep->container_id), "%s", req->container_id);
     ep->container_name = str_dup(req->container_name);
     ep->hostname = str_dup(req->hostname);
-    if (!ep->container_name || (req->hostname && !ep->hostname) || (req->aliases && strv_copy(&ep->aliases, req->aliases) < 0)) {
+    if (!ep->container_name || (req->hostname && !ep->hostname) || (req->aliases && strv_copy(&ep->aliases, req->aliases) < 0) ||
+        (req->links && strv_copy(&ep->links, req->links) < 0)) {
         endpoint_free(ep);
         return err_oom(e);
     }
@@ -69,27 +73,53 @@ static int endpoint_new(struct network *net, const struct endpoint_request *req,
     return 0;
 }
 
+/* The lock is held. */
+static int take_both(struct endpoint *ep, uint32_t want, const struct in6_addr *want6, struct err *e) {
+    struct network *net = ep->net;
+    int r;
+
+    if (net->removing)
+        return err_set(e, ERR_NOT_FOUND, "network %s not found", net->record.name);
+    if (!net->ipam)
+        return err_set(e, ERR_INTERNAL, "network %s has no addresses", net->record.name);
+    ep->ip = want;
+    r = want ? ipam_take_addr(net->ipam, want, e) : ipam_take(net->ipam, &ep->ip, e);
+    if (r < 0) {
+        ep->ip = 0;
+        return r;
+    }
+    if (!net->ipam6)
+        return 0;
+    if (want6)
+        ep->ip6 = *want6;
+    r = want6 ? ipam6_take_addr(net->ipam6, want6, e) : ipam6_take(net->ipam6, &ep->ip6, e);
+    if (r < 0) {
+        ipam_release(net->ipam, ep->ip);
+        ep->ip = 0;
+        return r;
+    }
+    ep->has_ip6 = true;
+    return 0;
+}
+
 static int take_address(struct networks *n, struct endpoint *ep, const struct endpoint_request *req, struct err *e) {
     uint32_t want = 0;
+    struct in6_addr want6;
     int r;
 
     if (!str_empty(req->ipv4) && ipv4_parse(req->ipv4, &want) < 0)
         return err_set(e, ERR_INVALID, "invalid IPv4 address: %s", req->ipv4);
+    if (!str_empty(req->ipv6) && inet_pton(AF_INET6, req->ipv6, &want6) != 1)
+        return err_set(e, ERR_INVALID, "invalid IPv6 address: %s", req->ipv6);
     if (!str_empty(req->mac) && mac_parse(req->mac, ep->mac) < 0)
         return err_set(e, ERR_INVALID, "invalid MAC address: %s", req->mac);
     pthread_mutex_lock(&n->lock);
-    if (ep->net->removing)
-        r = err_set(e, ERR_NOT_FOUND, "network %s not found", ep->net->record.name);
-    else if (!ep->net->ipam)
-        r = err_set(e, ERR_INTERNAL, "network %s has no addresses", ep->net->record.name);
-    else
-        r = want ? ipam_take_addr(ep->net->ipam, want, e) : ipam_take(ep->net->ipam, &want, e);
+    r = take_both(ep, want, str_empty(req->ipv6) ? NULL : &want6, e);
     pthread_mutex_unlock(&n->lock);
     if (r < 0)
         return r;
-    ep->ip = want;
     if (str_empty(req->mac))
-        mac_from_ipv4(want, ep->mac);
+        mac_from_ipv4(ep->ip, ep->mac);
     set_addr_text(ep);
     return 0;
 }
@@ -99,8 +129,11 @@ static void give_address_back(struct networks *n, struct endpoint *ep) {
         return;
     pthread_mutex_lock(&n->lock);
     ipam_release(ep->net->ipam, ep->ip);
+    if (ep->has_ip6)
+        ipam6_release(ep->net->ipam6, &ep->ip6);
     pthread_mutex_unlock(&n->lock);
     ep->ip = 0;
+    ep->has_ip6 = false;
 }
 
 /* Elements of the firewall's maps for the IPv4 ports. Caller frees. */
@@ -133,23 +166,20 @@ static int publish_rules(struct networks *n, const struct nft_port *v, size_t k,
     return r < 0 ? r : firewall_publish(n->firewall, v, k, e);
 }
 
-static int publish(struct networks *n, struct endpoint *ep, const struct endpoint_request *req, struct err *e) {
-    struct port_request *v = NULL;
+static int publish(struct networks *n, struct endpoint *ep, const struct port_request *want, size_t n_want, struct err *e) {
+    struct port_request *v = calloc(n_want, sizeof(*v));
     struct nft_port *rules = NULL;
     size_t k;
     int r;
 
-    if (!req->n_ports)
-        return 0;
-    v = calloc(req->n_ports, sizeof(*v));
     if (!v)
         return err_oom(e);
-    for (size_t i = 0; i < req->n_ports; i++) {
-        v[i] = req->ports[i];
+    for (size_t i = 0; i < n_want; i++) {
+        v[i] = want[i];
         if (!v[i].host_ip[0])
             memcpy(v[i].host_ip, ep->net->binding, sizeof(v[i].host_ip));
     }
-    r = ports_take(n->ports, v, req->n_ports, &ep->ports, &ep->n_ports, e);
+    r = ports_take(n->ports, v, n_want, &ep->ports, &ep->n_ports, e);
     free(v);
     if (r < 0)
         return r;
@@ -165,24 +195,36 @@ static int publish(struct networks *n, struct endpoint *ep, const struct endpoin
     free(rules);
     if (r < 0) {
         ports_release(n->ports, ep->ports, ep->n_ports);
+        free(ep->ports);
+        ep->ports = NULL;
         ep->n_ports = 0;
     }
     return r;
 }
 
-static void withdraw(struct networks *n, struct endpoint *ep) {
+int endpoint_publish(struct networks *n, struct endpoint *ep, const struct port_request *v, size_t k, struct err *e) {
+    int r = 0;
+
+    if (k && ep->net->kind == NETWORK_BRIDGE && !ep->net->record.internal)
+        r = publish(n, ep, v, k, e);
+    return r < 0 ? err_wrap(e, "driver failed programming external connectivity on endpoint %s (%s)", ep->container_name, ep->id) : 0;
+}
+
+void endpoint_withdraw(struct networks *n, struct endpoint *ep) {
     struct nft_port *rules = NULL;
     size_t k;
 
-    if (!ep->n_ports)
-        return;
-    k = nft_ports(ep, &rules);
-    if (rules)
-        firewall_withdraw(n->firewall, rules, k);
-    free(rules);
-    /* The proxy closes its sockets in its own time; whoever wants the port at once waits for that (ports_config.settle). */
-    proxy_drop(n->proxy, ep->id);
-    ports_release(n->ports, ep->ports, ep->n_ports);
+    if (ep->n_ports) {
+        k = nft_ports(ep, &rules);
+        if (rules)
+            firewall_withdraw(n->firewall, rules, k);
+        free(rules);
+        /* The proxy closes its sockets in its own time; whoever wants the port at once waits for that (ports_config.settle). */
+        proxy_drop(n->proxy, ep->id);
+        ports_release(n->ports, ep->ports, ep->n_ports);
+    }
+    free(ep->ports);
+    ep->ports = NULL;
     ep->n_ports = 0;
 }
 
@@ -192,14 +234,14 @@ int networks_join(struct networks *n, struct network *net, const struct endpoint
 
     if (r < 0)
         return r;
-    if (net->kind == NETWORK_BRIDGE) {
+    if (net->kind == NETWORK_CONFIG)
+        r = err_set(e, ERR_FORBIDDEN, "cannot add endpoint to a configuration network");
+    if (r == 0 && network_has_links(net)) {
         r = take_address(n, ep, req, e);
-        if (r == 0 && !net->record.internal) {
-            r = publish(n, ep, req, e);
-            if (r < 0) {
-                err_wrap(e, "driver failed programming external connectivity on endpoint %s (%s)", req->container_name, ep->id);
+        if (r == 0) {
+            r = endpoint_publish(n, ep, req->ports, req->n_ports, e);
+            if (r < 0)
                 give_address_back(n, ep);
-            }
         }
     }
     if (r < 0) {
@@ -212,10 +254,14 @@ int networks_join(struct networks *n, struct network *net, const struct endpoint
     return 0;
 }
 
+void networks_tell_disconnect(struct networks *n, const struct network *net, const char *container_id) {
+    networks_event(n, net, "disconnect", container_id);
+}
+
 struct endpoint *networks_leave(struct networks *n, struct endpoint *ep) {
     if (!ep)
         return NULL;
-    withdraw(n, ep);
+    endpoint_withdraw(n, ep);
     give_address_back(n, ep);
     pthread_mutex_lock(&n->lock);
     *ep->link = ep->next;
@@ -232,32 +278,55 @@ void endpoint_rename(struct networks *n, struct endpoint *ep, const char *contai
     pthread_mutex_unlock(&n->lock);
 }
 
+int networks_gateway(struct network *const *v, size_t n) {
+    int best = -1;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct network *a = v[i], *b = best >= 0 ? v[best] : NULL;
+
+        if (!a || !network_has_links(a) || a->record.internal)
+            continue;
+        if (!b || (a->v6 && !b->v6) || (a->v6 == b->v6 && strcmp(a->record.name, b->record.name) < 0))
+            best = (int)i;
+    }
+    return best;
+}
+
 /* ---- over a restart ---------------------------------------------------------------------------------------------------------------- */
 
-int endpoint_save(const struct endpoint *ep, struct buf *out, struct err *e) {
-    buf_adds(out, "{\"network\":");
-    buf_add_json_string(out, ep->net->record.id);
-    buf_adds(out, ",\"id\":");
-    buf_add_json_string(out, ep->id);
-    buf_adds(out, ",\"container\":");
-    buf_add_json_string(out, ep->container_id);
-    buf_adds(out, ",\"name\":");
-    buf_add_json_string(out, ep->container_name);
-    buf_adds(out, ",\"hostname\":");
-    buf_add_json_string(out, ep->hostname);
-    buf_adds(out, ",\"ifname\":");
-    buf_add_json_string(out, ep->ifname);
-    buf_adds(out, ",\"ip\":");
-    buf_add_json_string(out, ep->ip_text);
-    buf_adds(out, ",\"mac\":");
-    buf_add_json_string(out, ep->mac_text);
-    buf_adds(out, ",\"aliases\":[");
-    for (size_t i = 0; i < ep->aliases.n; i++) {
+static void save_text(struct buf *out, const char *key, const char *value) {
+    buf_addf(out, "%s\"%s\":", out->data[out->len - 1] == '{' ? "" : ",", key);
+    buf_add_json_string(out, value);
+}
+
+static void save_list(struct buf *out, const char *key, const struct strv *l) {
+    buf_addf(out, ",\"%s\":[", key);
+    for (size_t i = 0; i < l->n; i++) {
         if (i)
             buf_addc(out, ',');
-        buf_add_json_string(out, ep->aliases.v[i]);
+        buf_add_json_string(out, l->v[i]);
     }
-    buf_adds(out, "],\"ports\":[");
+    buf_addc(out, ']');
+}
+
+int endpoint_save(const struct endpoint *ep, struct buf *out, struct err *e) {
+    buf_addc(out, '{');
+    if (!buf_ok(out))
+        return buf_check(out, e);
+    save_text(out, "network", ep->net->record.id);
+    save_text(out, "id", ep->id);
+    save_text(out, "container", ep->container_id);
+    save_text(out, "name", ep->container_name);
+    save_text(out, "hostname", ep->hostname);
+    save_text(out, "ifname", ep->ifname);
+    save_text(out, "ip", ep->ip_text);
+    if (ep->has_ip6)
+        save_text(out, "ip6", ep->ip6_text);
+    save_text(out, "mac", ep->mac_text);
+    save_list(out, "aliases", &ep->aliases);
+    if (ep->links.n)
+        save_list(out, "links", &ep->links);
+    buf_adds(out, ",\"ports\":[");
     for (size_t i = 0; i < ep->n_ports; i++) {
         const struct port_taken *t = &ep->ports[i];
 
@@ -289,13 +358,33 @@ static int read_port(const json_t *j, struct port_taken *t) {
     return !t->v6 && ipv4_parse(ip, &t->host_addr) < 0 ? -EINVAL : 0;
 }
 
+static int read_list(const json_t *list, struct strv *ret, struct err *e) {
+    size_t i;
+    json_t *j;
+
+    json_array_foreach(list, i, j) {
+        if (json_is_string(j) && strv_add(ret, json_string_value(j)) < 0)
+            return err_oom(e);
+    }
+    return 0;
+}
+
+static int read_ports(const json_t *ports, struct endpoint *ep, struct err *e) {
+    ep->ports = calloc(json_array_size(ports) + 1, sizeof(*ep->ports));
+    if (!ep->ports)
+        return err_oom(e);
+    for (size_t i = 0; i < json_array_size(ports); i++) {
+        if (read_port(json_array_get(ports, i), &ep->ports[i]) < 0)
+            return err_set(e, ERR_INTERNAL, "damaged endpoint record");
+    }
+    ep->n_ports = json_array_size(ports);
+    return 0;
+}
+
 static int read_saved(struct networks *n, const json_t *o, struct endpoint **ret, struct err *e) {
     struct network *net = NULL;
     struct endpoint *ep = NULL;
-    const json_t *ports = json_object_get(o, "ports"), *aliases = json_object_get(o, "aliases");
     struct endpoint_request req = {.container_id = text_of(o, "container"), .container_name = text_of(o, "name"), .hostname = text_of(o, "hostname")};
-    size_t i;
-    json_t *j;
     int r = networks_find(n, text_of(o, "network"), &net, e);
 
     if (r < 0)
@@ -310,19 +399,14 @@ static int read_saved(struct networks *n, const json_t *o, struct endpoint **ret
     ep->adopted = true;
     if (ipv4_parse(text_of(o, "ip"), &ep->ip) == 0 && ep->ip) {
         ignore_result(mac_parse(text_of(o, "mac"), ep->mac) < 0);
+        ep->has_ip6 = inet_pton(AF_INET6, text_of(o, "ip6"), &ep->ip6) == 1;
         set_addr_text(ep);
     }
-    json_array_foreach(aliases, i, j) {
-        if (json_is_string(j) && strv_add(&ep->aliases, json_string_value(j)) < 0)
-            r = err_oom(e);
-    }
-    ep->ports = calloc(json_array_size(ports) + 1, sizeof(*ep->ports));
-    if (!ep->ports)
-        r = err_oom(e);
-    for (i = 0; r == 0 && i < json_array_size(ports); i++) {
-        if (read_port(json_array_get(ports, i), &ep->ports[ep->n_ports++]) < 0)
-            r = err_set(e, ERR_INTERNAL, "damaged endpoint record");
-    }
+    r = read_list(json_object_get(o, "aliases"), &ep->aliases, e);
+    if (r == 0)
+        r = read_list(json_object_get(o, "links"), &ep->links, e);
+    if (r == 0)
+        r = read_ports(json_object_get(o, "ports"), ep, e);
     if (r == 0 && !id_is_full(ep->id))
         r = err_set(e, ERR_INTERNAL, "damaged endpoint record");
     if (r < 0) {
@@ -382,6 +466,8 @@ int networks_adopt(struct networks *n, const char *saved, struct endpoint **ret,
         /* Taken already: two records claim one address; the first one keeps it, both containers run on. */
         if (ipam_take_addr(ep->net->ipam, ep->ip, NULL) < 0)
             log_kv(LOG_LVL_ERROR, "address is claimed twice", "address", ep->ip_text, "container", ep->container_id, NULL);
+        if (ep->has_ip6 && (!ep->net->ipam6 || ipam6_take_addr(ep->net->ipam6, &ep->ip6, NULL) < 0))
+            log_kv(LOG_LVL_ERROR, "address is claimed twice", "address", ep->ip6_text, "container", ep->container_id, NULL);
         pthread_mutex_unlock(&n->lock);
     }
     if (ep->n_ports)

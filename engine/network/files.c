@@ -45,9 +45,25 @@ static int add_extra_hosts(struct networks *n, const struct strv *extra, struct 
     return 0;
 }
 
+/* The full name first, then its first part; a domain name given apart makes the full name. */
+void endpoint_hosts(const struct endpoint *ep, const char *host, const char *domain, struct buf *out) {
+    const char *const ips[] = {endpoint_ipv4(ep), endpoint_ipv6(ep)};
+    const char *dot = strchr(host ? host : "", '.');
+
+    for (size_t i = 0; i < ELEMENTSOF(ips) && !str_empty(host); i++) {
+        if (!*ips[i])
+            continue;
+        if (!str_empty(domain))
+            buf_addf(out, "%s\t%s.%s %s\n", ips[i], host, domain, host);
+        else if (dot)
+            buf_addf(out, "%s\t%s %.*s\n", ips[i], host, (int)(dot - host), host);
+        else
+            buf_addf(out, "%s\t%s\n", ips[i], host);
+    }
+}
+
 int networks_build_hosts(struct networks *n, const struct hosts_request *req, struct buf *out, struct err *e) {
     const char *host = req->hostname ? req->hostname : "", *domain = req->domainname ? req->domainname : "";
-    const char *dot = strchr(host, '.');
     int r = plain("hostname", host, e);
 
     if (r == 0)
@@ -73,19 +89,8 @@ int networks_build_hosts(struct networks *n, const struct hosts_request *req, st
     r = add_extra_hosts(n, req->extra_hosts, out, e);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < req->n_endpoints && *host; i++) {
-        const char *ip = endpoint_ipv4(req->endpoints[i]);
-
-        if (!*ip)
-            continue;
-        /* The full name first, then its first part; a domain name given apart makes the full name. */
-        if (*domain)
-            buf_addf(out, "%s\t%s.%s %s\n", ip, host, domain, host);
-        else if (dot)
-            buf_addf(out, "%s\t%s %.*s\n", ip, host, (int)(dot - host), host);
-        else
-            buf_addf(out, "%s\t%s\n", ip, host);
-    }
+    for (size_t i = 0; i < req->n_endpoints; i++)
+        endpoint_hosts(req->endpoints[i], host, domain, out);
     return buf_check(out, e);
 }
 

@@ -15,6 +15,7 @@
 #include "base/map.h"
 #include "netplane/firewall.h"
 #include "netplane/ipam.h"
+#include "netplane/ipam6.h"
 #include "netplane/ports.h"
 #include "netplane/proxy.h"
 #include "network/network.h"
@@ -31,11 +32,20 @@ struct network {
     char bridge[16];
     int ifindex, mtu;
     bool icc, masquerade, guard;
-    struct cidr4 addr;              /* of the bridge, with its prefix */
-    uint32_t gateway;               /* of the containers */
+    struct cidr4 addr;  /* of the bridge, with its prefix */
+    uint32_t gateway;   /* of the containers */
+    bool v6;            /* the next two hold */
+    struct cidr6 addr6; /* of the bridge, with its prefix */
+    struct in6_addr gateway6;
+    char parent[16]; /* macvlan, ipvlan: the machine's interface below; "" : none */
+    bool own_parent; /* it was made for this network */
+    int vlan_mode, vlan_flag;
+    bool auto4;                     /* the IPv4 network came from the pools, nobody asked for it */
+    bool global;                    /* of global scope: an address space of its own */
     char binding[PORT_HOST_IP_MAX]; /* default address of published ports, "" : all */
     /* guarded by networks.lock */
     struct ipam *ipam;
+    struct ipam6 *ipam6;
     struct endpoint *endpoints;
     bool removing;
 };
@@ -47,10 +57,13 @@ struct endpoint {
     char container_id[ID_LEN + 1];
     char *container_name; /* guarded by networks.lock */
     char *hostname;
-    struct strv aliases;
+    struct strv aliases, links;
     char ifname[16], host_ifname[16];
     uint32_t ip; /* host byte order; 0: none */
     char ip_text[IPV4_TEXT_MAX];
+    bool has_ip6;
+    struct in6_addr ip6;
+    char ip6_text[IPV6_TEXT_MAX];
     uint8_t mac[6];
     char mac_text[MAC_TEXT_MAX];
     struct port_taken *ports;
@@ -92,8 +105,10 @@ const char *network_option(const struct network *net, const char *key);
 int networks_setup(struct networks *n, struct err *e);
 /* Rules for all bridges as they are now. */
 int networks_apply_rules(struct networks *n, struct err *e);
-/* A free network from the pools, looking away from what interface `but` has (NULL allowed). */
-int networks_pick_subnet(struct networks *n, const char *but, struct cidr4 *ret, struct err *e);
+/* A free network from the pools, looking away from what interface `but` has (NULL allowed). global: for a network of global scope. */
+int networks_pick_subnet(struct networks *n, const char *but, bool global, struct cidr4 *ret, struct err *e);
+/* The same for IPv6: only from --default-address-pool, there are none by default. */
+int networks_pick_subnet6(struct networks *n, struct cidr6 *ret, struct err *e);
 /* Make the bridge device of a network. */
 int network_make_bridge(struct networks *n, struct network *net, struct err *e);
 extern const char *const option_bridge_name, *const option_icc, *const option_masquerade, *const option_binding, *const option_mtu,
@@ -102,12 +117,20 @@ extern const char *const option_bridge_name, *const option_icc, *const option_ma
 /* ---- create.c ---- */
 int networks_create(struct networks *n, const struct api_network_create_request *req, struct network **ret, char **ret_warning, struct err *e);
 int networks_remove(struct networks *n, const char *ref, struct err *e);
-bool network_is_predefined(const char *name);
 /* At start: take away bridges of networks that were not made or not removed wholly. */
 int networks_finish_intents(struct networks *n, struct err *e);
 /* Does `until` (0: none) and the label filters let this network be pruned? */
 bool network_prune_match(const struct filters *f, const struct network *net, int64_t until_ns);
 int network_parse_until(const char *s, int64_t *ret_ns, struct err *e);
+
+/* ---- request.c: what a request for a network says ---- */
+int network_check_request(const struct api_network_create_request *req, struct err *e);
+
+/* ---- vlan.c: macvlan and ipvlan ---- */
+/* Read options into the network: parent, mode, flag. */
+int network_read_vlan(struct network *net, struct err *e);
+/* Find or make the interface below (own_parent says which). n->change is held. */
+int network_make_parent(struct networks *n, struct network *net, struct err *e);
 
 /* ---- endpoint.c ---- */
 /* Memory only: nothing is given back. */

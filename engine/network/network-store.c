@@ -4,8 +4,13 @@
 #include "db/db.h"
 #include "network/network-internal.h"
 
+#define FACT_AUTO4 1
+#define FACT_OWN_PARENT 2
+
 static const char *const steps[] = {
     "CREATE TABLE network(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT",
+    /* What the API does not show: FACT_* bits. */
+    "ALTER TABLE network ADD COLUMN facts INTEGER NOT NULL DEFAULT 0",
 };
 
 int network_store_setup(struct networks *n, struct err *e) {
@@ -30,8 +35,11 @@ static int load_one(const struct db_row *row, void *arg, struct err *e) {
         api_network_done(&record);
     else
         r = network_from_record(&record, &net, &why);
-    if (r == 0)
+    if (r == 0) {
+        net->auto4 = db_row_int(row, 2) & FACT_AUTO4;
+        net->own_parent = db_row_int(row, 2) & FACT_OWN_PARENT;
         r = networks_enter(n, net, &why);
+    }
     network_unref(net);
     /* The engine always starts (R19): a damaged record is told and left alone. */
     if (r < 0)
@@ -40,7 +48,7 @@ static int load_one(const struct db_row *row, void *arg, struct err *e) {
 }
 
 int network_store_load(struct networks *n, struct err *e) {
-    return db_query(n->engine->db, "SELECT id, record FROM network", DB_NONE, load_one, n, e);
+    return db_query(n->engine->db, "SELECT id, record, facts FROM network", DB_NONE, load_one, n, e);
 }
 
 int network_store_add(struct networks *n, const struct network *net, struct err *e) {
@@ -49,8 +57,10 @@ int network_store_add(struct networks *n, const struct network *net, struct err 
 
     if (r < 0)
         return r;
-    return db_exec(n->engine->db, "INSERT OR REPLACE INTO network(id, name, record) VALUES(?1, ?2, ?3)",
-                   DB_ARGS(DB_TEXT(net->record.id), DB_TEXT(net->record.name), DB_TEXT(buf_str(&b))), e);
+    return db_exec(n->engine->db, "INSERT OR REPLACE INTO network(id, name, record, facts) VALUES(?1, ?2, ?3, ?4)",
+                   DB_ARGS(DB_TEXT(net->record.id), DB_TEXT(net->record.name), DB_TEXT(buf_str(&b)),
+                           DB_INT((net->auto4 ? FACT_AUTO4 : 0) | (net->own_parent ? FACT_OWN_PARENT : 0))),
+                   e);
 }
 
 int network_store_remove(struct networks *n, const char *id, struct err *e) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct network *network_unref(struct network *net) {
         return NULL;
     api_network_done(&net->record);
     ipam_free(net->ipam);
+    ipam6_free(net->ipam6);
     free(net);
     return NULL;
 }
@@ -57,50 +59,150 @@ static bool option_bool(const struct network *net, const char *key, bool fallbac
     return s && parse_bool(s, &v) == 0 ? v : fallback;
 }
 
-/* Address space and addresses from the first IPv4 entry of IPAM.Config. */
-static int read_ipam(struct network *net, struct err *e) {
-    const struct api_ipam_config *c = NULL;
-    struct cidr4 subnet = {0}, range = {0};
+/* Gateway and auxiliary addresses are taken for good. `text` NULL or "": the first free one is the gateway. */
+static int take_gateway4(struct network *net, const struct cidr4 *subnet, const char *text, struct err *e) {
+    int r = 0;
+
+    if (!str_empty(text) && ipv4_parse(text, &net->gateway) < 0)
+        return err_set(e, ERR_INVALID, "invalid gateway %s", text);
+    if (!net->gateway)
+        r = ipam_take(net->ipam, &net->gateway, e);
+    else if (cidr4_contains(subnet, net->gateway))
+        r = ipam_take_addr(net->ipam, net->gateway, e);
+    if (r < 0) {
+        err_wrap(e, "failed to allocate gateway (%s)", text ? text : "");
+        e->kind = ERR_INTERNAL;
+    }
+    return r;
+}
+
+static int wrap_secondary(struct err *e, const char *key, const char *value) {
+    int r = err_wrap(e, "failed to allocate secondary ip address (%s:%s)", key, value);
+
+    e->kind = ERR_INTERNAL;
+    return r;
+}
+
+static int read_ipam4(struct network *net, const struct api_ipam_config *c, const struct cidr4 *subnet, struct err *e) {
+    struct cidr4 range = {0};
     uint32_t a = 0;
     int r;
 
-    for (size_t i = 0; net->record.ipam && i < net->record.ipam->config.n && !c; i++) {
-        if (net->record.ipam->config.v[i].subnet && cidr4_parse(net->record.ipam->config.v[i].subnet, &subnet) == 0)
-            c = &net->record.ipam->config.v[i];
-    }
-    if (!c)
-        return 0;
     if (!str_empty(c->ip_range) && cidr4_parse(c->ip_range, &range) < 0)
         return err_set(e, ERR_INVALID, "invalid IP range %s", c->ip_range);
-    r = ipam_new(&subnet, str_empty(c->ip_range) ? NULL : &range, &net->ipam, e);
+    r = ipam_new(subnet, str_empty(c->ip_range) ? NULL : &range, &net->ipam, e);
+    if (r == 0)
+        r = take_gateway4(net, subnet, c->gateway, e);
     if (r < 0)
         return r;
-    if (!str_empty(c->gateway) && ipv4_parse(c->gateway, &net->gateway) < 0)
-        return err_set(e, ERR_INVALID, "invalid gateway %s", c->gateway);
-    if (!net->gateway)
-        r = ipam_take(net->ipam, &net->gateway, e);
-    else if (cidr4_contains(&subnet, net->gateway))
-        r = ipam_take_addr(net->ipam, net->gateway, e);
-    if (r < 0)
-        return err_wrap(e, "failed to allocate gateway (%s)", c->gateway ? c->gateway : "");
-    net->addr = (struct cidr4){net->gateway, subnet.prefix};
+    net->addr = (struct cidr4){net->gateway, subnet->prefix};
     for (size_t i = 0; i < c->auxiliary_addresses.n; i++) {
-        if (ipv4_parse(c->auxiliary_addresses.v[i].value, &a) < 0)
-            return err_set(e, ERR_INVALID, "invalid auxiliary address %s", c->auxiliary_addresses.v[i].value);
-        if (a != net->gateway && ipam_take_addr(net->ipam, a, e) < 0)
-            return err_wrap(e, "auxiliary address %s", c->auxiliary_addresses.v[i].value);
+        const char *key = c->auxiliary_addresses.v[i].key, *value = c->auxiliary_addresses.v[i].value;
+
+        if (ipv4_parse(value, &a) < 0)
+            return err_set(e, ERR_INVALID, "invalid auxiliary address %s", value);
         /* The default bridge's own address, when another gateway is configured. */
-        if (streq(c->auxiliary_addresses.v[i].key, "DefaultGatewayIPv4")) {
+        if (streq(key, "DefaultGatewayIPv4")) {
             net->addr.addr = net->gateway;
             net->gateway = a;
+            if (a == net->addr.addr)
+                continue;
         }
+        if (ipam_take_addr(net->ipam, a, e) < 0)
+            return wrap_secondary(e, key, value);
     }
     return 0;
 }
 
+static int take_gateway6(struct network *net, const struct cidr6 *subnet, const char *text, struct err *e) {
+    int r = 0;
+
+    if (str_empty(text))
+        r = ipam6_take(net->ipam6, &net->gateway6, e);
+    else if (inet_pton(AF_INET6, text, &net->gateway6) != 1)
+        return err_set(e, ERR_INVALID, "invalid gateway %s", text);
+    else if (cidr6_contains(subnet, &net->gateway6))
+        r = ipam6_take_addr(net->ipam6, &net->gateway6, e);
+    if (r < 0) {
+        err_wrap(e, "failed to allocate gateway (%s)", text ? text : "");
+        e->kind = ERR_INTERNAL;
+    }
+    return r;
+}
+
+static int read_ipam6(struct network *net, const struct api_ipam_config *c, const struct cidr6 *subnet, struct err *e) {
+    struct cidr6 range = {0};
+    struct in6_addr a;
+    int r;
+
+    if (!str_empty(c->ip_range) && cidr6_parse(c->ip_range, &range) < 0)
+        return err_set(e, ERR_INVALID, "invalid IP range %s", c->ip_range);
+    r = ipam6_new(subnet, str_empty(c->ip_range) ? NULL : &range, &net->ipam6, e);
+    if (r == 0)
+        r = take_gateway6(net, subnet, c->gateway, e);
+    for (size_t i = 0; r == 0 && i < c->auxiliary_addresses.n; i++) {
+        const char *key = c->auxiliary_addresses.v[i].key, *value = c->auxiliary_addresses.v[i].value;
+
+        if (inet_pton(AF_INET6, value, &a) != 1)
+            return err_set(e, ERR_INVALID, "invalid auxiliary address %s", value);
+        if (ipam6_take_addr(net->ipam6, &a, e) < 0)
+            return wrap_secondary(e, key, value);
+    }
+    if (r < 0)
+        return r;
+    net->addr6 = (struct cidr6){net->gateway6, subnet->prefix};
+    net->v6 = true;
+    return 0;
+}
+
+/* Address spaces from the first entry of IPAM.Config of each family. */
+static int read_ipam(struct network *net, struct err *e) {
+    struct cidr4 subnet = {0};
+    struct cidr6 subnet6 = {0};
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && net->record.ipam && i < net->record.ipam->config.n; i++) {
+        const struct api_ipam_config *c = &net->record.ipam->config.v[i];
+
+        if (!net->ipam && c->subnet && cidr4_parse(c->subnet, &subnet) == 0)
+            r = read_ipam4(net, c, &subnet, e);
+        else if (!net->ipam6 && net->record.enable_ipv6 && c->subnet && cidr6_parse(c->subnet, &subnet6) == 0)
+            r = read_ipam6(net, c, &subnet6, e);
+    }
+    return r;
+}
+
+static enum network_kind kind_of(const struct api_network *r) {
+    static const struct {
+        const char *driver;
+        enum network_kind kind;
+    } kinds[] = {{"host", NETWORK_HOST}, {"null", NETWORK_NONE}, {"macvlan", NETWORK_MACVLAN}, {"ipvlan", NETWORK_IPVLAN}};
+
+    for (size_t i = 0; !r->config_only && i < ELEMENTSOF(kinds); i++) {
+        if (streq(r->driver, kinds[i].driver))
+            return kinds[i].kind;
+    }
+    return r->config_only ? NETWORK_CONFIG : NETWORK_BRIDGE;
+}
+
+static void read_bridge(struct network *net) {
+    const char *name = network_option(net, option_bridge_name), *binding = network_option(net, option_binding);
+
+    net->default_bridge = option_bool(net, option_default, false);
+    if (name)
+        snprintf(net->bridge, sizeof(net->bridge), "%s", name);
+    else
+        snprintf(net->bridge, sizeof(net->bridge), "br-%.12s", net->record.id);
+    net->icc = option_bool(net, option_icc, true);
+    net->masquerade = option_bool(net, option_masquerade, true);
+    net->guard = !net->record.internal;
+    if (binding && !streq(binding, "0.0.0.0"))
+        snprintf(net->binding, sizeof(net->binding), "%s", binding);
+}
+
 int network_from_record(struct api_network *record, struct network **ret, struct err *e) {
     struct network *net = calloc(1, sizeof(*net));
-    const char *name, *mtu, *binding;
+    const char *mtu;
     int64_t v = 0;
     int r = 0;
 
@@ -113,24 +215,18 @@ int network_from_record(struct api_network *record, struct network **ret, struct
     memset(record, 0, sizeof(*record));
     if (clock_parse(net->record.created ? net->record.created : "", &net->created, NULL) < 0)
         net->created = 0;
-    net->kind = streq(net->record.driver, "host") ? NETWORK_HOST : streq(net->record.driver, "null") ? NETWORK_NONE : NETWORK_BRIDGE;
-    if (net->kind == NETWORK_BRIDGE) {
-        name = network_option(net, option_bridge_name);
+    net->kind = kind_of(&net->record);
+    net->global = streq_ptr(net->record.scope, "global");
+    if (network_has_links(net)) {
         mtu = network_option(net, option_mtu);
-        binding = network_option(net, option_binding);
-        net->default_bridge = option_bool(net, option_default, false);
-        if (name)
-            snprintf(net->bridge, sizeof(net->bridge), "%s", name);
-        else
-            snprintf(net->bridge, sizeof(net->bridge), "br-%.12s", net->record.id);
         if (mtu && parse_int_range(mtu, 0, 65535, &v) == 0)
             net->mtu = (int)v;
-        net->icc = option_bool(net, option_icc, true);
-        net->masquerade = option_bool(net, option_masquerade, true);
-        net->guard = !net->record.internal;
-        if (binding && !streq(binding, "0.0.0.0"))
-            snprintf(net->binding, sizeof(net->binding), "%s", binding);
-        r = read_ipam(net, e);
+        if (net->kind == NETWORK_BRIDGE)
+            read_bridge(net);
+        else
+            r = network_read_vlan(net, e);
+        if (r == 0)
+            r = read_ipam(net, e);
     }
     if (r < 0) {
         network_unref(net);

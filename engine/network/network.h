@@ -40,7 +40,8 @@ struct api_port_binding_list_map;
 struct api_string_set;
 struct launch_link;
 
-enum network_kind { NETWORK_BRIDGE, NETWORK_HOST, NETWORK_NONE };
+/* NETWORK_CONFIG only lends its settings to others (ConfigOnly). */
+enum network_kind { NETWORK_BRIDGE, NETWORK_HOST, NETWORK_NONE, NETWORK_MACVLAN, NETWORK_IPVLAN, NETWORK_CONFIG };
 
 /* ---- the manager ------------------------------------------------------------------------------------------------------------------- */
 
@@ -69,6 +70,24 @@ const char *network_name(const struct network *net);
 enum network_kind network_kind(const struct network *net);
 /* The predefined bridge has no embedded DNS and its own resolv.conf and hosts rules. */
 bool network_is_default_bridge(const struct network *net);
+/* Is this the name of a network that is always there? They resolve no names. */
+bool network_is_predefined(const char *name);
+/* Containers have addresses and an interface of their own on it. */
+static inline bool network_has_links(const struct network *net) {
+    enum network_kind k = network_kind(net);
+
+    return k == NETWORK_BRIDGE || k == NETWORK_MACVLAN || k == NETWORK_IPVLAN;
+}
+/*
+ * Which of a container's networks gives it its default routes and carries its published ports: internal ones never, one with IPv6 before one without, then
+ * the first by name. -1: none of them. NULL entries are skipped.
+ */
+int networks_gateway(struct network *const *v, size_t n);
+/*
+ * Is what somebody wants of an endpoint possible on this network (`net` NULL: it does not exist yet)? `name` as in the request. ERR_INVALID "invalid endpoint
+ * settings:\n...", "invalid MAC address x".
+ */
+int network_check_endpoint(const char *name, const struct network *net, const struct api_endpoint_settings *ep, struct err *e);
 
 /* ---- ports ------------------------------------------------------------------------------------------------------------------------- */
 
@@ -92,8 +111,9 @@ struct endpoint_request {
     const char *container_id;   /* 64 hex */
     const char *container_name; /* without the slash; in error texts and in the network's Containers */
     const char *hostname;
-    const char *ipv4, *mac;     /* wanted, or NULL */
-    const struct strv *aliases; /* NULL allowed */
+    const char *ipv4, *ipv6, *mac; /* wanted, or NULL */
+    const struct strv *aliases;    /* NULL allowed */
+    const struct strv *links;      /* "container:alias" of this network; NULL allowed */
     const struct port_request *ports;
     size_t n_ports;
     unsigned index; /* number of the interface: 0 gives eth0 */
@@ -111,6 +131,13 @@ int networks_join(struct networks *n, struct network *net, const struct endpoint
  */
 struct endpoint *networks_leave(struct networks *n, struct endpoint *ep);
 
+/*
+ * Published ports move with the gateway: publish on an endpoint that has none, or give all of them back. Errors as those of networks_join().
+ */
+int endpoint_publish(struct networks *n, struct endpoint *ep, const struct port_request *v, size_t k, struct err *e);
+void endpoint_withdraw(struct networks *n, struct endpoint *ep);
+/* Publish the event `disconnect` for a container that does not run and so has no endpoint to leave. */
+void networks_tell_disconnect(struct networks *n, const struct network *net, const char *container_id);
 /* Text for the container's record (JSON, one line). */
 int endpoint_save(const struct endpoint *ep, struct buf *out, struct err *e);
 /* Make the endpoint again from what endpoint_save() gave. ERR_NOT_FOUND when its network is gone. No events. */
@@ -123,14 +150,22 @@ void networks_repair(struct networks *n);
 void endpoint_rename(struct networks *n, struct endpoint *ep, const char *container_name);
 
 /*
- * Fill what the monitor needs to make the veth pair (zero-initialised by the caller; its sysctls are released by the caller with strv_done). False: host or
- * none, there is no link to make.
+ * Fill what the monitor needs to make the link (zero-initialised by the caller; its sysctls are released by the caller with strv_done). gateway: default routes
+ * go by this one. False: host or none, there is no link to make.
  */
-bool endpoint_link(const struct endpoint *ep, struct launch_link *ret);
+bool endpoint_link(const struct endpoint *ep, bool gateway, struct launch_link *ret);
+/* The name of its interface inside, and its number: eth3 is 3. "" and 0 when it has none. */
+const char *endpoint_ifname(const struct endpoint *ep);
+unsigned endpoint_index(const struct endpoint *ep);
+/* Take away what a container's namespace did not take with it: the host's end of a link after a change that failed. */
+void endpoint_drop_link(const struct endpoint *ep);
 
 struct network *endpoint_network(const struct endpoint *ep); /* borrowed */
 const char *endpoint_id(const struct endpoint *ep);
 const char *endpoint_ipv4(const struct endpoint *ep); /* "172.17.0.2" or "" */
+const char *endpoint_ipv6(const struct endpoint *ep); /* "fd00::2" or "" */
+/* Names that this endpoint's network resolves to it: the container's, its aliases, its short id, its host name. None on the predefined networks. */
+int endpoint_names(const struct endpoint *ep, struct strv *ret, struct err *e);
 /* One entry of NetworkSettings.Networks (zero-initialised by the caller, api_endpoint_settings_done afterwards). */
 int endpoint_settings(const struct endpoint *ep, struct api_endpoint_settings *ret, struct err *e);
 /*
@@ -158,6 +193,9 @@ struct hosts_request {
 };
 /* /etc/hosts. ERR_INVALID for names with line feeds. */
 int networks_build_hosts(struct networks *n, const struct hosts_request *req, struct buf *out, struct err *e);
+
+/* The lines of one endpoint in that file, one for each address; nothing without an address. */
+void endpoint_hosts(const struct endpoint *ep, const char *hostname, const char *domainname, struct buf *out);
 
 struct resolv_request {
     const struct strv *dns, *dns_search, *dns_options; /* of the container; NULL or empty: the daemon's, then the host's */

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "monitor/launch.h"
+#include "netplane/link.h"
 #include "network/network-internal.h"
 
 struct network *endpoint_network(const struct endpoint *ep) {
@@ -19,6 +20,9 @@ const char *endpoint_id(const struct endpoint *ep) {
 }
 const char *endpoint_ipv4(const struct endpoint *ep) {
     return ep->ip_text;
+}
+const char *endpoint_ipv6(const struct endpoint *ep) {
+    return ep->ip6_text;
 }
 size_t endpoint_n_ports(const struct endpoint *ep) {
     return ep->n_ports;
@@ -38,44 +42,69 @@ static void put_addr(struct launch_addr *a, uint32_t ip, int prefix) {
     memcpy(a->addr, &be, sizeof(be));
 }
 
-bool endpoint_link(const struct endpoint *ep, struct launch_link *ret) {
-    if (ep->net->kind != NETWORK_BRIDGE)
+static void put_addr6(struct launch_addr *a, const struct in6_addr *ip, int prefix) {
+    a->family = AF_INET6;
+    a->prefix = prefix;
+    memcpy(a->addr, ip, sizeof(*ip));
+}
+
+bool endpoint_link(const struct endpoint *ep, bool gateway, struct launch_link *ret) {
+    const struct network *net = ep->net;
+
+    if (!network_has_links(net))
         return false;
+    ret->kind = net->kind == NETWORK_MACVLAN ? LAUNCH_MACVLAN : net->kind == NETWORK_IPVLAN ? LAUNCH_IPVLAN : LAUNCH_VETH;
+    ret->vlan_mode = net->vlan_mode;
+    ret->vlan_flag = net->vlan_flag;
     snprintf(ret->host_ifname, sizeof(ret->host_ifname), "%s", ep->host_ifname);
-    snprintf(ret->bridge, sizeof(ret->bridge), "%s", ep->net->bridge);
+    snprintf(ret->bridge, sizeof(ret->bridge), "%s", net->kind == NETWORK_BRIDGE ? net->bridge : net->parent);
     snprintf(ret->ifname, sizeof(ret->ifname), "%s", ep->ifname);
     ret->has_mac = true;
     memcpy(ret->mac, ep->mac, sizeof(ret->mac));
-    put_addr(&ret->addrs[0], ep->ip, ep->net->addr.prefix);
+    put_addr(&ret->addrs[0], ep->ip, net->addr.prefix);
     ret->n_addrs = 1;
-    if (!ep->net->record.internal && ep->net->gateway)
-        put_addr(&ret->gateway, ep->net->gateway, 0);
-    ret->mtu = ep->net->mtu;
+    if (ep->has_ip6)
+        put_addr6(&ret->addrs[ret->n_addrs++], &ep->ip6, net->addr6.prefix);
+    if (gateway && !net->record.internal) {
+        if (net->gateway)
+            put_addr(&ret->gateway, net->gateway, 0);
+        if (ep->has_ip6)
+            put_addr6(&ret->gateway6, &net->gateway6, 0);
+    }
+    ret->mtu = net->mtu;
     /* No IPv6 on this network: none by accident either (CVE-2024-32473). */
-    ignore_result(strv_addf(&ret->sysctls, "net.ipv6.conf.%s.disable_ipv6=1", ep->ifname) < 0);
+    ignore_result(strv_addf(&ret->sysctls, "net.ipv6.conf.%s.disable_ipv6=%d", ep->ifname, !ep->has_ip6) < 0);
     return true;
+}
+
+const char *endpoint_ifname(const struct endpoint *ep) {
+    return network_has_links(ep->net) ? ep->ifname : "";
+}
+
+unsigned endpoint_index(const struct endpoint *ep) {
+    unsigned i = 0;
+
+    return sscanf(ep->ifname, "eth%u", &i) == 1 ? i : 0;
+}
+
+void endpoint_drop_link(const struct endpoint *ep) {
+    if (ep->net->kind == NETWORK_BRIDGE)
+        ignore_result(link_delete(ep->host_ifname, NULL) < 0);
 }
 
 static int dup_to(char **slot, const char *s, struct err *e) {
     return str_set(slot, s) < 0 ? err_oom(e) : 0;
 }
 
-static int add_name(struct api_string_list *l, const char *s, struct err *e) {
-    if (str_empty(s))
-        return 0;
-    for (size_t i = 0; i < l->n; i++) {
-        if (streq(l->v[i], s))
-            return 0;
-    }
-    return api_string_list_add(l, s, e);
+static int add_name(struct strv *l, const char *s, struct err *e) {
+    return str_empty(s) || strv_has(l, s) ? 0 : strv_add(l, s) < 0 ? err_oom(e) : 0;
 }
 
-/* Names a user-defined network resolves: the container's, its aliases, its short id, its host name. */
-static int dns_names(const struct endpoint *ep, struct api_string_list *ret, struct err *e) {
+int endpoint_names(const struct endpoint *ep, struct strv *ret, struct err *e) {
     char short_id[ID_SHORT_LEN + 1];
     int r;
 
-    if (ep->net->kind != NETWORK_BRIDGE || ep->net->default_bridge)
+    if (!network_has_links(ep->net) || ep->net->default_bridge)
         return 0;
     snprintf(short_id, sizeof(short_id), "%.12s", ep->container_id);
     r = add_name(ret, ep->container_name, e);
@@ -87,20 +116,32 @@ static int dns_names(const struct endpoint *ep, struct api_string_list *ret, str
 }
 
 int endpoint_settings(const struct endpoint *ep, struct api_endpoint_settings *ret, struct err *e) {
-    char gateway[IPV4_TEXT_MAX] = "";
+    char gateway[IPV4_TEXT_MAX] = "", gateway6[IPV6_TEXT_MAX] = "";
+    _cleanup_strv_ struct strv names = STRV_INIT;
     int r = 0;
 
-    if (ep->ip && !ep->net->record.internal)
+    if (ep->ip && !ep->net->record.internal) {
         ipv4_format(ep->net->gateway, gateway);
+        if (ep->has_ip6)
+            ipv6_format(&ep->net->gateway6, gateway6);
+    }
     if (dup_to(&ret->network_id, ep->net->record.id, e) < 0 || dup_to(&ret->endpoint_id, ep->id, e) < 0 || dup_to(&ret->gateway, gateway, e) < 0 ||
-        dup_to(&ret->ip_address, ep->ip_text, e) < 0 || dup_to(&ret->mac_address, ep->mac_text, e) < 0)
+        dup_to(&ret->ip_address, ep->ip_text, e) < 0 || dup_to(&ret->mac_address, ep->mac_text, e) < 0 ||
+        dup_to(&ret->ipv6_gateway, gateway6, e) < 0 || dup_to(&ret->global_ipv6_address, ep->ip6_text, e) < 0)
         return err_oom(e);
     if (ep->ip) {
         ret->ip_prefix_len = ep->net->addr.prefix;
         ret->has_ip_prefix_len = true;
     }
-    if (!ret->dns_names.n)
-        r = dns_names(ep, &ret->dns_names, e);
+    if (ep->has_ip6) {
+        ret->global_ipv6_prefix_len = ep->net->addr6.prefix;
+        ret->has_global_ipv6_prefix_len = true;
+    }
+    if (ret->dns_names.n)
+        return 0;
+    r = endpoint_names(ep, &names, e);
+    for (size_t i = 0; r == 0 && i < names.n; i++)
+        r = api_string_list_add(&ret->dns_names, names.v[i], e);
     return r;
 }
 
@@ -139,7 +180,7 @@ int endpoint_ports(const struct endpoint *ep, struct api_port_binding_list_map *
 static int add_container(const struct endpoint *ep, struct api_network_container_map *ret, struct err *e) {
     struct api_network_container_map_entry *entry = codec_list_add(&ret->n, (void **)&ret->v, &ret->set, sizeof(*entry));
     struct api_network_container *c;
-    char addr[CIDR4_TEXT_MAX + 4] = "";
+    char addr[CIDR4_TEXT_MAX + 4] = "", addr6[CIDR6_TEXT_MAX + 4] = "";
 
     if (!entry)
         return err_oom(e);
@@ -147,8 +188,10 @@ static int add_container(const struct endpoint *ep, struct api_network_container
     entry->value = c = api_network_container_new();
     if (ep->ip)
         snprintf(addr, sizeof(addr), "%s/%u", ep->ip_text, ep->net->addr.prefix);
+    if (ep->has_ip6)
+        snprintf(addr6, sizeof(addr6), "%s/%u", ep->ip6_text, ep->net->addr6.prefix);
     if (!entry->key || !c || str_set(&c->name, ep->container_name) < 0 || str_set(&c->endpoint_id, ep->id) < 0 ||
-        str_set(&c->mac_address, ep->mac_text) < 0 || str_set(&c->ipv4_address, addr) < 0 || str_set(&c->ipv6_address, "") < 0)
+        str_set(&c->mac_address, ep->mac_text) < 0 || str_set(&c->ipv4_address, addr) < 0 || str_set(&c->ipv6_address, addr6) < 0)
         return err_oom(e);
     return 0;
 }

@@ -81,34 +81,40 @@ static int simple_network(struct networks *n, const char *name, const char *driv
 
 /* ---- the default bridge ------------------------------------------------------------------------------------------------------------ */
 
-static int pools_of(const struct engine_config *c, struct ipam_pool **ret, size_t *ret_n, struct err *e) {
-    size_t k = c->n_default_address_pools ? c->n_default_address_pools : ipam_n_default_pools;
+static int pools_of(const struct engine_config *c, bool global, struct ipam_pool **ret, size_t *ret_n, struct err *e) {
+    static const struct ipam_pool global_pool = {{0x0a000000, 8}, 24};
+    size_t k = c->n_default_address_pools ? c->n_default_address_pools : ipam_n_default_pools, used = 0;
     struct ipam_pool *v = calloc(k, sizeof(*v));
 
     if (!v)
         return err_oom(e);
-    for (size_t i = 0; i < k; i++) {
+    for (size_t i = 0; i < k && !global; i++) {
         const struct engine_address_pool *p = c->default_address_pools + i;
+        struct cidr6 a6;
 
         if (!c->n_default_address_pools) {
-            v[i] = ipam_default_pools[i];
-        } else if (cidr4_parse(p->base, &v[i].base) < 0 || p->size < v[i].base.prefix || p->size > 30) {
+            v[used++] = ipam_default_pools[i];
+        } else if (cidr6_parse(p->base, &a6) == 0) {
+            continue;
+        } else if (cidr4_parse(p->base, &v[used].base) < 0 || p->size < v[used].base.prefix || p->size > 30) {
             free(v);
             return err_set(e, ERR_INVALID, "invalid address pool %s size %d", p->base, p->size);
         } else {
-            v[i].size = (uint8_t)p->size;
+            v[used++].size = (uint8_t)p->size;
         }
     }
+    if (global)
+        v[used++] = global_pool;
     *ret = v;
-    *ret_n = k;
+    *ret_n = used;
     return 0;
 }
 
-int networks_pick_subnet(struct networks *n, const char *but, struct cidr4 *ret, struct err *e) {
+int networks_pick_subnet(struct networks *n, const char *but, bool global, struct cidr4 *ret, struct err *e) {
     struct ipam_pool *pools = NULL;
     struct cidr4 *taken = NULL, *more;
     size_t n_pools = 0, n_taken = 0;
-    int r = pools_of(n->engine->config, &pools, &n_pools, e);
+    int r = pools_of(n->engine->config, global, &pools, &n_pools, e);
 
     if (r == 0)
         r = link_used_subnets(but, &taken, &n_taken, e);
@@ -120,7 +126,7 @@ int networks_pick_subnet(struct networks *n, const char *but, struct cidr4 *ret,
             for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {
                 const struct network *net = i->value;
 
-                if (net->ipam && !streq_ptr(net->bridge, but))
+                if (net->ipam && (!but || !streq(net->bridge, but)))
                     taken[n_taken++] = net->addr;
             }
         }
@@ -130,6 +136,51 @@ int networks_pick_subnet(struct networks *n, const char *but, struct cidr4 *ret,
     free(pools);
     free(taken);
     return r;
+}
+
+static bool clash6(struct networks *n, const struct cidr6 *c) {
+    bool clash = false;
+
+    pthread_mutex_lock(&n->lock);
+    for (struct map_entry *i = NULL; !clash && (i = map_next(&n->by_id, i));) {
+        const struct network *net = i->value;
+
+        clash = net->ipam6 && cidr6_overlap(&net->addr6, c);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return clash;
+}
+
+/* The next network of the same size; false after the last one below `base`. */
+static bool next_net6(struct cidr6 *c, const struct cidr6 *base) {
+    for (int bit = c->prefix - 1; bit >= base->prefix; bit--) {
+        uint8_t mask = (uint8_t)(0x80 >> bit % 8);
+
+        c->addr.s6_addr[bit / 8] ^= mask;
+        if (c->addr.s6_addr[bit / 8] & mask)
+            return true;
+    }
+    return false;
+}
+
+int networks_pick_subnet6(struct networks *n, struct cidr6 *ret, struct err *e) {
+    const struct engine_config *c = n->engine->config;
+
+    for (size_t i = 0; i < c->n_default_address_pools; i++) {
+        const struct engine_address_pool *p = c->default_address_pools + i;
+        struct cidr6 base, net;
+
+        if (cidr6_parse(p->base, &base) < 0 || p->size < base.prefix || p->size > 126)
+            continue;
+        net = (struct cidr6){cidr6_net(&base), (uint8_t)p->size};
+        do {
+            if (!clash6(n, &net)) {
+                *ret = net;
+                return 0;
+            }
+        } while (next_net6(&net, &base));
+    }
+    return err_set(e, ERR_CONFLICT, "all predefined address pools have been fully subnetted");
 }
 
 /* Address of the bridge: --bip, else what an existing device has, else the last one we gave, else the first free pool. */
@@ -149,7 +200,7 @@ static int choose_addr(struct networks *n, const char *ifname, const struct netw
     }
     if (!str_empty(c->bridge))
         return err_set(e, ERR_INVALID, "bridge device with non default name %s must be created manually", ifname);
-    r = networks_pick_subnet(n, ifname, ret, e);
+    r = networks_pick_subnet(n, ifname, false, ret, e);
     if (r < 0)
         return r;
     /* Keep the network of the time before, when it is still free. */
@@ -234,11 +285,23 @@ static int bridge_network(struct networks *n, struct network **ret, struct err *
     return r;
 }
 
+/* The bridge itself gets no IPv4 address: containers talk among themselves, or by a gateway of somebody else. */
+static bool inhibit(const struct network *net) {
+    const char *s = network_option(net, "com.docker.network.bridge.inhibit_ipv4");
+    bool v = false;
+
+    return s && parse_bool(s, &v) == 0 && v;
+}
+
 int network_make_bridge(struct networks *n, struct network *net, struct err *e) {
     bool own = !net->default_bridge || str_empty(n->engine->config->bridge);
-    struct link_bridge b = {.ifname = net->bridge, .addr = net->addr, .mtu = net->mtu};
+    struct link_bridge b = {.ifname = net->bridge, .addr = net->addr, .addr6 = net->v6 ? &net->addr6 : NULL, .mtu = net->mtu};
 
-    return link_bridge_ensure(&b, !own, &net->ifindex, e);
+    int r = net->v6 && n->engine->config->ip_forward ? link_forwarding6_on(e) : 0;
+
+    if (inhibit(net))
+        b.addr.addr = 0;
+    return r < 0 ? r : link_bridge_ensure(&b, !own, &net->ifindex, e);
 }
 
 /* ---- rules ------------------------------------------------------------------------------------------------------------------------- */
@@ -293,8 +356,14 @@ static void restore_bridges(struct networks *n) {
         struct network *net = i->value;
         _cleanup_err_ struct err why = ERR_INIT;
 
-        if (net->kind == NETWORK_BRIDGE && !net->default_bridge && network_make_bridge(n, net, &why) < 0)
-            log_kv(LOG_LVL_ERROR, "bridge cannot be made again", "network", net->record.name, "error", err_msg(&why), NULL);
+        int r = 0;
+
+        if (net->kind == NETWORK_BRIDGE && !net->default_bridge)
+            r = network_make_bridge(n, net, &why);
+        else if (net->kind == NETWORK_MACVLAN || net->kind == NETWORK_IPVLAN)
+            r = network_make_parent(n, net, &why);
+        if (r < 0)
+            log_kv(LOG_LVL_ERROR, "network cannot be made again", "network", net->record.name, "error", err_msg(&why), NULL);
     }
 }
 
