@@ -256,7 +256,7 @@ static bool mac_ok(const char *s) {
 
 static bool given_subnet(const struct network *net, const char *text) {
     /* Subnets from the pools are marked by the engine, not by the client: they may go to somebody else another time. */
-    return !net->auto4 || strchr(text, ':');
+    return (!net->auto4 && !net->default_bridge) || strchr(text, ':');
 }
 
 static void check_wanted(struct strv *all, const struct network *net, const char *addr, bool v6) {

@@ -188,7 +188,7 @@ static pid_t container_start(const struct endpoint *ep) {
     pid_t pid;
     int fd;
 
-    endpoint_link(ep, &l);
+    endpoint_link(ep, true, &l);
     if (pipe(go) < 0 || pipe(ready) < 0)
         return -1;
     pid = fork();
