@@ -49,6 +49,7 @@ struct images {
     const struct engine *engine;
     struct db *db;
     struct layers *layers;
+    struct content *content; /* downloads under way */
     struct registry *registry;
     bool own_registry;
     pthread_mutex_t lock;

@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "content/content.h"
 #include "image/image-internal.h"
 #include "registry/registry.h"
 #include "system/events.h"
@@ -109,6 +110,8 @@ int images_new(const struct engine *engine, struct images **ret, struct err *e) 
         r = db_query(s->db, "SELECT name, image FROM image_name", DB_NONE, load_name, s, e);
     if (r == 0)
         r = layers_sweep(s->layers, e);
+    if (r == 0)
+        r = content_new(engine->config->data_root, &s->content, e);
     s->registry = engine->registry;
     s->own_registry = !s->registry;
     if (r == 0 && s->own_registry)
@@ -126,6 +129,7 @@ struct images *images_free(struct images *s) {
         return NULL;
     if (s->own_registry)
         registry_free(s->registry);
+    content_free(s->content);
     map_done_with(&s->names, name_free);
     /* Memory goes, layers stay: what images hold must not be removed from disk now. */
     for (struct map_entry *i = NULL; (i = map_next(&s->records, i));)

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "content/content.h"
 #include "image/image-internal.h"
 #include "image/pull.h"
 #include "layers/unpack.h"
@@ -19,6 +20,7 @@
 
 #define WORKERS_MAX 3
 #define PROGRESS_BYTES (INT64_C(512) << 10)
+#define ADVANCE_BYTES (INT64_C(256) << 10)
 
 struct pull;
 
@@ -29,8 +31,10 @@ struct job {
     int64_t size;
     char id[ID_SHORT_LEN + 1];
     struct unpack *unpack;
+    struct partial *partial;
     EVP_MD_CTX *sha;
-    int64_t have, shown;
+    int64_t have, told, shown; /* bytes: there, announced to the unpacker, shown to the client */
+    bool stopped;              /* it was us who refused the bytes */
     /* results of the unpacking */
     char got_diff[72];
     int64_t layer_size, archive_size;
@@ -59,6 +63,7 @@ struct pull {
     size_t n_jobs;
     size_t next; /* job to take; under lock */
     bool abort;
+    bool link_failed; /* a download broke off */
     pthread_mutex_t lock;
     pthread_cond_t done;
 };
@@ -267,19 +272,56 @@ static int take_result(void *arg, const struct unpack_event *ev, struct err *e) 
     return 0;
 }
 
+/* Tell the unpacker how far it may read: not for every little piece. */
+static int advance(struct job *j, struct err *e) {
+    if (j->have - j->told < ADVANCE_BYTES && j->have != j->size)
+        return 0;
+    j->told = j->have;
+    return unpack_advance(j->unpack, j->have, e) < 0 ? err_wrap(e, "failed to register layer") : 0;
+}
+
 static int take_bytes(void *arg, const void *bytes, size_t n, struct err *e) {
     struct job *j = arg;
     int r;
 
+    j->stopped = true;
     EVP_DigestUpdate(j->sha, bytes, n);
-    j->have += (int64_t)n;
-    r = unpack_feed(j->unpack, bytes, n, e);
+    r = partial_append(j->partial, bytes, n, e);
+    if (r == 0) {
+        j->have += (int64_t)n;
+        r = advance(j, e);
+    }
     if (r < 0)
-        return err_wrap(e, "failed to register layer");
+        return r;
+    j->stopped = false;
     if (j->have - j->shown < PROGRESS_BYTES && (j->shown > 0 || j->have == j->size))
         return 0;
     j->shown = j->have;
     return progress_bar(j->pull->progress, j->id, "Downloading", j->have, j->size, e);
+}
+
+/* What an earlier attempt left counts as far as its digest goes: it is hashed like the rest, and checked with it. */
+static int take_earlier(struct job *j, struct err *e) {
+    _cleanup_free_ char *piece = malloc(ADVANCE_BYTES);
+
+    if (!piece)
+        return err_oom(e);
+    while (j->have < partial_have(j->partial)) {
+        ssize_t n = pread(partial_fd(j->partial), piece, (size_t)ADVANCE_BYTES, j->have);
+        int r;
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_errno(e, n < 0 ? errno : EIO, "reading an unfinished download");
+        EVP_DigestUpdate(j->sha, piece, (size_t)n);
+        j->have += n;
+        r = advance(j, e);
+        if (r < 0)
+            return r;
+    }
+    j->told = j->have;
+    return unpack_advance(j->unpack, j->have, e);
 }
 
 static int check_blob(struct job *j, struct err *e) {
@@ -293,16 +335,28 @@ static int check_blob(struct job *j, struct err *e) {
     return 0;
 }
 
-static int run_job(struct job *j, struct err *e) {
+/* The registry let us down, in this layer or in another one that ended the pull: nothing that our side or the client is to blame for. */
+static bool broken_off(struct pull *p, int r) {
+    if (r != -ERR_CANCELLED)
+        __atomic_store_n(&p->link_failed, true, __ATOMIC_RELAXED);
+    return __atomic_load_n(&p->link_failed, __ATOMIC_RELAXED) && !call_gone(p->call);
+}
+
+/* Download and unpack, going on with what the partial holds. *ret_keep: it broke off for a reason that is not in the bytes. */
+static int fetch_layer(struct job *j, bool *ret_keep, struct err *e) {
     struct pull *p = j->pull;
     int r;
 
-    j->sha = EVP_MD_CTX_new();
-    if (!j->sha || EVP_DigestInit_ex(j->sha, EVP_sha256(), NULL) != 1)
+    j->have = j->told = j->shown = 0;
+    if (EVP_DigestInit_ex(j->sha, EVP_sha256(), NULL) != 1)
         return err_oom(e);
-    r = unpack_start(p->images->layers, false, take_result, j, &j->unpack, e);
-    if (r == 0)
-        r = registry_blob(p->session, j->digest, 0, j->size, take_bytes, j, e);
+    r = unpack_start_file(p->images->layers, partial_fd(j->partial), take_result, j, &j->unpack, e);
+    if (r == 0 && partial_have(j->partial) > 0)
+        r = take_earlier(j, e);
+    if (r == 0 && j->have < j->size) {
+        r = registry_blob(p->session, j->digest, j->have, j->size, take_bytes, j, e);
+        *ret_keep = r < 0 && !j->stopped && broken_off(p, r);
+    }
     if (r == 0)
         r = progress_bar(p->progress, j->id, "Verifying Checksum", 0, 0, e);
     if (r == 0)
@@ -317,6 +371,30 @@ static int run_job(struct job *j, struct err *e) {
     if (!streq(j->got_diff, j->diff_id))
         return err_set(e, ERR_INTERNAL, "layers from manifest don't match image configuration");
     return 0;
+}
+
+static int run_job(struct job *j, struct err *e) {
+    struct pull *p = j->pull;
+    bool keep = false, resumed;
+    int r;
+
+    j->sha = EVP_MD_CTX_new();
+    r = j->sha ? partial_open(p->images->content, j->digest, j->size, &j->partial, e) : err_oom(e);
+    if (r < 0)
+        return r;
+    resumed = partial_have(j->partial) > 0;
+    r = fetch_layer(j, &keep, e);
+    if (r < 0 && r != -ERR_CANCELLED && resumed && !keep && !pull_cancelled(p)) {
+        /* Whether the bytes of the earlier attempt were to blame shows when all are fetched again. */
+        err_done(e);
+        j->unpack = unpack_free(j->unpack);
+        j->stopped = false;
+        r = partial_reset(j->partial, e);
+        if (r == 0)
+            r = fetch_layer(j, &keep, e);
+    }
+    j->partial = partial_close(j->partial, keep);
+    return r;
 }
 
 static void *work(void *arg) {
@@ -389,6 +467,7 @@ static int register_job(struct pull *p, struct job *j, struct layer *parent, str
 
 static void job_done(struct job *j) {
     unpack_free(j->unpack);
+    partial_close(j->partial, false);
     EVP_MD_CTX_free(j->sha);
     err_done(&j->error);
 }

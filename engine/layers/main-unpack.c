@@ -36,6 +36,7 @@ struct worker {
     int next_index;
     int64_t small_total;
     int members;
+    int64_t file_at, file_have; /* of the file being read: so far, and what may be read */
     /* the member being read */
     const char *member_path;
     int64_t member_size, member_read, progress_sent;
@@ -116,6 +117,32 @@ static int64_t fill_stdin(void *arg, const unsigned char **ret_p, struct err *e)
     }
     *ret_p = to;
     return (int64_t)have;
+}
+
+/* The file on descriptor 0, as far as it has grown. */
+static int64_t fill_file(void *arg, const unsigned char **ret_p, struct err *e) {
+    struct worker *w = arg;
+    unsigned char *to = w->input[turn_next(&w->hasher, &w->input_turn)];
+    ssize_t n;
+
+    while (w->file_at >= w->file_have) {
+        int r = full_read(1, &w->file_have, sizeof w->file_have);
+
+        if (r == -ENODATA)
+            return 0;
+        if (r < 0)
+            return err_errno(e, r, "reading the stream");
+    }
+    do
+        n = pread(0, to, (size_t)MIN((int64_t)INPUT_SIZE, w->file_have - w->file_at), w->file_at);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return err_errno(e, errno, "reading the file");
+    if (n == 0)
+        return err_set(e, ERR_INTERNAL, "the file is shorter than was said");
+    w->file_at += n;
+    *ret_p = to;
+    return n;
 }
 
 /* inflate_read() has two buffers as well: the one before last is free again. */
@@ -509,9 +536,11 @@ static int run(struct worker *w, const char *mode, struct err *e) {
     w->root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     w->input[0] = malloc(INPUT_SIZE);
     w->input[1] = malloc(INPUT_SIZE);
-    w->outer = inflate_new(fill_stdin, w);
+    w->outer = inflate_new(streq(mode, "file") ? fill_file : fill_stdin, w);
     if (w->root < 0 || !w->input[0] || !w->input[1] || !w->outer)
         return err_oom(e);
+    if (streq(mode, "file"))
+        return run_layer(w, e);
     k = read_known(w, e);
     if (k < 0)
         return k;
@@ -525,7 +554,7 @@ int main(int argc, char **argv) {
     uint64_t reserve;
 
     signal(SIGPIPE, SIG_IGN);
-    if (argc != 4 || parse_u64(argv[3], &reserve) < 0 || (!streq(argv[1], "layer") && !streq(argv[1], "archive"))) {
+    if (argc != 4 || parse_u64(argv[3], &reserve) < 0 || (!streq(argv[1], "layer") && !streq(argv[1], "archive") && !streq(argv[1], "file"))) {
         fprintf(stderr, "hatake-unpack: started by hataked, not by hand\n");
         return 2;
     }

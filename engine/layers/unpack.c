@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -25,10 +26,11 @@ struct unpack {
     struct layers *layers;
     char *staging; /* absolute; its name begins with "tmp-": a start removes it if we cannot */
     pid_t pid;
-    int in, out; /* our ends of the pipes */
+    int in, out; /* our ends of the pipes; two descriptors of one socket when a file is read */
     struct buf frames;
     unpack_event_fn fn;
     void *arg;
+    const char *mode;   /* unpack-wire.h */
     bool archive, done; /* done: the helper said so */
 };
 
@@ -83,7 +85,7 @@ static int lift(int *fd, struct err *e) {
 static int spawn_helper(struct unpack *u, int in, int out, int dir, struct err *e) {
     _cleanup_free_ char *program = str_printf("%s/hatake-unpack", u->layers->libexec_dir);
     char reserve[24];
-    char *argv[] = {program, u->archive ? "archive" : "layer", u->layers->overlay ? "overlay" : "file", reserve, NULL};
+    char *argv[] = {program, (char *)(uintptr_t)u->mode, u->layers->overlay ? "overlay" : "file", reserve, NULL};
     char *envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
@@ -148,26 +150,53 @@ static int send_known(struct unpack *u, struct err *e) {
     return r < 0 ? r : unpack_feed(u, b.data, b.len, e);
 }
 
-int unpack_start(struct layers *l, bool archive, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e) {
-    _cleanup_(unpack_freep) struct unpack *u = calloc(1, sizeof *u);
-    _cleanup_close_ int dir = -EBADF, in_child = -EBADF, out_child = -EBADF;
-    int in[2], out[2], r;
+/* Pipes to and from the helper; its ends in the last two. */
+static int make_pipes(struct unpack *u, int *ret_in, int *ret_out, struct err *e) {
+    int in[2], out[2];
 
-    if (!u)
-        return err_oom(e);
-    *u = (struct unpack){.layers = l, .in = -EBADF, .out = -EBADF, .frames = BUF_INIT(2 * FRAME_MAX), .fn = fn, .arg = arg, .archive = archive};
-    r = make_staging(u, &dir, e);
-    if (r < 0)
-        return r;
     if (pipe2(in, O_CLOEXEC) < 0)
         return err_errno(e, errno, "pipe");
-    in_child = in[0];
+    *ret_in = in[0];
     u->in = in[1];
     if (pipe2(out, O_CLOEXEC) < 0)
         return err_errno(e, errno, "pipe");
-    out_child = out[1];
+    *ret_out = out[1];
     u->out = out[0];
     ignore_result(fcntl(u->in, F_SETPIPE_SZ, PIPE_SIZE) < 0); /* refused beyond the user's limit: slower, not wrong */
+    return 0;
+}
+
+static int make_socket(struct unpack *u, int *ret_child, struct err *e) {
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return err_errno(e, errno, "socketpair");
+    u->out = pair[0];
+    *ret_child = pair[1];
+    u->in = fcntl(u->out, F_DUPFD_CLOEXEC, 3);
+    return u->in < 0 ? err_errno(e, errno, "socketpair") : 0;
+}
+
+static int start(struct layers *l, const char *mode, int file, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e) {
+    _cleanup_(unpack_freep) struct unpack *u = calloc(1, sizeof *u);
+    _cleanup_close_ int dir = -EBADF, in_child = -EBADF, out_child = -EBADF;
+    int r;
+
+    if (!u)
+        return err_oom(e);
+    *u = (struct unpack){.layers = l, .in = -EBADF, .out = -EBADF, .frames = BUF_INIT(2 * FRAME_MAX), .fn = fn, .arg = arg, .mode = mode};
+    u->archive = streq(mode, "archive");
+    r = make_staging(u, &dir, e);
+    if (r < 0)
+        return r;
+    if (file >= 0) {
+        in_child = fcntl(file, F_DUPFD_CLOEXEC, 3);
+        r = in_child < 0 ? err_errno(e, errno, "starting hatake-unpack") : make_socket(u, &out_child, e);
+    } else {
+        r = make_pipes(u, &in_child, &out_child, e);
+    }
+    if (r < 0)
+        return r;
     if (fcntl(u->in, F_SETFL, O_NONBLOCK) < 0 || fcntl(u->out, F_SETFL, O_NONBLOCK) < 0)
         return err_errno(e, errno, "pipe");
     if (lift(&dir, e) < 0 || lift(&in_child, e) < 0 || lift(&out_child, e) < 0)
@@ -177,11 +206,24 @@ int unpack_start(struct layers *l, bool archive, unpack_event_fn fn, void *arg, 
         return r;
     in_child = close_fd(in_child);
     out_child = close_fd(out_child);
-    r = send_known(u, e);
+    if (file < 0)
+        r = send_known(u, e);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(u);
     return 0;
+}
+
+int unpack_start(struct layers *l, bool archive, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e) {
+    return start(l, archive ? "archive" : "layer", -EBADF, fn, arg, ret, e);
+}
+
+int unpack_start_file(struct layers *l, int fd, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e) {
+    return start(l, "file", fd, fn, arg, ret, e);
+}
+
+int unpack_advance(struct unpack *u, int64_t have, struct err *e) {
+    return unpack_feed(u, &have, sizeof have, e);
 }
 
 /* ---- results ---------------------------------------------------------------------------------------------------------------- */
@@ -352,6 +394,8 @@ int unpack_feed(struct unpack *u, const void *p, size_t n, struct err *e) {
 }
 
 int unpack_finish(struct unpack *u, struct err *e) {
+    if (streq(u->mode, "file") && u->in >= 0)
+        shutdown(u->in, SHUT_WR);
     u->in = close_fd(u->in);
     for (;;) {
         struct pollfd fd = {.fd = u->out, .events = POLLIN};

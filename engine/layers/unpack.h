@@ -2,7 +2,7 @@
 /*
  * unpack.h - the engine's side of hatake-unpack: start it, feed it a stream, take its results, turn them into layers.
  *
- * Life cycle: unpack_start, unpack_feed as often as there are bytes, unpack_finish, then layers_register for the layers wanted, unpack_free. Everything
+ * Life cycle: unpack_start, unpack_feed as often as there are bytes (or unpack_start_file, unpack_advance), unpack_finish, then layers_register for the layers wanted, unpack_free. Everything
  * not registered disappears with unpack_free (also after a crash: the staging folder has an intent).
  * Threads: one at a time per object. unpack_feed blocks while the helper is busy (back-pressure); results are delivered from inside it.
  */
@@ -36,6 +36,10 @@ typedef int (*unpack_event_fn)(void *arg, const struct unpack_event *ev, struct 
 
 /* Unpack one layer (`archive` false) or an image archive. Layers the store has already under some diff ID are not unpacked again from archives. */
 int unpack_start(struct layers *l, bool archive, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e);
+/* Unpack one layer from a file that is still being written: unpack_advance() takes the place of unpack_feed(). fd is for reading, from offset 0. */
+int unpack_start_file(struct layers *l, int fd, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e);
+/* The first `have` bytes of the file may be read. Never fewer than before. */
+int unpack_advance(struct unpack *u, int64_t have, struct err *e);
 /* Hand over n bytes. The helper's own error (bad archive, disk full) is returned as soon as it is known. */
 int unpack_feed(struct unpack *u, const void *p, size_t n, struct err *e);
 /* The stream is complete: wait for the last results. */

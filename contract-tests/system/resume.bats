@@ -1,0 +1,119 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Downloads that break off: they go on where they stopped, in the same pull, the next one, or the next life of the engine. In a lab of its own.
+load helpers
+
+setup_file() {
+    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "the reference begins anew"; fi
+    own_lab engine
+}
+teardown_file() {
+    [ -d "/run/$OWN_LAB" ] || return 0
+    own_lab_down
+}
+setup() {
+    own_lab_env
+    N=res$$-$BATS_TEST_NUMBER-$RANDOM
+    STATE=$BATS_TEST_TMPDIR/state
+    mkdir "$STATE"
+    request GET /_ping || own_start
+}
+teardown() {
+    docker rmi -f "$FROM" >/dev/null 2>&1 || true
+    local job
+    for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
+    remove_ours
+}
+
+# registry IMAGE MODE...: serve it, with the link behaving like that. Sets FROM.
+registry() {
+    local port=$((20000 + RANDOM % 20000)) image=$1
+    shift
+    mode "$@"
+    in_engine_net "$BATS_TEST_DIRNAME/cut-registry" "$IMAGES/$image/oci" "$STATE" 127.0.0.1 $port >&2 3>&- &
+    poll test -e "$STATE/ready"
+    FROM=127.0.0.1:$port/$image:latest
+    LAYERS=$(python3 -c '
+import json, sys
+def blob(digest):
+    with open(sys.argv[1] + "/blobs/" + digest.replace(":", "/")) as f:
+        return json.load(f)
+with open(sys.argv[1] + "/index.json") as f:
+    print(sum(layer["size"] for layer in blob(json.load(f)["manifests"][0]["digest"])["layers"]))' "$IMAGES/$image/oci")
+}
+mode() { echo "$*" >"$STATE/mode.new" && mv "$STATE/mode.new" "$STATE/mode"; }
+served() { awk '{ n += $2 } END { print n + 0 }' "$STATE/served"; }
+partials() { find "$ENGINE_ROOT/content/partial" -type f; }
+no_partials() { [ -z "$(partials)" ]; }
+partial_bytes() { partials | xargs -r stat -c %s | awk '{ n += $1 } END { print n + 0 }'; }
+# at_most_once: what came over the link is no more than 1.05 times the image
+at_most_once() { [ "$(served)" -le $((LAYERS * 105 / 100)) ] || fail "$(served) bytes for an image of $LAYERS"; }
+# the layer's archive as the engine makes it again has the digest it was pulled by
+is_whole() { docker save "$FROM" | tar -t >/dev/null; }
+
+@test "a link cut again and again: one pull, no byte twice" {
+    registry layers12 cut 2200000
+    docker pull -q "$FROM"
+    at_most_once
+    is_whole
+    no_partials || fail "left: $(partials)"
+}
+
+@test "a pull that failed half-way: the next one fetches the other half" {
+    registry layers12 half
+    run -1 docker pull "$FROM"
+    [ "$(partial_bytes)" -gt 0 ]
+    mode fine
+    docker pull -q "$FROM"
+    at_most_once
+    is_whole
+    no_partials || fail "left: $(partials)"
+}
+
+@test "the engine is killed in mid-download: the next one goes on" {
+    registry debian stall 9000000
+    "$CLI" -H "$ENGINE_HOST" pull "$FROM" >&2 3>&- &
+    poll eval '[ "$(partial_bytes)" -ge 9000000 ]'
+    own_kill
+    own_start
+    [ "$(partial_bytes)" -ge 9000000 ]
+    mode fine
+    docker pull -q "$FROM"
+    at_most_once
+    is_whole
+    no_partials || fail "left: $(partials)"
+}
+
+@test "a client that leaves leaves nothing" {
+    registry debian stall 9000000
+    "$CLI" -H "$ENGINE_HOST" pull "$FROM" >&2 3>&- &
+    local client=$!
+    poll eval '[ "$(partial_bytes)" -ge 9000000 ]'
+    kill -KILL $client
+    poll no_partials
+    same '' "$(docker images -aq)"
+    poll eval '[ -z "$(find "$ENGINE_ROOT/overlay2" -maxdepth 1 \( -name "tmp-*" -o -name "gone-*" \))" ]'
+}
+
+@test "an unfinished download that has gone bad is found out and fetched anew" {
+    local f
+    registry debian half
+    run -1 docker pull "$FROM"
+    f=$(partials)
+    [ -f "$f" ]
+    dd if=/dev/urandom of="$f" bs=4096 seek=100 count=4 conv=notrunc status=none
+    mode fine
+    docker pull -q "$FROM"
+    is_whole
+    no_partials || fail "left: $(partials)"
+}
+
+@test "wrong bytes are not kept" {
+    registry debian wrong
+    run -1 docker pull "$FROM"
+    no_partials || fail "left: $(partials)"
+    same '' "$(docker images -aq)"
+    mode fine
+    docker pull -q "$FROM"
+    is_whole
+}
