@@ -9,6 +9,7 @@
 #include <linux/capability.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,6 +17,17 @@
 #include "netd/run.h"
 
 #define NOBODY 65534
+#define NETD_MAX_FILES 524288
+
+/* Sockets of every container and of every connection: as many as the kernel lets a process have. */
+static void raise_limit(void) {
+    struct rlimit r = {NETD_MAX_FILES, NETD_MAX_FILES};
+
+    if (setrlimit(RLIMIT_NOFILE, &r) < 0 && getrlimit(RLIMIT_NOFILE, &r) == 0) {
+        r.rlim_cur = r.rlim_max;
+        ignore_result(setrlimit(RLIMIT_NOFILE, &r) < 0);
+    }
+}
 
 static int give_up_privileges(void) {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -58,6 +70,7 @@ int main(int argc, char **argv) {
     ignore_result(chdir("/") < 0);
     syscall(SYS_close_range, 5u, ~0u, 0u);
     prctl(PR_SET_NAME, "hatake-netd");
+    raise_limit();
     r = give_up_privileges();
     if (r < 0)
         return 1;

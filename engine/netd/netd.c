@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "netd/resolver.h"
 #include "netd/run.h"
 
 #define EVENTS 64
@@ -34,6 +35,8 @@ int netd_rewatch(struct source *s, uint32_t events) {
 }
 
 void netd_bury(struct source *s) {
+    if (s->fd >= 0)
+        ignore_result(epoll_ctl(netd.epoll, EPOLL_CTL_DEL, s->fd, NULL) < 0);
     s->fd = close_fd(s->fd);
     s->dead = true;
     s->next_dead = netd.dead;
@@ -177,14 +180,58 @@ static size_t take_fds(struct msghdr *h, int *fds) {
     return n;
 }
 
-static void client_ready(struct source *source, uint32_t events) {
-    struct client *c = (struct client *)(void *)source;
-    static struct netd_msg m;
+/* What has fields instead of entries. Descriptors are taken. */
+static bool on_names(const struct netd_msg *m, size_t n, int *fds, size_t n_fds) {
+    const uint8_t *fields = (const uint8_t *)m + NETD_MSG_BYTES(0);
+    struct netd_fields f = {fields, fields + (n - NETD_MSG_BYTES(0))};
+
+    switch ((enum netd_op)m->op) {
+    case NETD_NAMES:
+        ignore_result(names_set(&names, m->group, f) < 0);
+        break;
+    case NETD_UNNAME:
+        names_remove(&names, m->group);
+        break;
+    case NETD_RESOLVER:
+        resolver_set(m->group, f, fds, n_fds);
+        return true;
+    case NETD_UNRESOLVE:
+        resolver_remove(m->group);
+        break;
+    case NETD_STALE:
+        names_stale(&names);
+        resolvers_stale();
+        break;
+    case NETD_SWEEP:
+        names_sweep(&names);
+        resolvers_sweep();
+        break;
+    default:
+        return false;
+    }
+    for (size_t i = 0; i < n_fds; i++)
+        close_fd(fds[i]);
+    return true;
+}
+
+static bool well_formed(const struct netd_msg *m, size_t n) {
+    if (n < NETD_MSG_BYTES(0) || m->version != NETD_VERSION)
+        return false;
+    return m->op >= NETD_NAMES || (m->n <= NETD_ENTRIES && n == NETD_MSG_BYTES(m->n));
+}
+
+/* One packet; false when there is none or no more will come. */
+static bool client_packet(struct client *c) {
+    static union {
+        struct netd_msg m;
+        uint8_t space[NETD_PACKET_MAX];
+    } u;
+    const struct netd_msg *m = &u.m;
     union {
         struct cmsghdr h;
         char space[CMSG_SPACE(NETD_ENTRIES * sizeof(int))];
     } control;
-    struct iovec iov = {&m, sizeof(m)};
+    struct iovec iov = {&u, sizeof(u)};
     struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     int fds[NETD_ENTRIES];
     ssize_t n = recvmsg(c->source.fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -192,29 +239,46 @@ static void client_ready(struct source *source, uint32_t events) {
     int r = 0;
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return false;
     /* The empty packet: the other end is gone, or (in retire()) everything sent before has been read. */
     if (n <= 0) {
         client_end(c);
-        return;
+        return false;
     }
     n_fds = take_fds(&h, fds);
-    if ((size_t)n < NETD_MSG_BYTES(0) || m.version != NETD_VERSION || m.n > NETD_ENTRIES || (size_t)n != NETD_MSG_BYTES(m.n)) {
+    if (!well_formed(m, (size_t)n)) {
         for (size_t i = 0; i < n_fds; i++)
             close_fd(fds[i]);
         client_end(c);
-        return;
+        return false;
     }
-    if (m.op == NETD_ADD)
-        add_entries(&m, fds, n_fds);
-    else if (m.op == NETD_DROP)
-        drop_group(m.group);
-    else if (m.op == NETD_SYNC)
+    if (on_names(m, (size_t)n, fds, n_fds))
+        return true;
+    if (m->op == NETD_ADD)
+        add_entries(m, fds, n_fds);
+    else if (m->op == NETD_DROP)
+        drop_group(m->group);
+    else if (m->op == NETD_SYNC)
         r = answer(c, NETD_SYNCED, NULL);
-    else if (m.op == NETD_LIST)
+    else if (m->op == NETD_LIST)
         r = list_groups(c);
     if (r < 0)
         client_end(c);
+    return r == 0;
+}
+
+static void client_ready(struct source *source, uint32_t events) {
+    client_packet((struct client *)(void *)source);
+}
+
+void netd_control(void) {
+    struct client *next;
+
+    for (struct client *c = clients; c; c = next) {
+        next = c->next;
+        while (client_packet(c))
+            continue;
+    }
 }
 
 static void client_begin(int fd) {
@@ -247,8 +311,23 @@ static void door_ready(struct source *source, uint32_t events) {
 
 /* ---- run --------------------------------------------------------------------------------------------------------------------------- */
 
+/* Does it hold anything for a container? */
+static bool needed(void) {
+    return netd.groups || resolvers_any();
+}
+
 static bool done(void) {
-    return !netd.groups && !netd.n_clients;
+    return !needed() && !netd.n_clients;
+}
+
+/* Milliseconds until something is due, -1 for never. */
+static int next_due(void) {
+    int a = sessions_expire(), b = forward_expire(), c = resolvers_expire();
+
+    a = a < 0 ? -1 : a * 1000;
+    if (a < 0 || (b >= 0 && b < a))
+        a = b;
+    return a < 0 || (c >= 0 && c < a) ? c : a;
 }
 
 /* Nothing to do for a while: refuse further packets, then read what was sent before. If that brought work, go on; hataked comes back through the door. */
@@ -275,8 +354,8 @@ int netd_run(int door_fd, int first_client) {
     client_begin(first_client);
     while (!done()) {
         struct epoll_event ev[EVENTS];
-        int wait = netd.groups ? sessions_expire() : NETD_IDLE_SECONDS;
-        int n = epoll_wait(netd.epoll, ev, EVENTS, wait < 0 ? -1 : wait * 1000);
+        bool idle = !needed();
+        int n = epoll_wait(netd.epoll, ev, EVENTS, idle ? NETD_IDLE_SECONDS * 1000 : next_due());
 
         for (int i = 0; i < n; i++) {
             struct source *s = ev[i].data.ptr;
@@ -285,7 +364,7 @@ int netd_run(int door_fd, int first_client) {
                 s->ready(s, ev[i].events);
         }
         bury_all();
-        if (n == 0 && !netd.groups)
+        if (n == 0 && idle && !needed())
             retire();
     }
     return 0;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * netd.h - hatake-netd: one small static process that keeps published ports taken, and serves those connections which address rewriting cannot
- * (IPv6 to IPv4, containers to published ports of the same machine, machines where the firewall is not ours to change).
+ * (IPv6 to IPv4, containers to published ports of the same machine, machines where the firewall is not ours to change). It also answers the names of
+ * containers on user-defined networks (resolver.h, names.h).
  *
- * It outlives hataked. Single thread, one epoll, everything non-blocking, no files, no name services; after start it has no privileges (nobody's user
- * id, no capabilities): sockets arrive bound over its control socket (proto.h).
+ * It outlives hataked. Single thread, one epoll, everything non-blocking, no files but the machine's resolv.conf; after start it has no privileges
+ * (nobody's user id, no capabilities): sockets arrive bound over its control socket (proto.h).
  *
  * Limits: LIMIT_* below. A listener above its share of connections simply leaves them in the kernel's queue.
  */
@@ -68,8 +69,11 @@ extern struct netd netd;
 
 int netd_watch(struct source *s, uint32_t events);
 int netd_rewatch(struct source *s, uint32_t events);
-/* Close the descriptor and free the object at the end of the turn. */
+/* Close the descriptor and free the object at the end of the turn. (It leaves the epoll set by name: others may hold the same socket.) */
 void netd_bury(struct source *s);
+
+/* Take in everything that hataked has said so far. May bury anything but its caller's own memory. */
+void netd_control(void);
 
 void listener_tcp_ready(struct source *s, uint32_t events);
 void listener_udp_ready(struct source *s, uint32_t events);

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "netplane/proxy.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <spawn.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -16,22 +13,10 @@
 
 #include "base/cleanup.h"
 #include "base/id.h"
-#include "base/map.h"
 #include "base/str.h"
-#include "netd/proto.h"
+#include "netplane/proxy-internal.h"
 
 #define ANSWER_SECONDS 5
-#define GROUP_TEXT (2 * NETD_GROUP_BYTES)
-
-struct proxy {
-    pthread_mutex_t lock;
-    char *program, *path;
-    bool hold;
-    int fd;            /* connection; -EBADF: none runs (or it ended) */
-    int door;          /* its socket, made ahead of it; -EBADF once handed over */
-    bool unsettled;    /* drops were sent and not yet waited for */
-    struct map groups; /* hex prefix of endpoint id -> this */
-};
 
 static int address(const char *path, struct sockaddr_un *ret, struct err *e) {
     *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -103,10 +88,16 @@ static int spawn(struct proxy *p, struct err *e) {
     set_timeout(ours);
     close_fd(p->fd);
     p->fd = TAKE_FD(ours);
+    /* What the one before held went with it. */
+    for (struct map_entry *i = NULL; (i = map_next(&p->groups, i));)
+        ignore_result(strv_add(&p->gone, i->key) < 0);
+    map_done(&p->groups);
+    p->groups = MAP_INIT;
+    proxy_connected(p);
     return 0;
 }
 
-static void message(struct netd_msg *m, enum netd_op op, const char *endpoint_id, char ret_group[GROUP_TEXT + 1]) {
+void proxy_message(struct netd_msg *m, enum netd_op op, const char *endpoint_id, char ret_group[GROUP_TEXT + 1]) {
     memset(m, 0, NETD_MSG_BYTES(0));
     m->version = NETD_VERSION;
     m->op = (uint8_t)op;
@@ -116,12 +107,12 @@ static void message(struct netd_msg *m, enum netd_op op, const char *endpoint_id
     hex_decode(ret_group, m->group, NETD_GROUP_BYTES);
 }
 
-static int send_msg(struct proxy *p, const struct netd_msg *m, const int *fds, size_t n_fds) {
+int proxy_send(struct proxy *p, const void *packet, size_t n, const int *fds, size_t n_fds) {
     union {
         struct cmsghdr h;
         char space[CMSG_SPACE(NETD_ENTRIES * sizeof(int))];
     } control = {0};
-    struct iovec iov = {(void *)m, NETD_MSG_BYTES(m->n)};
+    struct iovec iov = {(void *)(uintptr_t)packet, n};
     struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
     ssize_t r;
 
@@ -143,6 +134,10 @@ static int send_msg(struct proxy *p, const struct netd_msg *m, const int *fds, s
     r = -errno;
     p->fd = close_fd(p->fd);
     return (int)r;
+}
+
+static int send_msg(struct proxy *p, const struct netd_msg *m, const int *fds, size_t n_fds) {
+    return proxy_send(p, m, NETD_MSG_BYTES(m->n), fds, n_fds);
 }
 
 /* Read answers until "synced"; group packets go into the map. */
@@ -181,16 +176,20 @@ static int connect_running(struct proxy *p) {
         return p->fd = close_fd(p->fd);
     set_timeout(p->fd);
     /* One that is just ending takes no more connections: then the answer never comes. */
-    message(&m, NETD_SYNC, NULL, NULL);
+    proxy_message(&m, NETD_SYNC, NULL, NULL);
     if (send_msg(p, &m, NULL, 0) == 0)
         ignore_result(wait_synced(p) < 0);
+    if (p->fd >= 0)
+        proxy_connected(p);
     return p->fd;
 }
 
-static int reach(struct proxy *p, struct err *e) {
-    if (p->door < 0 && connect_running(p) >= 0)
-        return 0;
-    return spawn(p, e);
+int proxy_reach(struct proxy *p, struct err *e) {
+    int r = 0;
+
+    if (p->door >= 0 || connect_running(p) < 0)
+        r = spawn(p, e);
+    return r < 0 ? r : proxy_repeat(p, e);
 }
 
 int proxy_new(const char *program, const char *socket_path, bool hold, struct proxy **ret, struct err *e) {
@@ -208,8 +207,15 @@ int proxy_new(const char *program, const char *socket_path, bool hold, struct pr
         return err_oom(e);
     }
     pthread_mutex_init(&p->lock, NULL);
+    p->door = p->watched = p->wake = -EBADF;
     p->fd = connect_running(p);
-    p->door = -EBADF;
+    /* What it knows of names is old until it has been said again. */
+    if (p->fd >= 0) {
+        struct netd_msg m;
+
+        proxy_message(&m, NETD_STALE, NULL, NULL);
+        ignore_result(send_msg(p, &m, NULL, 0) < 0);
+    }
     /* Its socket's file is there from the start, so that the first published port changes nothing on disk. */
     if (p->fd < 0)
         p->door = listen_at(p, e);
@@ -226,11 +232,13 @@ int proxy_new(const char *program, const char *socket_path, bool hold, struct pr
 struct proxy *proxy_free(struct proxy *p) {
     if (!p)
         return NULL;
+    proxy_unwatch(p);
     close_fd(p->fd);
     close_fd(p->door);
-    if (!p->groups.n)
+    if (!p->groups.n && !p->resolvers)
         unlink(p->path);
     map_done(&p->groups);
+    proxy_forget(p);
     pthread_mutex_destroy(&p->lock);
     free(p->program);
     free(p->path);
@@ -245,9 +253,9 @@ static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target,
     bool fresh = p->fd < 0;
 
     if (fresh)
-        r = reach(p, e);
+        r = proxy_reach(p, e);
     for (size_t i = 0; r == 0 && i < n;) {
-        message(&m, NETD_ADD, endpoint_id, group);
+        proxy_message(&m, NETD_ADD, endpoint_id, group);
         for (; i < n && m.n < NETD_ENTRIES; i++) {
             if (v[i].fd < 0)
                 continue;
@@ -261,7 +269,7 @@ static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target,
         if (r < 0 && !fresh) {
             /* It ended for want of work, or died and lost what it held for others; that comes back when they start again. */
             fresh = true;
-            r = reach(p, e);
+            r = proxy_reach(p, e);
             i = 0;
         } else if (r < 0) {
             r = err_errno(e, r, "hand ports to the proxy");
@@ -292,7 +300,7 @@ void proxy_drop(struct proxy *p, const char *endpoint_id) {
     char group[GROUP_TEXT + 1] = "";
 
     pthread_mutex_lock(&p->lock);
-    message(&m, NETD_DROP, endpoint_id, group);
+    proxy_message(&m, NETD_DROP, endpoint_id, group);
     if (map_remove(&p->groups, group)) {
         ignore_result(send_msg(p, &m, NULL, 0) < 0);
         p->unsettled = true;
@@ -306,7 +314,7 @@ void proxy_settle(void *arg) {
 
     pthread_mutex_lock(&p->lock);
     if (p->unsettled && p->fd >= 0) {
-        message(&m, NETD_SYNC, NULL, NULL);
+        proxy_message(&m, NETD_SYNC, NULL, NULL);
         if (send_msg(p, &m, NULL, 0) == 0)
             ignore_result(wait_synced(p) < 0);
     }
@@ -319,7 +327,7 @@ bool proxy_has(struct proxy *p, const char *endpoint_id) {
     char group[GROUP_TEXT + 1] = "";
     bool has;
 
-    message(&m, NETD_LIST, endpoint_id, group);
+    proxy_message(&m, NETD_LIST, endpoint_id, group);
     pthread_mutex_lock(&p->lock);
     has = map_has(&p->groups, group);
     pthread_mutex_unlock(&p->lock);
@@ -334,7 +342,7 @@ int proxy_refresh(struct proxy *p, struct err *e) {
     map_done(&p->groups);
     p->groups = MAP_INIT;
     if (p->fd >= 0) {
-        message(&m, NETD_LIST, NULL, NULL);
+        proxy_message(&m, NETD_LIST, NULL, NULL);
         r = send_msg(p, &m, NULL, 0);
         if (r == 0)
             r = wait_synced(p);
@@ -351,10 +359,12 @@ void proxy_sweep(struct proxy *p, bool (*keep)(const char *endpoint_prefix, void
     for (struct map_entry *i = NULL; (i = map_next(&p->groups, i));) {
         if (keep(i->key, arg))
             continue;
-        message(&m, NETD_DROP, i->key, group);
+        proxy_message(&m, NETD_DROP, i->key, group);
         ignore_result(send_msg(p, &m, NULL, 0) < 0);
         p->unsettled = true;
         map_remove(&p->groups, group);
     }
+    proxy_message(&m, NETD_SWEEP, NULL, NULL);
+    ignore_result(send_msg(p, &m, NULL, 0) < 0);
     pthread_mutex_unlock(&p->lock);
 }

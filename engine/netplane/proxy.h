@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * proxy.h - hataked's side of hatake-netd: start it when first needed, hand sockets over, take them back, find out after a restart what it holds.
+ * proxy.h - hataked's side of hatake-netd: start it when first needed, hand sockets over, take them back, tell it the names of containers, find out after
+ * a restart what it holds, start it again when it was killed.
  *
- * Without any published port no hatake-netd runs. Threads: any (one mutex; packets are small and the other end always reads).
+ * Without any published port and any container with names no hatake-netd runs. Threads: any (one mutex; packets are small and the other end always reads).
  */
 #ifndef HATAKE_NETPLANE_PROXY_H
 #define HATAKE_NETPLANE_PROXY_H
@@ -11,7 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
+#include "netd/proto.h"
 #include "netplane/ports.h"
 
 struct proxy;
@@ -32,7 +35,23 @@ void proxy_settle(void *p);
 bool proxy_has(struct proxy *p, const char *endpoint_id);
 /* Ask what it holds. Nothing runs: nothing is held. */
 int proxy_refresh(struct proxy *p, struct err *e);
-/* Drop all endpoints except those for which keep() says true. */
+/* Drop all endpoints except those for which keep() says true, and all names and resolvers not said since proxy_new(). */
 void proxy_sweep(struct proxy *p, bool (*keep)(const char *endpoint_prefix, void *arg), void *arg);
+
+/*
+ * Names and resolvers (netd/proto.h tells the fields). What is said is kept and said again to every new hatake-netd. op: NETD_NAMES, or NETD_RESOLVER with
+ * NETD_SOCKETS descriptors, which are taken over in every case (fds NULL: those given before stay). Does not wait for an answer: later questions
+ * of containers are answered by it all the same.
+ */
+int proxy_say(struct proxy *p, enum netd_op op, const char *id, const struct buf *fields, int *fds, struct err *e);
+/* op: NETD_UNNAME, NETD_UNRESOLVE. Unknown ids are fine. */
+void proxy_unsay(struct proxy *p, enum netd_op op, const char *id);
+/* Has this container's resolver been said, with sockets? */
+bool proxy_resolves(struct proxy *p, const char *container_id);
+/*
+ * Watch over hatake-netd in a thread: when it dies and anything needs it, it is started anew, names are said to it again, and lost() is called (without
+ * locks) for every endpoint whose ports it held.
+ */
+int proxy_watch(struct proxy *p, void (*lost)(void *arg, const char *endpoint_prefix), void *arg, struct err *e);
 
 #endif

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The machine's name servers. Its resolv.conf is looked at when a question needs it, at most twice a second: so changes need no watching. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "netd/resolver.h"
+
+#define HOST_RESOLV "/etc/resolv.conf"
+#define LOOK_MS 500
+
+int64_t netd_ms(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+bool upstream_parse(const char *text, size_t n, struct server *ret) {
+    char s[INET6_ADDRSTRLEN + IFNAMSIZ + 1], *scope;
+    struct in_addr v4;
+
+    if (n >= sizeof(s))
+        return false;
+    memcpy(s, text, n);
+    s[n] = 0;
+    *ret = (struct server){.addr = {.sin6_family = AF_INET6, .sin6_port = htons(53)}};
+    if (inet_pton(AF_INET, s, &v4) == 1) {
+        ret->addr.sin6_addr.s6_addr[10] = ret->addr.sin6_addr.s6_addr[11] = 0xff;
+        memcpy(ret->addr.sin6_addr.s6_addr + 12, &v4, 4);
+        return true;
+    }
+    scope = strchr(s, '%');
+    if (scope) {
+        *scope++ = 0;
+        ret->addr.sin6_scope_id = if_nametoindex(scope);
+    }
+    return inet_pton(AF_INET6, s, &ret->addr.sin6_addr) == 1;
+}
+
+static bool loopback(const struct server *s) {
+    const struct in6_addr *a = &s->addr.sin6_addr;
+
+    return IN6_IS_ADDR_V4MAPPED(a) ? a->s6_addr[12] == 127 : IN6_IS_ADDR_LOOPBACK(a);
+}
+
+size_t upstream_read(const char *text, struct server *ret, size_t max) {
+    size_t n = 0;
+
+    while (*text && n < max) {
+        size_t line = strcspn(text, "\n"), at = strspn(text, " \t"), len;
+
+        if (str_has_prefix(text + at, "nameserver") && strchr(" \t", text[at + 10]) && text[at + 10]) {
+            at += 10;
+            at += strspn(text + at, " \t");
+            len = strcspn(text + at, " \t\r\n");
+            if (at + len <= line && upstream_parse(text + at, len, &ret[n])) {
+                /* The machine's loopback is not the container's. */
+                ret[n].host = loopback(&ret[n]);
+                n++;
+            }
+        }
+        text += line + (text[line] == '\n');
+    }
+    return n;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b) {
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+const struct server *upstream_host(size_t *ret_n) {
+    static struct server servers[RESOLVER_SERVERS];
+    static size_t n_servers;
+    static struct stat seen;
+    static int64_t looked = INT64_MIN / 2;
+    int64_t now = netd_ms();
+    struct stat st;
+
+    if (now - looked >= LOOK_MS) {
+        looked = now;
+        if (stat(HOST_RESOLV, &st) == 0 && !same_file(&st, &seen)) {
+            _cleanup_close_ int fd = open(HOST_RESOLV, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+            char text[16384];
+            ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+
+            if (n >= 0) {
+                text[n] = 0;
+                n_servers = upstream_read(text, servers, RESOLVER_SERVERS);
+                seen = st;
+            }
+        }
+    }
+    *ret_n = n_servers;
+    return servers;
+}
