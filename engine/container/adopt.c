@@ -43,6 +43,7 @@ static char *exec_dir_of(struct containers *cs, const char *id) {
 
 static int adopt_monitor(struct container *c, struct err *e) {
     _cleanup_free_ char *dir = exec_dir_of(c->cs, c->id);
+    _cleanup_err_ struct err names = ERR_INIT;
     struct monitor *m = NULL;
     struct ctr_run *run = ctr_run_new(c, ++c->run);
     int r = dir && run ? monitor_adopt(c->cs->engine->launcher, dir, c->id, &container_monitor_events, run, &m, e) : err_oom(e);
@@ -54,6 +55,8 @@ static int adopt_monitor(struct container *c, struct err *e) {
     pthread_mutex_lock(&c->lock);
     c->monitor = m;
     pthread_mutex_unlock(&c->lock);
+    if (net_serve_names(c, &names) < 0)
+        log_kv(LOG_LVL_ERROR, "names cannot be served to a container", "container", c->id, "error", err_msg(&names), NULL);
     return 0;
 }
 

@@ -155,6 +155,17 @@ static int edit_hosts(struct container *c, const struct endpoint *ep, bool add, 
     return 0;
 }
 
+/* Names as they are on the networks of now. The change stands whether or not this succeeds. */
+static void follow_names(struct container *c) {
+    _cleanup_err_ struct err why = ERR_INIT;
+    int r = net_serve_names(c, &why);
+
+    if (r >= 0)
+        r = net_embed_resolv(c, &why);
+    if (r < 0)
+        log_kv(LOG_LVL_WARN, "names cannot be brought up to date", "container", c->id, "error", err_msg(&why), NULL);
+}
+
 static void follow_hosts(struct container *c, const struct endpoint *ep, bool add) {
     _cleanup_err_ struct err why = ERR_INIT;
 
@@ -349,6 +360,7 @@ static int connect_running(struct container *c, struct network *net, const struc
     if (r < 0)
         return r;
     follow_hosts(c, ep, true);
+    follow_names(c);
     r = changed_net(c, key_of(c, net), network_name(net), want, &n, e);
     return r < 0 ? r : commit_net(c, n, e);
 }
@@ -411,6 +423,7 @@ static int unplug_running(struct container *c, struct network *net, struct err *
     follow_hosts(c, ep, false);
     forget_endpoint(c, ep);
     networks_leave(ns, ep);
+    follow_names(c);
     if (before != after && move_ports(c, NULL, after, &why) < 0)
         log_kv(LOG_LVL_WARN, "published ports could not follow to another network", "container", c->id, "error", err_msg(&why), NULL);
     return commit_net(c, n, e);

@@ -40,6 +40,13 @@ int net_join(struct container *c, struct network *net, const struct api_endpoint
 int net_read_ports(const struct ctr_fixed *f, struct port_requests *ret, struct err *e);
 /* The settings of a running container that was given another name (its endpoints know already). */
 int net_renamed(struct container *c, const char *name, struct ctr_net **ret, struct err *e);
+/* A running container has come to a user-defined network: its resolv.conf names the embedded server, unless somebody has edited it. */
+int net_embed_resolv(struct container *c, struct err *e);
+/*
+ * Say to the embedded name server what the container sees, after a start, a connect or a disconnect; a running container that now needs one and has none
+ * is given one. Needs c->monitor.
+ */
+int net_serve_names(struct container *c, struct err *e);
 /* Take the endpoints up again from the record (adoption). Those that cannot be are left out and logged. */
 void net_adopt(struct container *c);
 

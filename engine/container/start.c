@@ -338,6 +338,7 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     _cleanup_free_ char *init = NULL, *attrs = NULL;
     struct launch_request req = LAUNCH_REQUEST_INIT;
     bool want_init = f->host.has_init ? f->host.init : engine->config->init;
+    _cleanup_buf_ struct buf rules = BUF_INIT(LIMIT_SMALL_FILE);
     int r;
 
     req.id = l->c->id;
@@ -351,6 +352,8 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
         req.work = l->rootfs.work;
         req.overlay_volatile = f->host.has_auto_remove && f->host.auto_remove;
     }
+    if (networks_need_names(l->c->endpoints, l->c->n_endpoints) && (r = networks_make_resolver(&req.resolver, &rules, e)) < 0)
+        return r;
     req.links = l->plug.links;
     req.n_links = l->plug.n_links;
     req.open_stdin = f->config.has_open_stdin && f->config.open_stdin;
@@ -485,6 +488,7 @@ static void drop_clients(struct container *c) {
 static int commit_running(struct ctr_held *h, struct launching *l, struct monitor *m, struct err *e) {
     struct container *c = h->c;
     struct ctr_facts facts = {.at = monitor_started_at(m), .pid = monitor_container_pid(m), .pid_ticks = monitor_start_ticks(m)};
+    _cleanup_err_ struct err names = ERR_INIT;
     struct ctr_net *net = NULL;
     int r = net_describe(c, c->view->net, &l->plug, &net, e);
 
@@ -499,6 +503,9 @@ static int commit_running(struct ctr_held *h, struct launching *l, struct monito
     }
     c->monitor = m;
     pthread_mutex_unlock(&c->lock);
+    /* It runs; that it cannot ask for names is no reason to end it. */
+    if (net_serve_names(c, &names) < 0)
+        log_kv(LOG_LVL_ERROR, "names cannot be served to a container", "container", c->id, "error", err_msg(&names), NULL);
     r = to_running(h, &facts, e);
     pthread_mutex_lock(&c->lock);
     c->pending_net = ctr_net_unref(c->pending_net);

@@ -53,7 +53,8 @@ struct monitor {
     uint32_t seq;
     int fail_errnum;
     char *fail_text;
-    void *plan; /* mapping of the plan: cgroup folders for update */
+    int resolver[LAUNCH_RESOLVER_FDS]; /* copies that nobody has taken yet, or -EBADF */
+    void *plan;                        /* mapping of the plan: cgroup folders for update */
     size_t plan_size;
 };
 
@@ -83,6 +84,8 @@ struct monitor *monitor_unref(struct monitor *m) {
     if (!m || __atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return NULL;
     close_fd(m->fd);
+    for (int i = 0; i < LAUNCH_RESOLVER_FDS; i++)
+        close_fd(m->resolver[i]);
     free(m->id);
     free(m->exec_dir);
     free(m->fail_text);
@@ -201,6 +204,18 @@ static void copy_text(char *to, size_t cap, const char *from) {
     to[n] = 0;
 }
 
+/* Sockets came along: keep them for monitor_take_resolver(). */
+static void keep_resolver(struct monitor *m, int *fds, int n_fds) {
+    if (n_fds != LAUNCH_RESOLVER_FDS)
+        return;
+    pthread_mutex_lock(&m->lock);
+    for (int i = 0; i < LAUNCH_RESOLVER_FDS; i++) {
+        close_fd(m->resolver[i]);
+        m->resolver[i] = TAKE_FD(fds[i]);
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
 static void on_message(struct monitor *m, const struct mp_head *h, char *body) {
     struct monitor_exit x;
     struct mp_head ack = {.type = MP_EXEC_ACK, .len = h->len};
@@ -285,6 +300,8 @@ static void *loop_thread(void *arg) {
             /* A few at a time: level-triggered, so the rest comes again and no monitor starves the others. */
             for (int k = 0; k < 16; k++) {
                 r = mp_recv(m->fd, &h, body, sizeof body, fds, &n_fds, MSG_DONTWAIT);
+                if (r > 0 && (h.type == MP_STARTED || h.type == MP_REPLY))
+                    keep_resolver(m, fds, n_fds);
                 for (int f = 0; f < n_fds; f++)
                     close_fd(fds[f]);
                 if (r == -EAGAIN)
@@ -422,6 +439,8 @@ static struct monitor *monitor_new(struct launcher *l, const char *id, const cha
     if (!m)
         return NULL;
     *m = (struct monitor){.l = l, .refs = 1, .fd = -EBADF, .arg = arg, .id = str_dup(id), .exec_dir = str_dup(exec_dir)};
+    for (int i = 0; i < LAUNCH_RESOLVER_FDS; i++)
+        m->resolver[i] = -EBADF;
     if (ev)
         m->ev = *ev;
     pthread_mutex_init(&m->lock, NULL);
@@ -726,11 +745,11 @@ static int await(struct monitor *m, struct waiting *w, int r, struct err *e) {
     return 0;
 }
 
-static int ask(struct monitor *m, struct mp_head *h, const char *body, int fd, int64_t *ret_value, struct err *e) {
+static int ask_n(struct monitor *m, struct mp_head *h, const void *body, size_t n, int fd, int64_t *ret_value, struct err *e) {
     struct waiting w;
     int r;
 
-    h->len = body ? (uint32_t)strlen(body) : 0;
+    h->len = (uint32_t)n;
     pthread_mutex_lock(&m->lock);
     h->seq = enqueue(m, &w);
     r = m->fd < 0 ? -ESRCH : mp_send(m->fd, h, body, &fd, fd >= 0 ? 1 : 0, 0);
@@ -746,6 +765,27 @@ static int ask(struct monitor *m, struct mp_head *h, const char *body, int fd, i
     if (ret_value)
         *ret_value = w.h.v[1];
     return 0;
+}
+
+static int ask(struct monitor *m, struct mp_head *h, const char *body, int fd, int64_t *ret_value, struct err *e) {
+    return ask_n(m, h, body, body ? strlen(body) : 0, fd, ret_value, e);
+}
+
+int monitor_resolver(struct monitor *m, const struct launch_resolver *r, struct err *e) {
+    if (r->n_rules > MP_BODY_MAX)
+        return err_set(e, ERR_INVALID, "too many rules");
+    return ask_n(m, &(struct mp_head){.type = MP_RESOLVER, .v = {r->udp_port, r->tcp_port}}, r->rules, r->n_rules, -1, NULL, e);
+}
+
+bool monitor_take_resolver(struct monitor *m, int ret[LAUNCH_RESOLVER_FDS]) {
+    bool any;
+
+    pthread_mutex_lock(&m->lock);
+    any = m->resolver[0] >= 0;
+    for (int i = 0; any && i < LAUNCH_RESOLVER_FDS; i++)
+        ret[i] = TAKE_FD(m->resolver[i]);
+    pthread_mutex_unlock(&m->lock);
+    return any;
 }
 
 int monitor_attach(struct monitor *m, struct launch_attach *attach, struct err *e) {

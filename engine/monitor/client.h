@@ -108,6 +108,14 @@ int monitor_signal(struct monitor *m, int sig, bool all, struct err *e);
 int monitor_pause(struct monitor *m, struct err *e);
 int monitor_resume(struct monitor *m, struct err *e);
 
+/*
+ * Give a running container a name server (struct launch_resolver); fine when it has one. ERR_CONFLICT: the container is gone; ERR_INTERNAL with errnum
+ * EADDRINUSE: one of the ports is taken in there.
+ */
+int monitor_resolver(struct monitor *m, const struct launch_resolver *r, struct err *e);
+/* Copies of its sockets, the caller's from here on; false when there are none that were not taken before. Does not block. */
+bool monitor_take_resolver(struct monitor *m, int ret[LAUNCH_RESOLVER_FDS]);
+
 struct monitor_exec_request {
     const char *exec_id;
     json_t *process;              /* OCI `process` object: args, env, cwd, user, capabilities, terminal, consoleSize, noNewPrivileges, ... */

@@ -53,6 +53,17 @@ struct launch_link {
     struct strv sysctls;                  /* "net.ipv6.conf.eth0.disable_ipv6=1": set inside, before the link is up */
 };
 
+/*
+ * The container's name server: sockets on 127.0.0.11 in its network namespace, and an nftables batch that leads port 53 there. The monitor keeps them as
+ * long as the container runs and gives copies (monitor_take_resolver()): so questions wait, whoever dies. Only with a network namespace of its own.
+ */
+#define LAUNCH_RESOLVER_FDS 7 /* of netd/proto.h: NETD_SOCKETS */
+struct launch_resolver {
+    uint16_t udp_port, tcp_port; /* 0: no name server */
+    const void *rules;
+    size_t n_rules;
+};
+
 /* A client's stream, handed to the monitor with SCM_RIGHTS. */
 struct launch_attach {
     int fd;            /* connected stream socket (or pipe end for a log sink); see ownership above */
@@ -89,6 +100,8 @@ struct launch_request {
 
     struct launch_link *links;
     size_t n_links;
+
+    struct launch_resolver resolver;
 
     bool open_stdin, stdin_once; /* tty and its first size are in the spec: process.terminal, process.consoleSize */
     struct launch_attach *attach;

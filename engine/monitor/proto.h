@@ -14,7 +14,7 @@
 
 #define MP_VERSION 1
 #define MP_BODY_MAX (72 * 1024) /* attach: 64 KiB early bytes and names */
-#define MP_FDS_MAX 4
+#define MP_FDS_MAX 8
 #define MP_EXEC_ID_MAX 80
 
 enum mp_type {
@@ -29,9 +29,10 @@ enum mp_type {
     MP_UPDATE,    /* fd: plan of PLAN_CGROUP_SET */
     MP_ACK,       /* the exit is stored: end */
     MP_EXEC_ACK,  /* body: exec id: its exit is known, streams may end */
+    MP_RESOLVER,  /* v0 udp port, v1 tcp port; body: rules. Reply with the sockets; those that it has already are kept */
     /* monitor → daemon */
     MP_REPLY = 64,  /* v0 errnum (0: done), v1 result; body: text of the failure */
-    MP_STARTED,     /* v0 pid, v1 start ticks, v2 started at, v3 pid of the monitor */
+    MP_STARTED,     /* v0 pid, v1 start ticks, v2 started at, v3 pid of the monitor; fds: sockets of the resolver, if it has one */
     MP_FAILED,      /* v0 errnum; body: text */
     MP_EXITED,      /* v0 code, v1 signal, v2 oom, v3 finished at */
     MP_EXEC_EXITED, /* v0 code; body: exec id */

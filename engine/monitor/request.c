@@ -154,6 +154,13 @@ int launch_plan(const struct launch_request *req, const struct cgroup_layout *cg
 
     for (size_t i = 0; r >= 0 && i < req->n_links; i++)
         r = add_link(&b, &req->links[i], false, e);
+    if (r >= 0 && req->resolver.udp_port) {
+        struct plan_op *op = plan_add(&b, PLAN_RESOLVER);
+
+        op->i[0] = req->resolver.udp_port;
+        op->i[1] = req->resolver.tcp_port;
+        plan_set_bytes(&b, 0, req->resolver.rules, req->resolver.n_rules);
+    }
     if (r >= 0) {
         add_monitor(&b, req);
         r = plan_finish(&b, &block, &n, e);

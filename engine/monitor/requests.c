@@ -203,6 +203,22 @@ static void on_update(struct mon *m, struct mp_head *h, int fd) {
     reply_errno(m, h, r, text);
 }
 
+static void on_resolver(struct mon *m, struct mp_head *h, const char *body) {
+    struct mp_head ok = {.type = MP_REPLY, .seq = h->seq};
+    int r = 0;
+
+    if (!m->started || m->first.exited) {
+        reply(m, h, ESRCH, 0, "container is not running");
+        return;
+    }
+    if (m->resolver[0] < 0)
+        r = oci_resolver(m->k, m->first.pidfd, (unsigned)h->v[0], (unsigned)h->v[1], body, h->len, m->resolver);
+    if (r < 0)
+        reply_errno(m, h, r, "name server");
+    else if (m->control.fd >= 0 && mp_send(m->control.fd, &ok, NULL, m->resolver, OCI_RESOLVER_FDS, MSG_DONTWAIT) < 0)
+        src_close(m, &m->control);
+}
+
 void mon_request(struct mon *m, struct mp_head *h, const char *body, int *fds, int n_fds) {
     struct proc *p;
 
@@ -235,6 +251,9 @@ void mon_request(struct mon *m, struct mp_head *h, const char *body, int *fds, i
         break;
     case MP_ACK:
         m->acked = true;
+        break;
+    case MP_RESOLVER:
+        on_resolver(m, h, body);
         break;
     case MP_EXEC_ACK:
         p = proc_find(m, body);

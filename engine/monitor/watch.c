@@ -124,6 +124,8 @@ static void container_ended(struct mon *m) {
         m->log.driver->close(&m->log);
     m->has_log = false;
     src_close(m, &m->oom);
+    for (int i = 0; i < OCI_RESOLVER_FDS; i++)
+        m->resolver[i] = close_fd(m->resolver[i]);
     ignore_result(oci_cgroup_remove(m->k, &m->plan));
     ignore_result(oci_poststop(m->k, &m->plan, &f)); /* by the specification a failure changes nothing any more */
     write_exit_record(m);
@@ -343,13 +345,17 @@ static int start_container(struct mon *m, struct oci_fault *f) {
     m->first.pid = run.pid;
     m->first.pidfd = run.pidfd;
     m->first.pty = run.pty;
+    memcpy(m->resolver, run.resolver, sizeof m->resolver);
     m->started = true;
     start_ticks(m);
     return 0;
 }
 
 static void tell_started(struct mon *m) {
-    mon_event(m, MP_STARTED, m->first.pid, (int64_t)m->ticks, m->started_at, getpid(), NULL);
+    struct mp_head h = {.type = MP_STARTED, .v = {m->first.pid, (int64_t)m->ticks, m->started_at, getpid()}};
+
+    if (m->control.fd >= 0 && mp_send(m->control.fd, &h, NULL, m->resolver, m->resolver[0] >= 0 ? OCI_RESOLVER_FDS : 0, MSG_DONTWAIT) < 0)
+        control_lost(m);
 }
 
 void mon_start(struct mon *m) {
@@ -556,6 +562,8 @@ int monitor_main(void) {
     m.listen = (struct src){SRC_LISTEN, -EBADF, 0, NULL};
     m.oom = (struct src){SRC_OOM, -EBADF, 0, NULL};
     m.timer = (struct src){SRC_TIMER, -EBADF, 0, NULL};
+    for (int i = 0; i < OCI_RESOLVER_FDS; i++)
+        m.resolver[i] = -EBADF;
     proc_init(&m.first);
     ignore_result(fcntl(MP_CONTROL_FD, F_SETFD, FD_CLOEXEC));
     r = open_plan(&m);

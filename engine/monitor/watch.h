@@ -88,8 +88,9 @@ struct mon {
     uint64_t ticks;
     int64_t oom_seen;
     bool oom_killed;
-    char *block; /* READ_BLOCK bytes for reading, untouched pages while idle */
-    char *body;  /* MP_BODY_MAX + 1 */
+    int resolver[OCI_RESOLVER_FDS]; /* sockets of the container's name server, or -EBADF */
+    char *block;                    /* READ_BLOCK bytes for reading, untouched pages while idle */
+    char *body;                     /* MP_BODY_MAX + 1 */
 };
 
 /* watch.c */

@@ -52,6 +52,7 @@ static bool loopback(const struct server *s) {
 }
 
 size_t upstream_read(const char *text, struct server *ret, size_t max) {
+    static const char *const fallback[] = {"8.8.8.8", "8.8.4.4"};
     size_t n = 0;
 
     while (*text && n < max) {
@@ -62,14 +63,17 @@ size_t upstream_read(const char *text, struct server *ret, size_t max) {
             at += strspn(text + at, " \t");
             len = strcspn(text + at, " \t\r\n");
             if (at + len <= line && upstream_parse(text + at, len, &ret[n])) {
-                /* The machine's loopback is not the container's. */
-                ret[n].host = loopback(&ret[n]);
+                /* The machine's loopback is not the container's; IPv6 it may not have at all. */
+                ret[n].host = loopback(&ret[n]) || !IN6_IS_ADDR_V4MAPPED(&ret[n].addr.sin6_addr);
                 n++;
             }
         }
         text += line + (text[line] == '\n');
     }
-    return n;
+    /* As the reference has it for a machine that names none. */
+    for (size_t i = 0; !n && i < max && i < ELEMENTSOF(fallback); i++)
+        upstream_parse(fallback[i], strlen(fallback[i]), &ret[i]);
+    return n ? n : max < ELEMENTSOF(fallback) ? max : ELEMENTSOF(fallback);
 }
 
 static bool same_file(const struct stat *a, const struct stat *b) {

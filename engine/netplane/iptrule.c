@@ -114,6 +114,24 @@ static int x_dnat(struct line *l, struct buf *b, struct err *e) {
     return 0;
 }
 
+/* Only "--to-source :PORT": the address stays. */
+static int x_snat(struct line *l, struct buf *b, struct err *e) {
+    union {
+        struct nf_nat_ipv4_multi_range_compat range;
+        char space[XT_ALIGN(sizeof(struct nf_nat_ipv4_multi_range_compat))];
+    } u = {.range = {.rangesize = 1}};
+    const char *opt = next(l), *to = next(l);
+    uint16_t port = 0;
+
+    if (!opt || !streq(opt, "--to-source") || !to || *to != ':' || port_of(to + 1, &port) < 0)
+        return bad(l, "SNAT needs --to-source :port", e);
+    u.range.range[0].flags = NF_NAT_RANGE_PROTO_SPECIFIED;
+    u.range.range[0].min.tcp.port = u.range.range[0].max.tcp.port = htons(port);
+    nft_x_compat(b, true, "SNAT", 0, &u, sizeof(u));
+    l->compat = true;
+    return 0;
+}
+
 static int x_target(struct line *l, struct buf *b, struct err *e) {
     const char *name = next(l);
 
@@ -136,6 +154,8 @@ static int x_target(struct line *l, struct buf *b, struct err *e) {
         l->compat = true;
     } else if (streq(name, "DNAT")) {
         return x_dnat(l, b, e);
+    } else if (streq(name, "SNAT")) {
+        return x_snat(l, b, e);
     } else {
         nft_x_verdict(b, NFT_JUMP, name);
     }
@@ -191,13 +211,13 @@ static int x_word(struct line *l, const char *w, struct buf *b, struct err *e) {
         if (!s || (cidr4_parse(s, &net) < 0 && ipv4_parse(s, &net.addr) < 0))
             return bad(l, "bad address", e);
         nft_x_addr_net(b, w[1] == 's', l->negate, &net);
-    } else if (streq(w, "--dport")) {
+    } else if (streq(w, "--dport") || streq(w, "--sport")) {
         uint16_t port = 0;
 
         if (!l->proto || port_of(next(l), &port) < 0)
             return bad(l, "bad port", e);
         port = htons(port);
-        nft_x_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, NFT_REG_1);
+        nft_x_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, w[2] == 's' ? 0 : 2, 2, NFT_REG_1);
         nft_x_cmp(b, NFT_REG_1, l->negate, &port, sizeof(port));
     } else if (streq(w, "-p")) {
         return x_protocol(l, b, e);

@@ -43,10 +43,14 @@ void nft_begin(struct buf *b) {
     batch_mark(b, NFNL_MSG_BATCH_BEGIN);
 }
 
+void nft_end(struct buf *b) {
+    batch_mark(b, NFNL_MSG_BATCH_END);
+}
+
 int nft_commit(struct netl_sock *s, struct buf *b, int *ret_errno, struct err *e) {
     int r;
 
-    batch_mark(b, NFNL_MSG_BATCH_END);
+    nft_end(b);
     r = netl_talk(s, b, ret_errno, NULL, e);
     return r < 0 ? err_wrap(e, "firewall transaction") : 0;
 }

@@ -4,9 +4,9 @@
  *
  * A transaction is a buffer: nft_begin(), any number of additions and removals, nft_commit(): the kernel takes all of it or nothing. Two ways to give rules:
  *  - nft_rule_iptables(): the text of an iptables-save line, encoded the way the iptables-nft tool encodes it, so that `iptables -S` lists it. Understood:
- *      -A CHAIN  [!] -i/-o NAME  [!] -s/-d ADDR[/N]  -p tcp|udp|sctp  -m tcp|udp|sctp [--dport N]
+ *      -A CHAIN  [!] -i/-o NAME  [!] -s/-d ADDR[/N]  -p tcp|udp|sctp  -m tcp|udp|sctp [--dport N] [--sport N]
  *      -m conntrack --ctstate LIST   -m addrtype --dst-type LOCAL / --src-type LOCAL
- *      -j ACCEPT|DROP|RETURN|MASQUERADE|CHAIN   -j DNAT --to-destination ADDR:PORT
+ *      -j ACCEPT|DROP|RETURN|MASQUERADE|CHAIN   -j DNAT --to-destination ADDR:PORT   -j SNAT --to-source :PORT
  *  - nft_rule_open() ... nft_x_*() ... nft_rule_close(): expressions one by one, for our own table.
  * Rules of nft_rule_iptables() carry a mark in their user data, by which nft_forget_ours() finds them again.
  *
@@ -24,6 +24,8 @@
 #include "netplane/netl.h"
 
 void nft_begin(struct buf *b);
+/* End the batch without sending it: for one that somebody else sends. */
+void nft_end(struct buf *b);
 /* End the batch and send it. *ret_errno as in netl_talk(). */
 int nft_commit(struct netl_sock *s, struct buf *b, int *ret_errno, struct err *e);
 

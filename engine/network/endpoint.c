@@ -249,6 +249,7 @@ int networks_join(struct networks *n, struct network *net, const struct endpoint
         return r;
     }
     link_endpoint(n, ep);
+    names_endpoint_up(n, ep);
     networks_event(n, net, "connect", req->container_id);
     *ret = ep;
     return 0;
@@ -261,6 +262,7 @@ void networks_tell_disconnect(struct networks *n, const struct network *net, con
 struct endpoint *networks_leave(struct networks *n, struct endpoint *ep) {
     if (!ep)
         return NULL;
+    names_endpoint_down(n, ep);
     endpoint_withdraw(n, ep);
     give_address_back(n, ep);
     pthread_mutex_lock(&n->lock);
@@ -276,6 +278,7 @@ void endpoint_rename(struct networks *n, struct endpoint *ep, const char *contai
     pthread_mutex_lock(&n->lock);
     ignore_result(str_set(&ep->container_name, container_name) < 0);
     pthread_mutex_unlock(&n->lock);
+    names_endpoint_up(n, ep);
 }
 
 int networks_gateway(struct network *const *v, size_t n) {
@@ -473,8 +476,58 @@ int networks_adopt(struct networks *n, const char *saved, struct endpoint **ret,
     if (ep->n_ports)
         republish(n, ep);
     link_endpoint(n, ep);
+    names_endpoint_up(n, ep);
     *ret = ep;
     return 0;
+}
+
+/* A copy of what is needed, so that the endpoint may go meanwhile. */
+static bool copy_ports(struct networks *n, const char *prefix, char id[ID_LEN + 1], uint32_t *ip, struct port_taken **v, size_t *k) {
+    bool found = false;
+
+    pthread_mutex_lock(&n->lock);
+    for (struct map_entry *i = NULL; !found && (i = map_next(&n->by_id, i));) {
+        for (const struct endpoint *ep = ((struct network *)i->value)->endpoints; !found && ep; ep = ep->next) {
+            if (!str_has_prefix(ep->id, prefix) || !ep->n_ports)
+                continue;
+            *v = malloc(ep->n_ports * sizeof(**v));
+            if (!*v)
+                continue;
+            memcpy(*v, ep->ports, ep->n_ports * sizeof(**v));
+            memcpy(id, ep->id, ID_LEN + 1);
+            *k = ep->n_ports;
+            *ip = ep->ip;
+            found = true;
+        }
+    }
+    pthread_mutex_unlock(&n->lock);
+    return found;
+}
+
+void ports_lost(void *arg, const char *endpoint_prefix) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct networks *n = arg;
+    struct port_taken *v = NULL, *unused = NULL;
+    char id[ID_LEN + 1];
+    uint32_t ip = 0;
+    size_t k = 0;
+
+    if (!copy_ports(n, endpoint_prefix, id, &ip, &v, &k))
+        return;
+    for (size_t i = 0; i < k; i++) {
+        _cleanup_err_ struct err bind = ERR_INIT;
+
+        if (ports_rebind(n->ports, &v[i], &bind) < 0 && !v[i].v6)
+            log_kv(LOG_LVL_WARN, "port cannot be kept from other programs", "error", err_msg(&bind), NULL);
+    }
+    if (proxy_add(n->proxy, id, ip, v, k, &e) < 0)
+        log_kv(LOG_LVL_WARN, "proxy cannot take the ports", "error", err_msg(&e), NULL);
+    free(v);
+    /* It may have left just now, and then nobody would take them back. */
+    if (copy_ports(n, endpoint_prefix, id, &ip, &unused, &k))
+        free(unused);
+    else
+        proxy_drop(n->proxy, id);
 }
 
 static bool keep_group(const char *prefix, void *arg) {

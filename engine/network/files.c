@@ -101,7 +101,8 @@ struct resolv {
     bool own_servers, own_search, own_options; /* by the container or the daemon, not by the host's file */
     const char *ndots_from;
     const char *path;
-    bool defaults;
+    bool defaults, embedded;
+    struct strv outside; /* servers behind the embedded one, as the comment shows them */
 };
 
 static void resolv_done(struct resolv *r) {
@@ -109,6 +110,7 @@ static void resolv_done(struct resolv *r) {
     strv_done(&r->search);
     strv_done(&r->options);
     strv_done(&r->other);
+    strv_done(&r->outside);
 }
 
 /* Words of a line after the first. */
@@ -196,7 +198,7 @@ static int read_host_file(struct resolv *r, struct err *e) {
     if (fs_read_file(HOST_RESOLV, &text, NULL) < 0)
         return 0;
     ret = parse_file(r, buf_str(&text), e);
-    if (ret == 0 && only_stub(&r->servers) && fs_read_file(RESOLVED_RESOLV, &other, NULL) == 0) {
+    if (ret == 0 && !r->embedded && only_stub(&r->servers) && fs_read_file(RESOLVED_RESOLV, &other, NULL) == 0) {
         resolv_done(r);
         r->servers = r->search = r->options = r->other = STRV_INIT;
         r->path = RESOLVED_RESOLV;
@@ -244,6 +246,44 @@ static int keep_reachable(struct resolv *r, struct err *e) {
     return 0;
 }
 
+/* "ndots:2" and the like; *ret_dots: how many. False for every other option, also for one without a sensible number. */
+static bool is_ndots(const char *option, int64_t *ret_dots) {
+    const char *value = str_after(option, "ndots:");
+
+    return value && parse_int_range(value, 0, INT32_MAX, ret_dots) == 0;
+}
+
+/* The embedded server takes the place of all; the reference's default for names without dots is the other way round from the C library's. */
+static int hide_behind_embedded(struct resolv *r, struct err *e) {
+    static const char *const fallback[] = {"8.8.8.8", "8.8.4.4"};
+    bool any = false;
+    int64_t dots;
+    int ret = 0;
+
+    r->defaults = !r->servers.n;
+    for (size_t i = 0; r->defaults && ret == 0 && i < ELEMENTSOF(fallback); i++)
+        ret = strv_add(&r->servers, fallback[i]);
+    for (size_t i = 0; ret == 0 && i < r->servers.n; i++) {
+        bool host = !r->own_servers && (is_loopback(r->servers.v[i]) || strchr(r->servers.v[i], ':'));
+
+        ret = strv_addf(&r->outside, host ? "host(%s)" : "%s", r->servers.v[i]);
+    }
+    strv_done(&r->servers);
+    r->servers = STRV_INIT;
+    if (ret == 0)
+        ret = strv_add(&r->servers, "127.0.0.11");
+    for (size_t i = r->options.n; i-- > 0;) {
+        if (is_ndots(r->options.v[i], &dots))
+            any = true;
+        else if (streq(r->options.v[i], "ndots") || str_has_prefix(r->options.v[i], "ndots:"))
+            strv_remove_at(&r->options, i);
+    }
+    r->ndots_from = any ? (r->own_options ? "override" : "host") : "internal";
+    if (ret == 0 && !any)
+        ret = strv_add(&r->options, "ndots:0");
+    return ret < 0 ? err_oom(e) : 0;
+}
+
 static void write_list(struct buf *out, const char *word, const struct strv *l) {
     if (!l->n)
         return;
@@ -267,9 +307,15 @@ static void write_resolv(const struct resolv *r, bool host_mode, struct buf *out
     write_list(out, "options", &r->options);
     for (size_t i = 0; i < r->other.n; i++)
         buf_addf(out, "%s\n", r->other.v[i]);
-    buf_addf(out, "\n# Based on host file: '%s'%s\n", r->path, host_mode ? "" : " (legacy)");
+    buf_addf(out, "\n# Based on host file: '%s'%s\n", r->path, r->embedded ? " (internal resolver)" : host_mode ? "" : " (legacy)");
     if (r->defaults)
         buf_adds(out, "# Used default nameservers.\n");
+    if (r->embedded) {
+        buf_adds(out, "# ExtServers: [");
+        for (size_t i = 0; i < r->outside.n; i++)
+            buf_addf(out, "%s%s", i ? " " : "", r->outside.v[i]);
+        buf_adds(out, "]\n");
+    }
     buf_adds(out, "# Overrides: [");
     if (r->own_servers) {
         buf_adds(out, "nameservers");
@@ -289,7 +335,7 @@ static void write_resolv(const struct resolv *r, bool host_mode, struct buf *out
 int networks_build_resolv(struct networks *n, const struct resolv_request *req, struct buf *out, struct err *e) {
     const struct engine_config *c = n->engine->config;
     bool host_mode = !req->net || req->net->kind == NETWORK_HOST;
-    struct resolv r = {0};
+    struct resolv r = {.embedded = req->embedded && !host_mode};
     int ret = read_host_file(&r, e);
 
     if (ret == 0)
@@ -298,9 +344,11 @@ int networks_build_resolv(struct networks *n, const struct resolv_request *req, 
         ret = override(&r.search, req->dns_search, &c->dns_search, &r.own_search, "DNS search domain", e);
     if (ret == 0)
         ret = override(&r.options, req->dns_options, &c->dns_opts, &r.own_options, "DNS option", e);
-    if (ret == 0 && !host_mode)
+    if (ret == 0 && r.embedded)
+        ret = hide_behind_embedded(&r, e);
+    else if (ret == 0 && !host_mode)
         ret = keep_reachable(&r, e);
-    for (size_t i = 0; ret == 0 && i < r.options.n; i++) {
+    for (size_t i = 0; ret == 0 && !r.embedded && i < r.options.n; i++) {
         if (str_has_prefix(r.options.v[i], "ndots:"))
             r.ndots_from = r.own_options ? "override" : "host";
     }

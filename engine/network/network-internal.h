@@ -136,6 +136,13 @@ int network_make_parent(struct networks *n, struct network *net, struct err *e);
 /* Memory only: nothing is given back. */
 struct endpoint *endpoint_free(struct endpoint *ep);
 
+/* ---- names.c ---- */
+/* Say the endpoint's names (again); without networks.lock. Logs what fails: a container without a name still runs. */
+void names_endpoint_up(struct networks *n, struct endpoint *ep);
+void names_endpoint_down(struct networks *n, struct endpoint *ep);
+/* Fits proxy_watch(): hatake-netd died with the ports of this endpoint (arg: struct networks). */
+void ports_lost(void *arg, const char *endpoint_prefix);
+
 /* ---- settings.c ---- */
 /* Fill Containers of an inspect reply. */
 int network_containers(struct networks *n, struct network *net, struct api_network_container_map *ret, struct err *e);

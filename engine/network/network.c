@@ -382,6 +382,8 @@ int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
         r = networks_setup(n, e);
     if (r == 0)
         r = networks_finish_intents(n, e);
+    if (r == 0)
+        r = proxy_watch(n->proxy, ports_lost, n, e);
     if (r == 0 && proxy_refresh(n->proxy, &why) < 0)
         log_kv(LOG_LVL_WARN, "what the proxy holds is unknown", "error", err_msg(&why), NULL);
     if (r < 0) {

@@ -200,9 +200,36 @@ void endpoint_hosts(const struct endpoint *ep, const char *hostname, const char 
 struct resolv_request {
     const struct strv *dns, *dns_search, *dns_options; /* of the container; NULL or empty: the daemon's, then the host's */
     const struct network *net;                         /* NULL: host mode */
+    bool embedded;                                     /* networks_need_names(): the server is 127.0.0.11 */
 };
 /* /etc/resolv.conf as the reference writes it (the host's file without loopback servers, 8.8.8.8 when none is left; with header comments). */
 int networks_build_resolv(struct networks *n, const struct resolv_request *req, struct buf *out, struct err *e);
+
+/* ---- names.c ---- the embedded name server at 127.0.0.11, for containers on user-defined networks (hatake-netd answers) ---- */
+
+struct monitor;
+struct launch_resolver;
+
+/* Is one of the endpoints on a network whose names are served? */
+bool networks_need_names(struct endpoint *const *v, size_t n);
+/* What the monitor needs to make the sockets: two ports picked anew each time, and rules, whose bytes go to `rules` and live as long as it. */
+int networks_make_resolver(struct launch_resolver *ret, struct buf *rules, struct err *e);
+
+/* What a container may ask. Its own names are its endpoints': networks_join() and networks_leave() see to them. */
+struct sandbox_request {
+    const char *container_id;
+    struct endpoint *const *endpoints; /* in the order in which their networks are asked */
+    size_t n_endpoints;
+    const struct strv *dns, *dns_options; /* as in struct resolv_request */
+    struct monitor *monitor;              /* has the sockets */
+};
+/*
+ * Say it to hatake-netd: after a start, at adoption, and whenever endpoints or links change. Right for every question asked after it returned. Returns 1
+ * when the container needs a name server and has none: make its sockets (monitor_resolver()) and call again.
+ */
+int networks_serve_names(struct networks *n, const struct sandbox_request *req, struct err *e);
+/* The container ended. */
+void networks_unserve_names(struct networks *n, const char *container_id);
 
 /* Address that `host-gateway` stands for: --host-gateway-ip or the default bridge's. "" when there is none. */
 const char *networks_host_gateway(struct networks *n);

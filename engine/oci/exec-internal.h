@@ -54,6 +54,8 @@ void child_console(struct child *c, const struct plan_op *op);
 /* exec-net.c */
 void child_net(struct child *c);
 int parent_links(const struct plan *p, struct nl_ns ns, struct oci_fault *f);
+/* exec-resolver.c */
+int parent_resolver(const struct kern *k, const struct plan *p, int pidfd, int ret[OCI_RESOLVER_FDS], struct oci_fault *f);
 /* exec.c: take the next message of the parent; 0, or -1 when it is another one or the parent is gone */
 int wait_for(struct child *c, char type);
 /* exec-hooks.c: run the hooks of a kind in order; the first failure ends it */

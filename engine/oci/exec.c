@@ -383,9 +383,17 @@ static void child_init(struct child *c, const struct oci_spawn *s, int sync) {
         .k = s->k, .p = s->plan, .spawn = s, .sync = sync, .root = -EBADF, .null = -EBADF, .devpts = -EBADF, .proc = -EBADF, .pty_slave = -EBADF};
 }
 
+static struct oci_running nothing_running(void) {
+    struct oci_running run = {.pid = -1, .pidfd = -EBADF, .pty = -EBADF};
+
+    for (int i = 0; i < OCI_RESOLVER_FDS; i++)
+        run.resolver[i] = -EBADF;
+    return run;
+}
+
 int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fault *f) {
     const struct plan_op *ns = plan_find(s->plan, PLAN_NAMESPACES);
-    struct oci_running run = {.pid = -1, .pidfd = -EBADF, .pty = -EBADF};
+    struct oci_running run = nothing_running();
     _cleanup_close_ int v2 = -EBADF, mine = -EBADF, theirs = -EBADF;
     int64_t flags = ns ? ns->i[0] : 0;
     struct child c;
@@ -418,6 +426,8 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
     }
     if (r == 0)
         r = parent_links(s->plan, (struct nl_ns){run.pid, -1}, f);
+    if (r == 0)
+        r = parent_resolver(s->k, s->plan, run.pidfd, run.resolver, f);
     if (r == 0) {
         tell(mine, SYNC_LINKS);
         r = follow_child(s, mine, &run, f);
@@ -437,6 +447,8 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
 fail:
     close_fd(run.pty);
     close_fd(run.pidfd);
+    for (int i = 0; i < OCI_RESOLVER_FDS; i++)
+        close_fd(run.resolver[i]);
     ignore_result(oci_cgroup_remove(s->k, s->plan));
     return r;
 }
@@ -481,7 +493,7 @@ static void __attribute__((noreturn)) enter_main(struct child *c, const struct p
 }
 
 int oci_enter(const struct oci_spawn *s, const struct plan *container, pid_t init_pid, int init_pidfd, struct oci_running *ret, struct oci_fault *f) {
-    struct oci_running run = {.pid = -1, .pidfd = -EBADF, .pty = -EBADF};
+    struct oci_running run = nothing_running();
     _cleanup_close_ int v2 = -EBADF, mine = -EBADF, theirs = -EBADF;
     struct child c;
     int sp[2], r;

@@ -22,6 +22,11 @@
 
 #define OCI_FAULT_TEXT 2048
 
+/* Sockets of a container's resolver: UDP and TCP on 127.0.0.11, then those that its questions to others are asked by. */
+#define OCI_RESOLVER_UDP 3
+#define OCI_RESOLVER_TCP 2
+#define OCI_RESOLVER_FDS (2 + OCI_RESOLVER_UDP + OCI_RESOLVER_TCP)
+
 /* Why it failed, in the words of the reference's runtime, without its outer prefixes ("exec: \"x\": executable file not found in $PATH"). */
 struct oci_fault {
     int errnum; /* errno value or 0 */
@@ -31,7 +36,8 @@ struct oci_fault {
 struct oci_running {
     pid_t pid; /* as the caller's pid namespace counts */
     int pidfd;
-    int pty; /* master of the terminal, or -EBADF */
+    int pty;                        /* master of the terminal, or -EBADF */
+    int resolver[OCI_RESOLVER_FDS]; /* of PLAN_RESOLVER, else -EBADF */
 };
 
 struct oci_spawn {
@@ -62,6 +68,12 @@ int oci_enter(const struct oci_spawn *s, const struct plan *container, pid_t ini
 void oci_netns_child(const struct kern *k, const struct plan *p, int netns, int sync) __attribute__((noreturn));
 /* The other end of `sync`: waits for the outcome. 0, or a negative value with *f filled (also when the process vanished). */
 int oci_netns_result(int sync, struct oci_fault *f);
+
+/*
+ * Make the sockets of a resolver in the network namespace of a process and load the rules that lead port 53 there. Ports in host byte order. 0, or -errno
+ * (-EADDRINUSE) with nothing made. The caller is in another namespace meanwhile: it must have one thread.
+ */
+int oci_resolver(const struct kern *k, int pidfd, unsigned udp_port, unsigned tcp_port, const void *rules, size_t n, int ret[OCI_RESOLVER_FDS]);
 
 /* Run the poststop hooks, after everything of the container is gone. 0, or a negative value with *f filled. */
 int oci_poststop(const struct kern *k, const struct plan *p, struct oci_fault *f);

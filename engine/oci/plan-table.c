@@ -13,6 +13,7 @@ const struct plan_info plan_infos[PLAN_OP_TYPES] = {
     [PLAN_JOIN] = {"join", PLAN_PHASE_JOIN, {"type#"}, {"path"}},
     [PLAN_IDMAP] = {"idmap", PLAN_PHASE_LINK, {"gid"}, {"map"}},
     [PLAN_VETH] = {"veth", PLAN_PHASE_LINK, {"mtu"}, {"host", "bridge", "name", "mac*"}},
+    [PLAN_RESOLVER] = {"resolver", PLAN_PHASE_LINK, {"udp", "tcp"}, {"rules*"}},
     [PLAN_LOOPBACK] = {"loopback", PLAN_PHASE_NET, {0}, {0}},
     [PLAN_ADDR] = {"addr", PLAN_PHASE_NET, {"family", "prefix"}, {"interface", "address*"}},
     [PLAN_LINK_UP] = {"link-up", PLAN_PHASE_NET, {0}, {"interface"}},

@@ -86,6 +86,7 @@ enum plan_op_type {
     PLAN_APPARMOR,    /* s profile */
     PLAN_VLAN,        /* i mtu, 0 macvlan 1 ipvlan, mode, flag ; s parent, inner name, mac (6 bytes) */
     PLAN_LINK_DELETE, /* s interface: an old one goes */
+    PLAN_RESOLVER,    /* i udp port, tcp port ; s nftables batch: sockets on 127.0.0.11 in the container's network namespace */
     PLAN_OP_TYPES,
 };
 
