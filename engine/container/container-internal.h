@@ -149,7 +149,7 @@ struct container {
     /* with the token */
     struct endpoint **endpoints;
     size_t n_endpoints;
-    unsigned next_interface; /* number of the next eth interface; goes on counting while it runs */
+    unsigned next_interface;          /* number of the next eth interface; goes on counting while it runs */
     struct volume **volumes;          /* held from create to remove, in the order of the volume mounts of `fixed` */
     size_t n_volumes, n_volumes_used; /* used: mounted by this run */
     char *pending_hostname;           /* with pending_net: the joined host name that the next transition publishes */
