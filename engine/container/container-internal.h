@@ -222,9 +222,11 @@ int ctr_size_parse(const char *text, uint64_t *ret);
 int container_store_setup(struct db *db, struct err *e);
 int container_store_insert(struct db *db, const struct ctr_view *v, struct err *e);
 int container_store_update(struct db *db, const struct ctr_view *v, struct err *e);
+/* The same without waiting for the disk: for what a loss of power undoes anyway (db_exec_soon()). */
+int container_store_update_soon(struct db *db, const struct ctr_view *v, struct err *e);
 /* What create decided has been changed by an update. */
 int container_store_update_fixed(struct db *db, const struct ctr_fixed *f, struct err *e);
-int container_store_delete(struct db *db, const char *id, struct err *e);
+int container_store_delete(struct db *db, const struct ctr_fixed *f, struct err *e);
 /* All records; each is handed to fn, which owns it. */
 int container_store_each(struct db *db, int (*fn)(struct ctr_view *v, void *arg, struct err *e), void *arg, struct err *e);
 /* Text forms, also used by tests: what create decided, and one moment. */

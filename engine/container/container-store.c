@@ -280,6 +280,13 @@ int ctr_view_read(const char *text_in, size_t n, struct ctr_fixed *fixed, struct
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------------- */
+typedef int (*exec_fn)(struct db *db, const char *sql, const struct db_arg *args, size_t n, struct err *e);
+
+/* A container that is removed at its end does not outlive a loss of power anyway: its rows need not wait for the disk. */
+static exec_fn exec_for(const struct ctr_fixed *f) {
+    return f->host.has_auto_remove && f->host.auto_remove ? db_exec_soon : db_exec;
+}
+
 int container_store_insert(struct db *db, const struct ctr_view *v, struct err *e) {
     _cleanup_buf_ struct buf fixed = BUF_INIT(LIMIT_JSON_BODY), life = BUF_INIT(LIMIT_JSON_BODY);
     int r = ctr_fixed_write(v->fixed, &fixed, e);
@@ -288,18 +295,26 @@ int container_store_insert(struct db *db, const struct ctr_view *v, struct err *
         r = ctr_view_write(v, &life, e);
     if (r < 0)
         return r;
-    return db_exec(db, "INSERT INTO container(id, name, fixed, life) VALUES(?1, ?2, ?3, ?4)",
-                   DB_ARGS(DB_TEXT(v->fixed->id), DB_TEXT(v->name), DB_TEXT(buf_str(&fixed)), DB_TEXT(buf_str(&life))), e);
+    return exec_for(v->fixed)(db, "INSERT INTO container(id, name, fixed, life) VALUES(?1, ?2, ?3, ?4)",
+                              DB_ARGS(DB_TEXT(v->fixed->id), DB_TEXT(v->name), DB_TEXT(buf_str(&fixed)), DB_TEXT(buf_str(&life))), e);
 }
 
-int container_store_update(struct db *db, const struct ctr_view *v, struct err *e) {
+static int update(struct db *db, const struct ctr_view *v, exec_fn exec, struct err *e) {
     _cleanup_buf_ struct buf life = BUF_INIT(LIMIT_JSON_BODY);
     int r = ctr_view_write(v, &life, e);
 
     if (r < 0)
         return r;
-    return db_exec(db, "UPDATE container SET name = ?2, life = ?3 WHERE id = ?1",
-                   DB_ARGS(DB_TEXT(v->fixed->id), DB_TEXT(v->name), DB_TEXT(buf_str(&life))), e);
+    return exec(db, "UPDATE container SET name = ?2, life = ?3 WHERE id = ?1",
+                DB_ARGS(DB_TEXT(v->fixed->id), DB_TEXT(v->name), DB_TEXT(buf_str(&life))), e);
+}
+
+int container_store_update(struct db *db, const struct ctr_view *v, struct err *e) {
+    return update(db, v, exec_for(v->fixed), e);
+}
+
+int container_store_update_soon(struct db *db, const struct ctr_view *v, struct err *e) {
+    return update(db, v, db_exec_soon, e);
 }
 
 int container_store_update_fixed(struct db *db, const struct ctr_fixed *f, struct err *e) {
@@ -309,8 +324,8 @@ int container_store_update_fixed(struct db *db, const struct ctr_fixed *f, struc
     return r < 0 ? r : db_exec(db, "UPDATE container SET fixed=?2 WHERE id=?1", DB_ARGS(DB_TEXT(f->id), DB_TEXT(buf_str(&b))), e);
 }
 
-int container_store_delete(struct db *db, const char *id, struct err *e) {
-    return db_exec(db, "DELETE FROM container WHERE id = ?1", DB_ARGS(DB_TEXT(id)), e);
+int container_store_delete(struct db *db, const struct ctr_fixed *f, struct err *e) {
+    return exec_for(f)(db, "DELETE FROM container WHERE id = ?1", DB_ARGS(DB_TEXT(f->id)), e);
 }
 
 struct each {

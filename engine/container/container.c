@@ -323,7 +323,7 @@ int container_rename(struct container *c, const char *name, struct err *e) {
 
 int container_erase(struct container *c, struct err *e) {
     struct containers *cs = c->cs;
-    int r = container_store_delete(cs->engine->db, c->id, e);
+    int r = container_store_delete(cs->engine->db, c->view->fixed, e);
 
     if (r < 0)
         return r;

@@ -195,7 +195,9 @@ void container_publish(struct container *c, struct ctr_view *edit) {
 }
 
 int container_commit(struct container *c, struct ctr_view *edit, struct err *e) {
-    int r = container_store_update(c->cs->engine->db, edit, e);
+    /* Frozen or not: after a loss of power it is neither. */
+    bool freezing = edit->state == ctr_paused || c->view->state == ctr_paused;
+    int r = (freezing ? container_store_update_soon : container_store_update)(c->cs->engine->db, edit, e);
 
     if (r < 0) {
         ctr_view_unref(edit);

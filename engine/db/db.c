@@ -29,6 +29,7 @@ struct db {
     pthread_mutex_t lock; /* recursive: a transaction holds it over its statements */
     int depth;            /* of nested transactions */
     bool doomed;          /* an inner part was rolled back */
+    bool relaxed;         /* synchronous=NORMAL is set */
     uint64_t clock;
     struct cached cache[CACHE_STATEMENTS];
 };
@@ -281,11 +282,29 @@ static int run_locked(struct db *db, const char *sql, const struct db_arg *args,
     return r > 0 ? 0 : r;
 }
 
+/* How the next transaction ends. The pragma takes effect while it is compiled, so a cached statement would not do; it costs some microseconds. */
+static int set_relaxed(struct db *db, bool relaxed, struct err *e) {
+    int r;
+
+    if (db->depth > 0 || db->relaxed == relaxed)
+        return 0;
+    r = run_script(db, relaxed ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL", e);
+    if (r == 0)
+        db->relaxed = relaxed;
+    return r;
+}
+
+static int exec_locked(struct db *db, const char *sql, const struct db_arg *args, size_t n_args, bool relaxed, struct err *e) {
+    int r = set_relaxed(db, relaxed, e);
+
+    return r < 0 ? r : run_locked(db, sql, args, n_args, NULL, NULL, e);
+}
+
 int db_exec_ret(struct db *db, const char *sql, const struct db_arg *args, size_t n_args, int64_t *ret_changes, int64_t *ret_rowid, struct err *e) {
     int r;
 
     pthread_mutex_lock(&db->lock);
-    r = run_locked(db, sql, args, n_args, NULL, NULL, e);
+    r = exec_locked(db, sql, args, n_args, false, e);
     if (r == 0 && ret_changes)
         *ret_changes = sqlite3_changes64(db->sql);
     if (r == 0 && ret_rowid)
@@ -296,6 +315,15 @@ int db_exec_ret(struct db *db, const char *sql, const struct db_arg *args, size_
 
 int db_exec(struct db *db, const char *sql, const struct db_arg *args, size_t n_args, struct err *e) {
     return db_exec_ret(db, sql, args, n_args, NULL, NULL, e);
+}
+
+int db_exec_soon(struct db *db, const char *sql, const struct db_arg *args, size_t n_args, struct err *e) {
+    int r;
+
+    pthread_mutex_lock(&db->lock);
+    r = exec_locked(db, sql, args, n_args, true, e);
+    pthread_mutex_unlock(&db->lock);
+    return r;
 }
 
 int db_query(struct db *db, const char *sql, const struct db_arg *args, size_t n_args, db_row_fn fn, void *arg, struct err *e) {
@@ -358,7 +386,7 @@ int db_begin(struct db *db, struct err *e) {
 
     pthread_mutex_lock(&db->lock);
     if (db->depth == 0) {
-        r = run_locked(db, "BEGIN IMMEDIATE", NULL, 0, NULL, NULL, e);
+        r = exec_locked(db, "BEGIN IMMEDIATE", NULL, 0, false, e);
         db->doomed = false;
     }
     if (r < 0) {

@@ -3,7 +3,7 @@
  * db.h - the engine's one SQLite database: records that survive a restart.
  *
  * One connection, serialised by a mutex inside (SQLite before 3.51.3 can corrupt a WAL that two connections reset; rule R19). Journal mode
- * WAL, synchronous=FULL: when a function that changes something returns 0, the change survives power loss.
+ * WAL, synchronous=FULL: when a function that changes something returns 0, the change survives power loss. The one exception is db_exec_soon().
  *
  * Usage
  *   db_exec(db, "INSERT INTO volume(name, labels) VALUES(?1, ?2)", DB_ARGS(DB_TEXT(name), DB_TEXT(labels)), e);
@@ -64,6 +64,12 @@ int db_migrate(struct db *db, const char *module, const char *const *steps, size
 int db_exec(struct db *db, const char *sql, const struct db_arg *args, size_t n_args, struct err *e);
 /* The same; gives the rows changed and/or the new row id (either may be NULL). */
 int db_exec_ret(struct db *db, const char *sql, const struct db_arg *args, size_t n_args, int64_t *ret_changes, int64_t *ret_rowid, struct err *e);
+
+/*
+ * The same for a change that nobody was promised: it survives the end of this process at once, and a loss of power from the next durable change on,
+ * which carries all earlier ones with it in their order. Saves a wait for the disk. Inside a transaction it is part of that.
+ */
+int db_exec_soon(struct db *db, const char *sql, const struct db_arg *args, size_t n_args, struct err *e);
 
 /* Called per row; returns 0 to go on, 1 to stop, <0 with e set to fail the query. */
 typedef int (*db_row_fn)(const struct db_row *row, void *arg, struct err *e);

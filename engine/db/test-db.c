@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -107,6 +108,43 @@ TEST(a_damaged_file_is_set_aside_and_the_engine_starts) {
         CHECK(pwrite(fd, "garbage of sixty", 16, i) == 16);
     REQUIRE(db_open(s.path, &db, &e) == 0);
     CHECK_INT(db_migrate(db, "t", steps_1, 1, &e), 0);
+    db_close(db);
+    scratch_done(&s);
+}
+
+TEST(what_may_wait_for_the_disk_survives_the_process_and_leaves_the_rest_durable) {
+    struct scratch s;
+    struct db *db = NULL;
+    _cleanup_err_ struct err e = ERR_INIT;
+    int64_t n = 0;
+    int status = -1;
+    pid_t pid;
+
+    scratch_init(&s);
+    pid = fork();
+    if (pid == 0) {
+        /* Ends without closing, as an engine that is killed. */
+        if (db_open(s.path, &db, NULL) < 0 || db_migrate(db, "t", steps_1, 1, NULL) < 0)
+            _exit(1);
+        _exit(db_exec_soon(db, "INSERT INTO t(k, v) VALUES('soon', 1)", DB_NONE, NULL) == 0 ? 0 : 2);
+    }
+    REQUIRE(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECK_INT(status, 0);
+    REQUIRE(db_open(s.path, &db, &e) == 0);
+    CHECK_INT(db_query_int(db, "SELECT count(*) FROM t WHERE k='soon'", DB_NONE, &n, &e), 0);
+    CHECK_INT(n, 1);
+    CHECK_INT(db_exec_soon(db, "INSERT INTO t(k, v) VALUES('again', 1)", DB_NONE, &e), 0);
+    CHECK_INT(db_query_int(db, "PRAGMA synchronous", DB_NONE, &n, &e), 0);
+    CHECK_INT(n, 1);
+    CHECK_INT(db_exec(db, "INSERT INTO t(k, v) VALUES('promised', 1)", DB_NONE, &e), 0);
+    CHECK_INT(db_query_int(db, "PRAGMA synchronous", DB_NONE, &n, &e), 0);
+    CHECK_INT(n, 2);
+    /* In a transaction that is durable as a whole. */
+    CHECK_INT(db_begin(db, &e), 0);
+    CHECK_INT(db_exec_soon(db, "INSERT INTO t(k, v) VALUES('inside', 1)", DB_NONE, &e), 0);
+    CHECK_INT(db_query_int(db, "PRAGMA synchronous", DB_NONE, &n, &e), 0);
+    CHECK_INT(n, 2);
+    CHECK_INT(db_commit(db, &e), 0);
     db_close(db);
     scratch_done(&s);
 }

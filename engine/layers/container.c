@@ -316,7 +316,7 @@ static void link_init(struct layers *l, const struct container_layer *c, bool re
 }
 
 static int insert_container(struct layers *l, const struct container_layer *c, struct err *e) {
-    return db_exec(
+    return db_exec_soon(
         l->db, "INSERT INTO container_layer(container_id, mount_id, link, top, created) VALUES(?1,?2,?3,?4,?5)",
         DB_ARGS(DB_TEXT(c->container_id), DB_TEXT(c->mount_id), DB_TEXT(c->link), DB_TEXT(c->top ? c->top->chain_id : NULL), DB_INT(clock_wall_ns())),
         e);
@@ -348,7 +348,10 @@ int layers_container_create(struct layers *l, const char *chain_top, const char 
         container_layer_free(c);
         return r;
     }
-    /* The row comes first: it is the intent. A row without a container is found at start through layers_container_list(). */
+    /*
+     * The row comes first: it is the intent. A row without a container is found at start through layers_container_list(); a folder whose row a loss of power
+     * has taken, through store_clean_leftovers(). So the row waits for the disk together with the container's own.
+     */
     r = insert_container(l, c, e);
     if (r == 0)
         r = make_folders(l, c, e);
@@ -402,7 +405,7 @@ int layers_container_remove(struct layers *l, const char *container_id, struct e
     store_discard(l, c->mount_id);
     link_init(l, c, true);
     write_mount_id(l, c, true);
-    r = db_exec(l->db, "DELETE FROM container_layer WHERE container_id=?1", DB_ARGS(DB_TEXT(container_id)), e);
+    r = db_exec_soon(l->db, "DELETE FROM container_layer WHERE container_id=?1", DB_ARGS(DB_TEXT(container_id)), e);
     layer_unref(c->top);
     container_layer_free(c);
     return r;

@@ -36,7 +36,28 @@ static bool owner_of(const char *name, char ret[ID_LEN + 1]) {
     return id_is_full(ret);
 }
 
-/* A folder nobody owns. Containers' writable layers are left alone: they are data of users, and their row is made before they are. */
+static bool is_empty(int home, const char *path) {
+    int fd = openat(home, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_closedir_ DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *d;
+
+    while (dir && (d = readdir(dir)))
+        if (!streq(d->d_name, ".") && !streq(d->d_name, ".."))
+            return false;
+    return dir;
+}
+
+/*
+ * A writable layer that nobody can miss: nothing was written, or its container was to go at its end. Such a container's rows do not wait for the disk, and its
+ * overlay was mounted "volatile", which the kernel marks.
+ */
+static bool is_worthless(int home, const char *name) {
+    _cleanup_free_ char *diff = str_printf("%s/diff", name), *mark = str_printf("%s/work/incompat/volatile", name);
+
+    return diff && mark && (faccessat(home, mark, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || is_empty(home, diff));
+}
+
+/* A folder nobody owns. Other writable layers of containers are left alone: they are data of users, and were promised with their rows. */
 static void sweep_entry(struct layers *l, int home, const char *name) {
     _cleanup_free_ char *merged = str_printf("%s/merged", name);
     struct stat st;
@@ -45,10 +66,10 @@ static void sweep_entry(struct layers *l, int home, const char *name) {
         return;
     if (S_ISLNK(st.st_mode)) { /* the name tools look for, of a container that is gone */
         unlinkat(home, name, 0);
-    } else if (fstatat(home, merged, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+    } else if (fstatat(home, merged, &st, AT_SYMLINK_NOFOLLOW) == 0 && !is_worthless(home, name)) {
         log_kv(LOG_LVL_WARN, "a container's folder belongs to no container", "folder", name, NULL);
     } else {
-        log_kv(LOG_LVL_INFO, "removing an unfinished layer", "folder", name, NULL);
+        log_kv(LOG_LVL_INFO, "removing an unfinished layer or container", "folder", name, NULL);
         store_discard(l, name);
     }
 }

@@ -14,6 +14,8 @@
 #define LAYER "1111111111111111111111111111111111111111111111111111111111111111"
 #define ORPHAN "2222222222222222222222222222222222222222222222222222222222222222"
 #define DATA "3333333333333333333333333333333333333333333333333333333333333333"
+#define EMPTY "4444444444444444444444444444444444444444444444444444444444444444"
+#define VOLATILE "5555555555555555555555555555555555555555555555555555555555555555"
 #define DIFF "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 struct store {
@@ -73,6 +75,12 @@ static void plant(const struct store *s) {
     for (size_t i = 0; i < ELEMENTSOF(names); i++)
         folder(s, names[i], "diff");
     folder(s, DATA, "merged");
+    folder(s, DATA, "diff/something");
+    folder(s, EMPTY, "merged");
+    folder(s, EMPTY, "diff");
+    folder(s, VOLATILE, "merged");
+    folder(s, VOLATILE, "diff/something");
+    folder(s, VOLATILE, "work/incompat/volatile");
 }
 
 static void add_layer_row(struct store *s) {
@@ -100,6 +108,8 @@ TEST(a_start_removes_what_nobody_owns_and_nothing_else) {
     CHECK(!there(&s, "gone-1234567890abcdef"));
     CHECK(there(&s, "somebody-elses"));
     CHECK(there(&s, DATA));
+    CHECK(!there(&s, EMPTY));
+    CHECK(!there(&s, VOLATILE));
     store_open(&s);
     layer = layers_get(s.layers, DIFF);
     CHECK(layer != NULL);
