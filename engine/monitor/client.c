@@ -22,6 +22,7 @@
 
 #define ANSWER_SECONDS 30
 #define START_SECONDS 120
+#define GONE_SECONDS 5
 
 /* A request waiting for its reply; lives on the caller's stack, linked under the monitor's lock. */
 struct waiting {
@@ -63,6 +64,7 @@ struct launcher {
     int sock;
     pthread_mutex_t spawn_lock; /* one request to the launcher at a time */
     pthread_mutex_t lock;       /* list and loop start */
+    pthread_cond_t gone;        /* a monitor has left the list */
     struct monitor *monitors;
     bool loop_running, stop;
     pthread_t thread;
@@ -72,6 +74,15 @@ struct launcher {
     struct seccomp_cache *cache;
     char *exec_root;
 };
+
+static void cond_init(pthread_cond_t *cond) {
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
 
 /* ---- references ------------------------------------------------------------------------------------------------------- */
 
@@ -125,6 +136,7 @@ static void list_remove(struct launcher *l, struct monitor *m) {
             found = true;
             break;
         }
+    pthread_cond_broadcast(&l->gone);
     pthread_mutex_unlock(&l->lock);
     if (found)
         monitor_unref(m);
@@ -375,6 +387,7 @@ int launcher_new(const struct launcher_config *config, struct launcher **ret, st
     }
     pthread_mutex_init(&l->spawn_lock, NULL);
     pthread_mutex_init(&l->lock, NULL);
+    cond_init(&l->gone);
     l->has_cgroups = cgroup_detect(&l->cgroups, NULL) == 0;
     l->cache = seccomp_cache_new();
     *ret = l;
@@ -403,6 +416,7 @@ struct launcher *launcher_free(struct launcher *l) {
     seccomp_cache_free(l->cache);
     pthread_mutex_destroy(&l->spawn_lock);
     pthread_mutex_destroy(&l->lock);
+    pthread_cond_destroy(&l->gone);
     free(l);
     return NULL;
 }
@@ -434,7 +448,6 @@ static int spawn(struct launcher *l, int plan, int control, bool host_mounts, st
 
 static struct monitor *monitor_new(struct launcher *l, const char *id, const char *exec_dir, const struct monitor_events *ev, void *arg) {
     struct monitor *m = calloc(1, sizeof *m);
-    pthread_condattr_t attr;
 
     if (!m)
         return NULL;
@@ -444,10 +457,7 @@ static struct monitor *monitor_new(struct launcher *l, const char *id, const cha
     if (ev)
         m->ev = *ev;
     pthread_mutex_init(&m->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&m->cond, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&m->cond);
     return m->id && m->exec_dir ? m : monitor_unref(m);
 }
 
@@ -574,6 +584,20 @@ static int wait_started(struct monitor *m, const struct launch_request *req, int
     return r;
 }
 
+/* The monitor of the container's last run takes down its mounts after it has told the end: two runs must not have the same folders in use. */
+static void wait_gone(struct launcher *l, const char *id) {
+    struct timespec until = deadline(GONE_SECONDS);
+    struct monitor *m;
+    int r = 0;
+
+    pthread_mutex_lock(&l->lock);
+    do
+        for (m = l->monitors; m && !streq(m->id, id);)
+            m = m->next;
+    while (m && (r = pthread_cond_timedwait(&l->gone, &l->lock, &until)) == 0);
+    pthread_mutex_unlock(&l->lock);
+}
+
 int launcher_start(struct launcher *l, struct launch_request *req, const struct monitor_events *ev, void *arg, struct monitor **ret,
                    int *ret_exit_code, struct err *e) {
     _cleanup_close_ int plan = -EBADF, theirs = -EBADF;
@@ -585,6 +609,7 @@ int launcher_start(struct launcher *l, struct launch_request *req, const struct 
         *ret_exit_code = 128;
     if (r == 0) {
         r = plan = launch_plan(req, l->has_cgroups ? &l->cgroups : NULL, l->cache, e);
+        wait_gone(l, req->id);
     }
     if (r >= 0)
         r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp) < 0 ? err_errno(e, errno, "socketpair") : 0;

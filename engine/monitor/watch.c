@@ -127,6 +127,8 @@ static void container_ended(struct mon *m) {
     for (int i = 0; i < OCI_RESOLVER_FDS; i++)
         m->resolver[i] = close_fd(m->resolver[i]);
     ignore_result(oci_cgroup_remove(m->k, &m->plan));
+    if (plan_find(&m->plan, PLAN_HOOK_POSTSTOP))
+        m->mounts = close_fd(m->mounts);
     ignore_result(oci_poststop(m->k, &m->plan, &f)); /* by the specification a failure changes nothing any more */
     write_exit_record(m);
     m->first.told = true;
@@ -326,7 +328,7 @@ static int open_log(struct mon *m, struct oci_fault *f) {
 
 /* MP_START: everything the container needs is there. */
 static int start_container(struct mon *m, struct oci_fault *f) {
-    struct oci_spawn s = {.k = m->k, .plan = &m->plan, .stdio = {-1, -1, -1}, .gate_fd = -1};
+    struct oci_spawn s = {.k = m->k, .plan = &m->plan, .stdio = {-1, -1, -1}, .gate_fd = -1, .hold_mounts = true};
     struct oci_running run;
     int r = open_log(m, f);
 
@@ -346,6 +348,7 @@ static int start_container(struct mon *m, struct oci_fault *f) {
     m->first.pidfd = run.pidfd;
     m->first.pty = run.pty;
     memcpy(m->resolver, run.resolver, sizeof m->resolver);
+    m->mounts = run.mounts;
     m->started = true;
     start_ticks(m);
     return 0;
@@ -479,14 +482,32 @@ static bool may_leave(struct mon *m) {
     return (!m->first.clients && !m->execs) || clock_mono_ns() - m->first.exited_ns > LINGER_NS;
 }
 
+/*
+ * The daemon knows the end, or there is none: now the slow part, taking down the mounts. The daemon starts the container again only after our socket has
+ * closed, so that no two runs have the same folders and files in use.
+ */
+static void clear(struct mon *m) {
+    char path[600];
+
+    if (m->acked) {
+        snprintf(path, sizeof path, "%s/" MP_SOCKET_FILE, m->exec_dir);
+        ignore_result(unlink(path));
+        snprintf(path, sizeof path, "%s/" MP_EXIT_FILE, m->exec_dir);
+        ignore_result(unlink(path));
+    }
+    m->mounts = close_fd(m->mounts);
+    if (m->acked && !m->execs)
+        src_close(m, &m->control);
+    m->cleared = true;
+}
+
 static void leave(struct mon *m) {
     char path[600];
 
-    snprintf(path, sizeof path, "%s/" MP_SOCKET_FILE, m->exec_dir);
-    ignore_result(unlink(path));
-    snprintf(path, sizeof path, "%s/" MP_EXIT_FILE, m->exec_dir);
-    if (m->acked)
+    if (!m->acked) {
+        snprintf(path, sizeof path, "%s/" MP_SOCKET_FILE, m->exec_dir);
         ignore_result(unlink(path));
+    }
     _exit(0);
 }
 
@@ -520,6 +541,8 @@ static void loop(struct mon *m) {
         for (int i = 0; i < n; i++)
             dispatch(m, ev[i].data.ptr, ev[i].events);
         sweep(m);
+        if (m->exit_sent && !m->cleared && (m->acked || m->control.fd < 0))
+            clear(m);
         if (!m->started && m->control.fd < 0)
             _exit(1); /* the daemon went before it said start */
     }
@@ -558,6 +581,7 @@ int monitor_main(void) {
     int r;
 
     m.k = &kern_linux;
+    m.mounts = -EBADF;
     m.control = (struct src){SRC_CONTROL, MP_CONTROL_FD, 0, NULL};
     m.listen = (struct src){SRC_LISTEN, -EBADF, 0, NULL};
     m.oom = (struct src){SRC_OOM, -EBADF, 0, NULL};

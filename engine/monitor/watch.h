@@ -73,6 +73,7 @@ struct proc {
 
 struct mon {
     const struct kern *k;
+    int mounts; /* keeps the container's mounts until its end was told */
     const void *plan_mem;
     size_t plan_size;
     struct plan plan;
@@ -83,7 +84,7 @@ struct mon {
     struct proc first;
     struct proc *execs;
     struct log_writer log;
-    bool has_log, started, acked, exit_sent, timer_on;
+    bool has_log, started, acked, exit_sent, cleared, timer_on;
     int64_t started_at, finished_at;
     uint64_t ticks;
     int64_t oom_seen;

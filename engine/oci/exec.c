@@ -384,11 +384,20 @@ static void child_init(struct child *c, const struct oci_spawn *s, int sync) {
 }
 
 static struct oci_running nothing_running(void) {
-    struct oci_running run = {.pid = -1, .pidfd = -EBADF, .pty = -EBADF};
+    struct oci_running run = {.pid = -1, .pidfd = -EBADF, .pty = -EBADF, .mounts = -EBADF};
 
     for (int i = 0; i < OCI_RESOLVER_FDS; i++)
         run.resolver[i] = -EBADF;
     return run;
+}
+
+static int open_mounts(const struct kern *k, pid_t pid) {
+    char path[64];
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)pid);
+    fd = k->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    return fd < 0 ? -EBADF : fd;
 }
 
 int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fault *f) {
@@ -430,6 +439,8 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
         r = parent_resolver(s->k, s->plan, run.pidfd, run.resolver, f);
     if (r == 0) {
         tell(mine, SYNC_LINKS);
+        if (s->hold_mounts && (flags & CLONE_NEWNS))
+            run.mounts = open_mounts(s->k, run.pid);
         r = follow_child(s, mine, &run, f);
     } else {
         prefer_childs_word(mine, f);
@@ -445,6 +456,7 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
     *ret = run;
     return 0;
 fail:
+    close_fd(run.mounts);
     close_fd(run.pty);
     close_fd(run.pidfd);
     for (int i = 0; i < OCI_RESOLVER_FDS; i++)

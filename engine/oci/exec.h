@@ -38,6 +38,7 @@ struct oci_running {
     int pidfd;
     int pty;                        /* master of the terminal, or -EBADF */
     int resolver[OCI_RESOLVER_FDS]; /* of PLAN_RESOLVER, else -EBADF */
+    int mounts;                     /* the mount namespace (asked for with hold_mounts), or -EBADF */
 };
 
 struct oci_spawn {
@@ -45,6 +46,11 @@ struct oci_spawn {
     const struct plan *plan;
     int stdio[3]; /* for the process; -1: /dev/null. Not looked at when the plan has a console. Stay the caller's */
     int gate_fd;  /* listening socket the child waits on before execve (create/start apart), or -1 */
+    /*
+     * Keep the container's mounts until ret->mounts is closed. Taking them down waits for the kernel (grace periods, an overlay's sync) and would otherwise
+     * be done by the first process while it ends, so that its end is seen that much later.
+     */
+    bool hold_mounts;
 };
 
 /*
