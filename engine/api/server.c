@@ -77,7 +77,7 @@ static const struct api_operation special[] = {
 
 /* Handlers that only read memory and are called all the time by every client. */
 static bool is_fast(const struct api_operation *op) {
-    return streq(op->path, "/_ping");
+    return streq(op->path, "/_ping") || streq(op->path, "/version") || streq(op->path, "/info");
 }
 
 static void route(struct call *c, struct http_route *ret, void *data) {

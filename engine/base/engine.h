@@ -24,6 +24,7 @@ struct layers;
 struct loop;
 struct networks;
 struct registry;
+struct system_facts;
 struct volumes;
 
 /* One --default-address-pool. */
@@ -88,11 +89,12 @@ struct engine_config {
 
 struct engine {
     const struct engine_config *config;
-    const char *id;           /* /info ID: stable for a data root */
-    const char *version;      /* what /version says: the reference version we are compatible with */
-    const char *libexec_dir;  /* where hatake-monitor, hatake-netd and hatake-init are */
-    const char *seccomp_text; /* what the file --seccomp-profile holds; NULL: builtin or unconfined */
-    int64_t started_at;       /* wall clock, ns */
+    const char *id;                   /* /info ID: stable for a data root */
+    const char *version;              /* what /version says: the reference version we are compatible with */
+    const char *libexec_dir;          /* where hatake-monitor, hatake-netd and hatake-init are */
+    const char *seccomp_text;         /* what the file --seccomp-profile holds; NULL: builtin or unconfined */
+    int64_t started_at;               /* wall clock, ns */
+    const struct system_facts *facts; /* of the machine: system/system.h */
     struct db *db;
     struct loop *loop;
     struct launcher *launcher;

@@ -31,6 +31,7 @@
 #include "network/network.h"
 #include "registry/registry.h"
 #include "system/events.h"
+#include "system/system.h"
 #include "volume/volume.h"
 #include "wire/loop.h"
 
@@ -220,7 +221,11 @@ static int start_managers(struct daemon_state *d, struct err *e) {
     if (r < 0)
         return r;
     d->adopted = true;
-    return containers_adopt(en->containers, e);
+    r = containers_adopt(en->containers, e);
+    if (r == 0)
+        r = system_facts_read(&d->facts, e); /* the networks have set what they need */
+    en->facts = &d->facts;
+    return r;
 }
 
 /* ---- listeners -------------------------------------------------------------------------------------------------------------------------- */
@@ -359,6 +364,7 @@ bool startup_down(struct daemon_state *d) {
     loop_free(en->loop);
     db_close(en->db);
     close_fd(d->lock_fd);
+    system_facts_done(&d->facts);
     free(d->engine_id);
     free(d->libexec_dir);
     free(d->seccomp_text);

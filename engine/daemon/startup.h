@@ -10,11 +10,13 @@
 
 #include "base/engine.h"
 #include "base/err.h"
+#include "system/system.h"
 
 struct server;
 
 struct daemon_state {
     struct engine engine;
+    struct system_facts facts;
     struct server *server;
     char *engine_id;
     char *libexec_dir;

@@ -13,6 +13,7 @@
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "kern/cgroup.h"
 #include "system/system.h"
 
 /* Value of KEY in os-release text, quotes removed; NULL when absent. Source: os-release(5). */
@@ -52,6 +53,44 @@ static void read_os_release(struct system_facts *f) {
     f->os_version = os_release_get(buf_str(&text), "VERSION_ID");
 }
 
+static bool controller(const struct cgroup_layout *l, const char *name, const char *knob) {
+    const struct cgroup_hierarchy *h = cgroup_of(l, name);
+    char path[256];
+
+    if (!h)
+        return false;
+    if (!knob || h->unified)
+        return true;
+    snprintf(path, sizeof(path), "%s/%s", h->mount, knob);
+    return fs_exists(path);
+}
+
+static int read_groups(struct system_facts *f, struct err *e) {
+    struct cgroup_layout l;
+    int r = cgroup_detect(&l, e);
+
+    if (r < 0)
+        return r;
+    f->unified = l.pure_v2;
+    f->memory_limit = controller(&l, "memory", "memory.limit_in_bytes");
+    f->swap_limit = controller(&l, "memory", "memory.memsw.limit_in_bytes");
+    f->kernel_memory = !l.pure_v2 && controller(&l, "memory", "memory.kmem.limit_in_bytes");
+    f->kernel_memory_tcp = !l.pure_v2 && controller(&l, "memory", "memory.kmem.tcp.limit_in_bytes");
+    f->cpu_cfs_period = controller(&l, "cpu", "cpu.cfs_period_us");
+    f->cpu_cfs_quota = controller(&l, "cpu", "cpu.cfs_quota_us");
+    f->cpu_shares = controller(&l, "cpu", "cpu.shares");
+    f->cpu_set = controller(&l, "cpuset", NULL);
+    f->pids_limit = controller(&l, "pids", NULL);
+    f->oom_kill_disable = !l.pure_v2 && controller(&l, "memory", "memory.oom_control");
+    return 0;
+}
+
+static bool sysctl_is_one(const char *path) {
+    _cleanup_buf_ struct buf b = BUF_INIT(16);
+
+    return fs_read_file(path, &b, NULL) == 0 && buf_str(&b)[0] == '1';
+}
+
 void system_facts_done(struct system_facts *f) {
     free(f->kernel_version);
     free(f->architecture);
@@ -84,6 +123,13 @@ int system_facts_read(struct system_facts *ret, struct err *e) {
     if (!f.kernel_version || !f.architecture || !f.go_arch || !f.hostname || !f.operating_system || !f.os_version) {
         system_facts_done(&f);
         return err_oom(e);
+    }
+    f.ipv4_forwarding = sysctl_is_one("/proc/sys/net/ipv4/ip_forward");
+    f.bridge_nf_iptables = sysctl_is_one("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    f.bridge_nf_ip6tables = sysctl_is_one("/proc/sys/net/bridge/bridge-nf-call-ip6tables");
+    if (read_groups(&f, e) < 0) {
+        system_facts_done(&f);
+        return -ERR_INTERNAL;
     }
     *ret = f;
     return 0;

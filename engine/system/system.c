@@ -7,21 +7,21 @@
 
 #include <dirent.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/engine.h"
-#include "base/fs.h"
 #include "base/id.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "container/container.h"
 #include "image/image.h"
-#include "kern/cgroup.h"
 #include "layers/layers.h"
 #include "system/events.h"
 #include "types.h"
@@ -50,13 +50,18 @@ static int text(char **slot, const char *s, struct err *e) {
 
 #define FLAG(x, name, value) ((x)->name = (value), (x)->has_##name = true)
 
-static int count_fds(void) {
-    _cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
-    int n = 0;
+/* Since Linux 6.2 the size of the folder is the number of its entries; before, they are counted. */
+static int64_t count_fds(void) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct stat st;
+    int64_t n = 0;
 
+    if (stat("/proc/self/fd", &st) == 0 && st.st_size > 0)
+        return st.st_size;
+    d = opendir("/proc/self/fd");
     while (d && readdir(d))
         n++;
-    return n;
+    return MAX(n - 2, 0);
 }
 
 /* ---- info ---------------------------------------------------------------------------------------------------------------------- */
@@ -93,45 +98,24 @@ static int info_plugins(struct api_system_info *ret, struct err *e) {
     return r < 0 ? r : add_all(&p->log, log, ELEMENTSOF(log), e);
 }
 
-static bool controller(const struct cgroup_layout *l, const char *name, const char *knob) {
-    const struct cgroup_hierarchy *h = cgroup_of(l, name);
-    char path[256];
+static int info_kernel(const struct system_facts *f, struct api_system_info *ret, struct err *e) {
+    int r;
 
-    if (!h)
-        return false;
-    if (!knob || h->unified)
-        return true;
-    snprintf(path, sizeof(path), "%s/%s", h->mount, knob);
-    return fs_exists(path);
-}
-
-static bool sysctl_is_one(const char *path) {
-    _cleanup_buf_ struct buf b = BUF_INIT(16);
-
-    return fs_read_file(path, &b, NULL) == 0 && buf_str(&b)[0] == '1';
-}
-
-static int info_kernel(struct api_system_info *ret, struct err *e) {
-    struct cgroup_layout l;
-    int r = cgroup_detect(&l, e);
-
-    if (r < 0)
-        return r;
-    FLAG(ret, memory_limit, controller(&l, "memory", "memory.limit_in_bytes"));
-    FLAG(ret, swap_limit, controller(&l, "memory", "memory.memsw.limit_in_bytes"));
-    FLAG(ret, kernel_memory_tcp, !l.pure_v2 && controller(&l, "memory", "memory.kmem.tcp.limit_in_bytes"));
-    FLAG(ret, cpu_cfs_period, controller(&l, "cpu", "cpu.cfs_period_us"));
-    FLAG(ret, cpu_cfs_quota, controller(&l, "cpu", "cpu.cfs_quota_us"));
-    FLAG(ret, cpu_shares, controller(&l, "cpu", "cpu.shares"));
-    FLAG(ret, cpu_set, controller(&l, "cpuset", NULL));
-    FLAG(ret, pids_limit, controller(&l, "pids", NULL));
-    FLAG(ret, oom_kill_disable, !l.pure_v2 && controller(&l, "memory", "memory.oom_control"));
-    FLAG(ret, ipv4_forwarding, sysctl_is_one("/proc/sys/net/ipv4/ip_forward"));
-    FLAG(ret, bridge_nf_iptables, sysctl_is_one("/proc/sys/net/bridge/bridge-nf-call-iptables"));
-    FLAG(ret, bridge_nf_ip6tables, sysctl_is_one("/proc/sys/net/bridge/bridge-nf-call-ip6tables"));
-    FLAG(ret, kernel_memory, !l.pure_v2 && controller(&l, "memory", "memory.kmem.limit_in_bytes"));
+    FLAG(ret, memory_limit, f->memory_limit);
+    FLAG(ret, swap_limit, f->swap_limit);
+    FLAG(ret, kernel_memory, f->kernel_memory);
+    FLAG(ret, kernel_memory_tcp, f->kernel_memory_tcp);
+    FLAG(ret, cpu_cfs_period, f->cpu_cfs_period);
+    FLAG(ret, cpu_cfs_quota, f->cpu_cfs_quota);
+    FLAG(ret, cpu_shares, f->cpu_shares);
+    FLAG(ret, cpu_set, f->cpu_set);
+    FLAG(ret, pids_limit, f->pids_limit);
+    FLAG(ret, oom_kill_disable, f->oom_kill_disable);
+    FLAG(ret, ipv4_forwarding, f->ipv4_forwarding);
+    FLAG(ret, bridge_nf_iptables, f->bridge_nf_iptables);
+    FLAG(ret, bridge_nf_ip6tables, f->bridge_nf_ip6tables);
     r = text(&ret->cgroup_driver, "cgroupfs", e);
-    return r < 0 ? r : text(&ret->cgroup_version, l.pure_v2 ? "2" : "1", e);
+    return r < 0 ? r : text(&ret->cgroup_version, f->unified ? "2" : "1", e);
 }
 
 static int info_registries(const struct engine_config *config, struct api_system_info *ret, struct err *e) {
@@ -239,23 +223,25 @@ static int info_counts(struct engine *engine, struct api_system_info *ret) {
     return 0;
 }
 
-static int info_machine(struct engine *engine, struct api_system_info *ret, struct err *e) {
-    struct system_facts f;
-    char now[CLOCK_TEXT_MAX];
-    int r = system_facts_read(&f, e);
+static int info_machine(const struct system_facts *f, struct api_system_info *ret, struct err *e) {
+    char now[CLOCK_TEXT_MAX], name[HOST_NAME_MAX + 1] = "";
+    int r;
 
-    if (r < 0)
-        return r;
     clock_format(clock_wall_ns(), now);
-    FLAG(ret, ncpu, f.cpus);
-    FLAG(ret, mem_total, f.memory_bytes);
-    ret->kernel_version = TAKE_PTR(f.kernel_version);
-    ret->operating_system = TAKE_PTR(f.operating_system);
-    ret->os_version = TAKE_PTR(f.os_version);
-    ret->architecture = TAKE_PTR(f.architecture);
-    ret->name = TAKE_PTR(f.hostname);
-    system_facts_done(&f);
-    r = text(&ret->os_type, "linux", e);
+    gethostname(name, sizeof(name) - 1);
+    FLAG(ret, ncpu, f->cpus);
+    FLAG(ret, mem_total, f->memory_bytes);
+    r = text(&ret->kernel_version, f->kernel_version, e);
+    if (r == 0)
+        r = text(&ret->operating_system, f->operating_system, e);
+    if (r == 0)
+        r = text(&ret->os_version, f->os_version, e);
+    if (r == 0)
+        r = text(&ret->architecture, f->architecture, e);
+    if (r == 0)
+        r = text(&ret->name, name, e);
+    if (r == 0)
+        r = text(&ret->os_type, "linux", e);
     return r < 0 ? r : text(&ret->system_time, now, e);
 }
 
@@ -319,9 +305,9 @@ int system_info(struct engine *engine, struct api_system_info *ret, struct err *
     if (r == 0)
         r = info_plugins(ret, e);
     if (r == 0)
-        r = info_kernel(ret, e);
+        r = info_kernel(engine->facts, ret, e);
     if (r == 0)
-        r = info_machine(engine, ret, e);
+        r = info_machine(engine->facts, ret, e);
     if (r == 0)
         r = info_registries(engine->config, ret, e);
     if (r == 0)
@@ -351,18 +337,16 @@ static int add_component(struct api_system_version *ret, const char *name, const
 }
 
 int system_version(struct engine *engine, struct api_system_version *ret, struct err *e) {
-    struct system_facts f;
-    int r = system_facts_read(&f, e);
+    const struct system_facts *f = engine->facts;
+    int r;
 
-    if (r < 0)
-        return r;
     ret->platform = calloc(1, sizeof(*ret->platform));
     r = ret->platform ? text(&ret->platform->name, "HATAKE Engine " HATAKE_VERSION, e) : err_oom(e);
     if (r == 0)
         r = add_component(ret, "Engine", engine->version,
-                          json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "ApiVersion", API_VERSION, "Arch", f.go_arch, "BuildTime",
+                          json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "ApiVersion", API_VERSION, "Arch", f->go_arch, "BuildTime",
                                     HATAKE_BUILD_TIME, "Experimental", engine->config->experimental ? "true" : "false", "GitCommit",
-                                    HATAKE_GIT_COMMIT, "GoVersion", "none (C)", "KernelVersion", f.kernel_version, "MinAPIVersion", API_VERSION_MIN,
+                                    HATAKE_GIT_COMMIT, "GoVersion", "none (C)", "KernelVersion", f->kernel_version, "MinAPIVersion", API_VERSION_MIN,
                                     "Os", "linux"),
                           e);
     if (r == 0)
@@ -385,8 +369,7 @@ int system_version(struct engine *engine, struct api_system_version *ret, struct
         r = text(&ret->os, "linux", e);
     if (r == 0)
         r = text(&ret->build_time, HATAKE_BUILD_TIME, e);
-    ret->arch = TAKE_PTR(f.go_arch);
-    ret->kernel_version = TAKE_PTR(f.kernel_version);
-    system_facts_done(&f);
-    return r;
+    if (r == 0)
+        r = text(&ret->arch, f->go_arch, e);
+    return r < 0 ? r : text(&ret->kernel_version, f->kernel_version, e);
 }

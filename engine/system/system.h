@@ -2,12 +2,14 @@
 /*
  * system.h - facts about the engine and its machine: what /info and /version say.
  *
- * Facts that cannot change while the engine runs are read once by system_new(); the rest is read at request time from the managers.
- * Threads: immutable after system_new().
+ * What the machine and its kernel can do is read once, at start, as the reference does; the rest is read at request time from the managers' memory, so that
+ * both replies are made without a file being opened.
+ * Threads: facts are immutable once the engine has started.
  */
 #ifndef HATAKE_SYSTEM_SYSTEM_H
 #define HATAKE_SYSTEM_SYSTEM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -26,8 +28,14 @@ struct system_facts {
     char *hostname;
     int64_t memory_bytes;
     int64_t cpus; /* this process may use */
+    /* What the control groups offer. */
+    bool unified; /* version 2 alone */
+    bool memory_limit, swap_limit, kernel_memory, kernel_memory_tcp, cpu_cfs_period, cpu_cfs_quota, cpu_shares, cpu_set, pids_limit, oom_kill_disable;
+    /* Settings of the network. */
+    bool ipv4_forwarding, bridge_nf_iptables, bridge_nf_ip6tables;
 };
 
+/* Read them. The settings of the network as they are now: call it when the engine has made its own. */
 int system_facts_read(struct system_facts *ret, struct err *e);
 void system_facts_done(struct system_facts *f);
 
