@@ -44,11 +44,12 @@ export -f one
 }
 
 @test "the same name asked for 8 times at once: one wins, seven are told who" {
-    local i won=0
+    local i won=0 pids=()
     for i in 1 2 3 4 5 6 7 8; do
         "$CLI" -H "$ENGINE_HOST" create --name "$N" busybox true >"$BATS_TEST_TMPDIR/$i" 2>&1 &
+        pids+=($!) # the list of jobs forgets those that have ended
     done
-    for i in $(jobs -p); do wait "$i" && won=$((won + 1)); done
+    for i in "${pids[@]}"; do wait "$i" && won=$((won + 1)); done
     same 1 $won
     same 7 "$(cat "$BATS_TEST_TMPDIR"/[1-8] | grep -c 'is already in use by container')"
 }
