@@ -120,7 +120,8 @@ def failures(text):
     tests = tap_blocks(lines) + scenario_blocks(lines) + unittest_blocks(lines)
     errors = error_blocks(lines)
     if tests:
-        return tests + [block for block in errors if not block[0].startswith('make')]
+        said = {line for _, lines in tests for line in lines}
+        return tests + [block for block in errors if 'Sanitizer' in block[0] or block[1][0] not in said and not block[0].startswith('make')]
     if errors:
         return errors
     said = [line for line in lines if TROUBLE.search(line)]

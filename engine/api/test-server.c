@@ -107,7 +107,7 @@ static int h_load(struct call *c, struct err *e) {
 
 /* Progress while the body is still coming: echoes the number of bytes after each read. */
 static int h_build(struct call *c, struct err *e) {
-    char scratch[8192], line[64];
+    char scratch[8192], line[64] = "";
     ssize_t n;
     int r = call_stream_begin(c, 200, "application/json", e);
 

@@ -96,7 +96,7 @@ static int send_input(int fd, const char *p, size_t n) {
 
 /* Standard input → container. Returns 1 when input has ended, -1 when the keys to detach were typed. */
 static int pass_input(const struct attach *a, struct keys_state *keys) {
-    char in[16384], out[sizeof in + 32];
+    char in[16384], out[sizeof in + 32] = "";
     ssize_t n = read(STDIN_FILENO, in, sizeof in);
     size_t m = 0;
     bool detach = false;
