@@ -95,7 +95,7 @@ static int find_owner(const char *user, char ret[64], struct err *e) {
 
 static int write_request(struct buf *b, struct container *c, const struct ctr_fixed *f, enum ctr_files what, bool running,
                          const struct ctr_files_options *o, struct err *e) {
-    static const char *const modes[] = {"stat", "get", "put", "export"};
+    static const char *const modes[] = {"stat", "get", "put", "export", "layer"};
     struct layers_rootfs root = {0};
     char owner[64];
     int r = layers_container_get(c->cs->engine->layers, c->id, &root, e);
@@ -113,6 +113,9 @@ static int write_request(struct buf *b, struct container *c, const struct ctr_fi
     pair(b, "work", root.work);
     if (!root.upper)
         pair(b, "whole", root.merged);
+    else if (what == CTR_FILES_LAYER)
+        pair(b, "whole", root.upper);
+    pair(b, "below", root.below);
     layers_rootfs_done(&root);
     if (o->keep_kind)
         pair(b, "keep-kind", "1");
@@ -124,7 +127,7 @@ static int write_request(struct buf *b, struct container *c, const struct ctr_fi
             return r;
         pair(b, "owner", owner);
     }
-    if (what != CTR_FILES_EXPORT) {
+    if (what != CTR_FILES_EXPORT && what != CTR_FILES_LAYER) {
         add_mounts(b, f);
         r = add_own_files(b, c, f, e);
     }
@@ -410,7 +413,7 @@ static int work(struct container *c, enum ctr_files what, const struct ctr_files
     _cleanup_view_ struct ctr_view *v = container_view(c);
     _cleanup_buf_ struct buf request = BUF_INIT(FILES_REQUEST_MAX);
     _cleanup_close_ int ns = -EBADF;
-    bool running = v->state == ctr_running || v->state == ctr_paused;
+    bool running = what != CTR_FILES_LAYER && (v->state == ctr_running || v->state == ctr_paused);
     struct helper h = {.in = -EBADF, .out = -EBADF, .io = io};
     int r = write_request(&request, c, v->fixed, what, running, o, e);
 
@@ -431,7 +434,7 @@ static int work(struct container *c, enum ctr_files what, const struct ctr_files
 }
 
 int container_files(struct container *c, enum ctr_files what, const struct ctr_files_options *o, const struct ctr_files_io *io, struct err *e) {
-    static const char *const events[] = {NULL, "archive-path", "extract-to-dir", "export"};
+    static const char *const events[] = {NULL, "archive-path", "extract-to-dir", "export", NULL};
     int r;
 
     if (what == CTR_FILES_PUT) {

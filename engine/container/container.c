@@ -347,6 +347,8 @@ int containers_find(struct containers *cs, const char *ref, struct container **r
     struct container *c;
     bool many = false;
 
+    if (!*ref)
+        return err_set(e, ERR_INVALID, "invalid name or ID supplied: \"\"");
     pthread_mutex_lock(&cs->lock);
     c = map_get(&cs->by_id, ref);
     if (!c)

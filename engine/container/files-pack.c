@@ -26,6 +26,9 @@ struct packer {
     struct map links; /* device and inode → name in the archive */
     char *buffer;
     const char *base, *as;
+    bool layer;          /* what was changed, in the form of a layer */
+    int below;           /* -EBADF, or the folder that it was changed from */
+    struct strv pending; /* folders on the way that are as before: written once something in them is not */
 };
 
 static void put_octal(char *at, int width, int64_t v) {
@@ -114,14 +117,18 @@ static int send_records(struct packer *p, const struct buf *b, const char *name,
     return r < 0 ? r : send_padding(p, (int64_t)b->len, e);
 }
 
+static int send_pending(struct packer *p, struct err *e);
+
 static int send_header(struct packer *p, const char *name, const char *link, const struct stat *st, char type, int64_t size, const char *path,
                        struct err *e) {
     _cleanup_buf_ struct buf records = BUF_INIT(LIMIT_ARCHIVE_EXT_HEADER);
     char h[BLOCK] = {0}, capability[256];
     int64_t mtime = st->st_mtim.tv_sec;
     ssize_t n = type == '0' ? lgetxattr(path, "security.capability", capability, sizeof capability) : -1;
-    int r;
+    int r = send_pending(p, e);
 
+    if (r < 0)
+        return r;
     if (n > 0)
         add_record(&records, "SCHILY.xattr.security.capability", capability, (size_t)n);
     add_number_record(&records, "gid", st->st_gid, OCTAL_7);
@@ -209,8 +216,8 @@ static char *archive_name(const struct packer *p, const char *path, bool dir) {
     return str_printf("%s%s%s%s", p->as, slash, rest, dir ? "/" : "");
 }
 
-static int list_folder(const char *path, struct strv *ret, struct err *e) {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+static int list_folder(int at, const char *path, struct strv *ret, struct err *e) {
+    int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     _cleanup_closedir_ DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     struct dirent *d;
 
@@ -232,9 +239,90 @@ static int list_folder(const char *path, struct strv *ret, struct err *e) {
 
 static int pack(struct packer *p, const char *path, int depth, struct err *e);
 
+/* ---- layers --------------------------------------------------------------------------------------------------------------------------------- */
+
+static int send_pending(struct packer *p, struct err *e) {
+    _cleanup_strv_ struct strv folders = p->pending;
+    int r = 0;
+
+    p->pending = STRV_INIT;
+    for (size_t i = 0; r >= 0 && i < folders.n; i++) {
+        _cleanup_free_ char *name = archive_name(p, folders.v[i], true);
+        struct stat st;
+
+        if (!name)
+            return err_oom(e);
+        if (fstatat(AT_FDCWD, folders.v[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
+            r = send_header(p, name, "", &st, '5', 0, folders.v[i], e);
+    }
+    return r;
+}
+
+/* An empty file whose name says what is gone (OCI image-spec, layer.md, "Whiteouts"): `mark` stands before the last part of path. */
+static int send_mark(struct packer *p, const char *path, const char *mark, const struct stat *like, struct err *e) {
+    const char *slash = strrchr(path, '/');
+    _cleanup_free_ char *name = slash ? str_printf("%.*s/%s%s", (int)(slash - path), path, mark, slash + 1) : str_printf("%s%s", mark, path);
+    struct stat st = *like;
+
+    st.st_mode = S_IFREG | 0600;
+    return name ? send_header(p, name, "", &st, '0', 0, "", e) : err_oom(e);
+}
+
+/* Overlayfs hides what is below a folder with this attribute. Source: Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories". */
+static int send_opaque(struct packer *p, const char *path, const struct stat *st, struct err *e) {
+    static const char *const names[] = {"trusted.overlay.opaque", "user.overlay.opaque"};
+    _cleanup_free_ char *inside = str_printf("%s/.wh..opq", path);
+    char v = 0;
+
+    if (!inside)
+        return err_oom(e);
+    for (size_t i = 0; i < ELEMENTSOF(names); i++)
+        if (lgetxattr(path, names[i], &v, 1) == 1 && v == 'y')
+            return send_mark(p, inside, ".wh.", st, e);
+    return 0;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b) {
+    bool owner = a->st_mode == b->st_mode && a->st_uid == b->st_uid && a->st_gid == b->st_gid && a->st_rdev == b->st_rdev;
+
+    return owner &&
+           (S_ISDIR(a->st_mode) || (a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec));
+}
+
+/* Compared with the folder below: 1: as before, nothing to write. A folder's own entry waits for the first change in it. */
+static int compare(struct packer *p, const char *path, const struct stat *st, struct err *e) {
+    struct stat was;
+
+    if (p->below < 0 || fstatat(p->below, path, &was, AT_SYMLINK_NOFOLLOW) < 0 || !is_same(st, &was))
+        return 0;
+    if (S_ISDIR(st->st_mode) && !streq(path, ".") && strv_add(&p->pending, path) < 0)
+        return err_oom(e);
+    return 1;
+}
+
+/* Names that the folder below has and this one has no more. */
+static int send_gone(struct packer *p, const char *path, const struct stat *st, struct err *e) {
+    _cleanup_strv_ struct strv names = STRV_INIT;
+    struct stat was, now;
+    int r;
+
+    if (fstatat(p->below, path, &was, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(was.st_mode))
+        return 0;
+    r = list_folder(p->below, path, &names, e);
+    for (size_t i = 0; r >= 0 && i < names.n; i++) {
+        _cleanup_free_ char *sub = streq(path, ".") ? strdup(names.v[i]) : str_printf("%s/%s", path, names.v[i]);
+
+        if (!sub)
+            return err_oom(e);
+        if (fstatat(AT_FDCWD, sub, &now, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+            r = send_mark(p, sub, ".wh.", st, e);
+    }
+    return r;
+}
+
 static int pack_children(struct packer *p, const char *path, int depth, struct err *e) {
     _cleanup_strv_ struct strv names = STRV_INIT;
-    int r = depth > DEPTH_MAX ? err_set(e, ERR_TOO_LARGE, "folders too deep: %s", path) : list_folder(path, &names, e);
+    int r = depth > DEPTH_MAX ? err_set(e, ERR_TOO_LARGE, "folders too deep: %s", path) : list_folder(AT_FDCWD, path, &names, e);
 
     for (size_t i = 0; r >= 0 && i < names.n; i++) {
         _cleanup_free_ char *sub = streq(path, ".") ? strdup(names.v[i]) : str_printf("%s/%s", path, names.v[i]);
@@ -244,20 +332,41 @@ static int pack_children(struct packer *p, const char *path, int depth, struct e
     return r;
 }
 
+static int pack_folder(struct packer *p, const char *path, const char *name, const struct stat *st, int depth, bool same, struct err *e) {
+    bool shown = !same && *name && !streq(name, "/./") && !(streq(p->base, ".") && !*p->as && depth == 0);
+    int r = shown ? send_header(p, name, "", st, '5', 0, path, e) : 0;
+
+    if (r >= 0 && p->layer)
+        r = send_opaque(p, path, st, e);
+    if (r >= 0)
+        r = pack_children(p, path, depth, e);
+    if (r >= 0 && p->below >= 0)
+        r = send_gone(p, path, st, e);
+    /* Still the last one that waits: nothing in it was written. */
+    if (p->pending.n > 0 && streq(p->pending.v[p->pending.n - 1], path))
+        strv_remove_at(&p->pending, p->pending.n - 1);
+    return r;
+}
+
 static int pack(struct packer *p, const char *path, int depth, struct err *e) {
     _cleanup_free_ char *name = NULL;
     char target[LIMIT_ARCHIVE_LINK + 1];
     struct stat st;
     ssize_t n;
-    int r;
+    int r, same;
 
     if (fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT && depth > 0 ? 0 : err_errno(e, errno, "lstat %s", path);
     if (S_ISSOCK(st.st_mode))
         return 0;
+    if (p->layer && S_ISCHR(st.st_mode) && st.st_rdev == 0)
+        return send_mark(p, path, ".wh.", &st, e);
     name = archive_name(p, path, S_ISDIR(st.st_mode));
     if (!name)
         return err_oom(e);
+    same = compare(p, path, &st, e);
+    if (same < 0 || (same && !S_ISDIR(st.st_mode)))
+        return same < 0 ? same : 0;
     r = send_as_link(p, name, &st, e);
     if (r != 0)
         return r < 0 ? r : 0;
@@ -265,8 +374,7 @@ static int pack(struct packer *p, const char *path, int depth, struct err *e) {
     case S_IFREG:
         return send_file(p, path, name, &st, e);
     case S_IFDIR:
-        r = *name && !streq(name, "/./") && !(streq(p->base, ".") && !*p->as && depth == 0) ? send_header(p, name, "", &st, '5', 0, path, e) : 0;
-        return r < 0 ? r : pack_children(p, path, depth, e);
+        return pack_folder(p, path, name, &st, depth, same, e);
     case S_IFLNK:
         n = readlinkat(AT_FDCWD, path, target, sizeof target - 1);
         if (n < 0)
@@ -282,14 +390,28 @@ static int pack(struct packer *p, const char *path, int depth, struct err *e) {
     }
 }
 
-int files_pack(const char *base, const char *as, files_sink_fn sink, void *arg, struct err *e) {
+static int pack_all(struct packer *p, struct err *e) {
     static const char end[2 * BLOCK];
-    struct packer p = {.sink = sink, .arg = arg, .buffer = malloc(READ_SIZE), .base = base, .as = as};
-    int r = p.buffer ? pack(&p, base, 0, e) : err_oom(e);
+    int r;
 
+    p->buffer = malloc(READ_SIZE);
+    r = p->buffer ? pack(p, p->base, 0, e) : err_oom(e);
     if (r >= 0)
-        r = sink(arg, end, sizeof end, e);
-    map_done_with(&p.links, free);
-    free(p.buffer);
+        r = p->sink(p->arg, end, sizeof end, e);
+    map_done_with(&p->links, free);
+    strv_done(&p->pending);
+    free(p->buffer);
     return r;
+}
+
+int files_pack(const char *base, const char *as, files_sink_fn sink, void *arg, struct err *e) {
+    struct packer p = {.sink = sink, .arg = arg, .base = base, .as = as, .below = -EBADF};
+
+    return pack_all(&p, e);
+}
+
+int files_pack_layer(int below, files_sink_fn sink, void *arg, struct err *e) {
+    struct packer p = {.sink = sink, .arg = arg, .base = ".", .as = "", .layer = true, .below = below};
+
+    return pack_all(&p, e);
 }

@@ -7,10 +7,12 @@
  *
  * Descriptors: 0 the archive (put), 1 results, 2 log, 3 the request, 4 the mount namespace of a running container (key "running").
  * Request: pairs of texts, each ended by a NUL:
- *   mode    stat | get | put | export          path    in the container, as asked for
+ *   mode    stat | get | put | export | layer  path    in the container, as asked for
  *   place   an empty folder to mount on        running "1": descriptor 4 is there
  *   lower   one per layer, top first           upper, work   the writable layer
- *   whole   the finished folder (vfs)          owner   "uid:gid" given to all that is unpacked
+ *   whole   the finished folder (vfs; for a layer: the folder of changes)
+ *   below   what the whole folder is compared with (a layer of vfs)
+ *   owner   "uid:gid" given to all that is unpacked
  *   keep-kind "1": a folder and what is none do not replace each other
  *   read-only "1": nothing may be unpacked outside of mounts
  *   bind    source of a mount; followed by at (where) and options ("r" with what is mounted below, "w" writable), and

@@ -20,6 +20,12 @@ typedef int (*files_sink_fn)(void *arg, const void *p, size_t n, struct err *e);
  */
 int files_pack(const char *base, const char *as, files_sink_fn sink, void *arg, struct err *e);
 
+/*
+ * Write what was changed as a layer (OCI image-spec, layer.md). `below` negative: the working directory is the writable folder of an overlay, and its marks
+ * become whiteouts. Else: it is a whole root, compared with the folder `below` (borrowed); unchanged files are left out.
+ */
+int files_pack_layer(int below, files_sink_fn sink, void *arg, struct err *e);
+
 struct files_unpack {
     const char *dest; /* as messages name it */
     bool keep_kind, chown;

@@ -29,7 +29,7 @@ struct bind {
 
 struct request {
     struct buf text;
-    const char *mode, *path, *place, *upper, *work, *whole, *owner;
+    const char *mode, *path, *place, *upper, *work, *whole, *below, *owner;
     struct strv lowers;
     struct bind binds[BINDS_MAX];
     size_t n_binds;
@@ -71,7 +71,7 @@ static int take_pair(struct request *q, const char *key, const char *value) {
         const char *key;
         const char **slot;
     } texts[] = {{"mode", &q->mode}, {"path", &q->path},   {"place", &q->place}, {"upper", &q->upper},
-                 {"work", &q->work}, {"whole", &q->whole}, {"owner", &q->owner}};
+                 {"work", &q->work}, {"whole", &q->whole}, {"below", &q->below}, {"owner", &q->owner}};
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
         if (streq(key, texts[i].key))
@@ -284,6 +284,27 @@ static int add_bind(int root, const struct bind *b, struct err *e) {
     return 0;
 }
 
+/* The folder to make a layer of at /new; what it is compared with at /old. */
+static int root_of_layer(const struct request *q, struct err *e) {
+    _cleanup_free_ char *new = str_printf("%s/new", q->place), *old = str_printf("%s/old", q->place);
+    _cleanup_close_ int changed = open_tree_at(AT_FDCWD, q->whole, 0), below = q->below ? open_tree_at(AT_FDCWD, q->below, 0) : -EBADF;
+    int r;
+
+    if (!new || !old)
+        return err_oom(e);
+    if (changed < 0 || (q->below && below < 0))
+        return err_errno(e, errno, "open_tree %s", changed < 0 ? q->whole : q->below);
+    if (mount("tmpfs", q->place, "tmpfs", 0, "mode=0755,size=1m") < 0 || mkdir(new, 0755) < 0 || mkdir(old, 0755) < 0)
+        return err_errno(e, errno, "mounting at %s", q->place);
+    r = attach(changed, new, e);
+    if (r >= 0 && q->below)
+        r = attach(below, old, e);
+    if (r < 0)
+        return r;
+    r = open_tree_at(AT_FDCWD, q->place, AT_RECURSIVE);
+    return r < 0 ? err_errno(e, errno, "open_tree %s", q->place) : r;
+}
+
 static int become_root(const struct request *q, struct err *e) {
     struct mount_attr quiet = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
     _cleanup_close_ int tree = -EBADF, root = -EBADF;
@@ -296,10 +317,12 @@ static int become_root(const struct request *q, struct err *e) {
     }
     if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_errno(e, errno, "a mount namespace");
-    if (!q->running)
+    if (streq(q->mode, "layer") && q->whole)
+        tree = root_of_layer(q, e);
+    else if (!q->running)
         tree = q->whole ? open_tree_at(AT_FDCWD, q->whole, 0) : root_of_stopped(q, e);
     if (tree < 0)
-        return q->whole ? err_errno(e, errno, "open_tree %s", q->whole) : tree;
+        return q->whole && !streq(q->mode, "layer") ? err_errno(e, errno, "open_tree %s", q->whole) : tree;
     r = attach(tree, q->place, e);
     if (r < 0)
         return r;
@@ -442,6 +465,18 @@ static int send_archive(const char *base, const char *as, struct err *e) {
     return r < 0 ? r : flush_pieces(p, e);
 }
 
+static int send_layer(const struct request *q, struct err *e) {
+    _cleanup_free_ struct pieces *p = calloc(1, sizeof *p);
+    _cleanup_close_ int below = q->below ? open("/old", O_PATH | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+    int r = p ? 0 : err_oom(e);
+
+    if (r >= 0 && (chdir("/new") < 0 || (q->below && below < 0)))
+        r = err_errno(e, errno, "entering the changed files");
+    if (r >= 0)
+        r = files_pack_layer(below, gather, p, e);
+    return r < 0 ? r : flush_pieces(p, e);
+}
+
 static int enter(const char *path) {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -540,7 +575,7 @@ static int put(const struct request *q, const char *path, const char *where, str
 }
 
 static int run(struct request *q, struct err *e) {
-    static const int more[] = {SYS_readlinkat, SYS_readlink, SYS_lgetxattr, SYS_sysinfo /* qsort asks */};
+    static const int more[] = {SYS_readlinkat, SYS_readlink, SYS_lgetxattr, SYS_chdir, SYS_sysinfo /* qsort asks */};
     _cleanup_free_ char *path = NULL, *where = NULL;
     int r = read_request(q, e);
 
@@ -561,6 +596,8 @@ static int run(struct request *q, struct err *e) {
 
         return send_stat(path, &st, e);
     }
+    if (streq(q->mode, "layer"))
+        return send_layer(q, e);
     if (streq(q->mode, "get"))
         return get(path, e);
     return streq(q->mode, "put") ? put(q, path, where, e) : send_archive(".", "", e);

@@ -27,7 +27,7 @@ int ctr_top_check(const char *ps_args, struct err *e);
 int ctr_top_parse(const char *text, const int64_t *pids, size_t n_pids, struct api_container_top_response *ret, struct err *e);
 
 /* ---- archive.c --------------------------------------------------------------------------------------------------------------------------- */
-enum ctr_files { CTR_FILES_STAT, CTR_FILES_GET, CTR_FILES_PUT, CTR_FILES_EXPORT };
+enum ctr_files { CTR_FILES_STAT, CTR_FILES_GET, CTR_FILES_PUT, CTR_FILES_EXPORT, CTR_FILES_LAYER };
 struct ctr_path_stat {
     char *name, *target;
     int64_t size, mode; /* mode and kind as the API has them */

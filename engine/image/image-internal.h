@@ -106,6 +106,8 @@ void image_list_done(struct image_list *l);
 int images_all(struct images *s, struct image_list *ret, struct err *e);
 int64_t images_last_tag(struct images *s, const char *id);
 char *images_parent(struct images *s, const char *id);
+/* The image it was made from; stays as it is when there is one already. */
+int images_set_parent(struct images *s, const char *id, const char *parent, struct err *e);
 bool images_has_children(struct images *s, const char *id);
 /* Remove the record and all names; chain IDs of layers that went are added to `removed`. */
 int images_drop(struct images *s, const char *id, struct strv *removed, struct err *e);
@@ -132,9 +134,6 @@ int progress_bar(struct progress *p, const char *id, const char *action, int64_t
 int progress_end(struct progress *p, int r, struct err *e);
 /* The text of the bar, as clients show it. */
 void progress_text(struct buf *b, int64_t current, int64_t total);
-
-/* repo and tag of a request as one reference; ret->path stays NULL when no repo was given. */
-int repo_tag_reference(const char *repo, const char *tag, struct reference *ret, struct err *e);
 
 /* ---- load.c, save.c, remove.c, pull.c, import.c */
 int images_load(struct images *s, struct call *c, bool quiet, struct progress *p, struct err *e);

@@ -299,6 +299,20 @@ char *images_parent(struct images *s, const char *id) {
     return parent;
 }
 
+int images_set_parent(struct images *s, const char *id, const char *parent, struct err *e) {
+    struct image_record *rec;
+    int r = db_exec(s->db, "UPDATE image SET parent=?2 WHERE id=?1 AND parent IS NULL", DB_ARGS(DB_TEXT(id), DB_TEXT(parent)), e);
+
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&s->lock);
+    rec = map_get(&s->records, id);
+    if (rec && !rec->parent && !(rec->parent = strdup(parent)))
+        r = err_oom(e);
+    pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
 bool images_has_children(struct images *s, const char *id) {
     bool found = false;
 

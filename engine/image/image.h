@@ -21,6 +21,7 @@ struct api_container_config;
 struct engine;
 struct image;
 struct images;
+struct reference;
 
 /* Needs db, content, layers, registry and events of the engine in place. Loads all records. */
 int images_new(const struct engine *engine, struct images **ret, struct err *e);
@@ -46,6 +47,11 @@ const char *image_variant(const struct image *i); /* "" when the image has none 
 const char *image_top_chain(const struct image *i);
 /* Labels etc. for events and lists: the first name the image has ("busybox:latest"), or "" when it has none. Fresh memory. */
 char *images_first_name(struct images *s, const char *image_id);
+
+/*
+ * The name a request gives as repository and tag ("latest" without): ret->path stays NULL when there is no repository. ERR_INVALID with the reference's words.
+ */
+int repo_tag_reference(const char *repo, const char *tag, struct reference *ret, struct err *e);
 
 /*
  * Who uses an image: set once by container/ at start. Fills ret_container with the id of one container made from image_id that is running

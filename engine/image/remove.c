@@ -47,7 +47,7 @@ static int check(struct images *s, const char *id, unsigned mask, struct err *e)
     r = images_names_of(s, id, &names, e);
     if (r < 0)
         return r;
-    if ((mask & NAMES) && names.n > 1)
+    if ((mask & NAMES) && names.n > 0)
         return conflict(id, false, e, "image is referenced in multiple repositories", "");
     if ((mask & STOPPED) && used_by(s, id, false, container)) {
         container[ID_SHORT_LEN] = 0;

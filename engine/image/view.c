@@ -132,7 +132,10 @@ static int64_t unix_seconds(const char *text) {
 
 int image_history(struct images *s, struct image *i, struct api_image_history_item_list *ret, struct err *e) {
     const struct layer *layer = i->top;
+    _cleanup_free_ char *id = strdup(i->id); /* of the image and then of those it was made from, as far as they are known here */
 
+    if (!id)
+        return err_oom(e);
     ret->set = true;
     /* From the top down; layers belong to the entries that are not empty. */
     for (size_t k = i->n_history; k-- > 0;) {
@@ -151,14 +154,18 @@ int image_history(struct images *s, struct image *i, struct api_image_history_it
             item->size = layer_size(layer);
             layer = layer_parent(layer);
         }
-        r = set_text(&item->id, ret->n == 1 ? i->id : "<missing>", e);
+        r = set_text(&item->id, id ? id : "<missing>", e);
         if (r == 0)
             r = set_text(&item->created_by, h->created_by ? h->created_by : "", e);
         if (r == 0)
             r = set_text(&item->comment, h->comment ? h->comment : "", e);
-        if (r == 0 && ret->n == 1) {
-            r = split_names(s, i->id, &item->tags, NULL, e);
+        if (r == 0 && id) {
+            char *parent = images_parent(s, id);
+
+            r = split_names(s, id, &item->tags, NULL, e);
             item->tags.set = item->tags.n > 0;
+            free(id);
+            id = parent;
         }
         if (r < 0)
             return r;

@@ -66,10 +66,6 @@ int containers_load(struct layers *l, struct err *e) {
 
 /* ---- init folder -------------------------------------------------------------------------------------------------------------- */
 
-static bool is_whiteout(const struct stat *st) {
-    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
-}
-
 /* What a container would see at `path` (no links followed): the topmost layer that says something. */
 static bool chain_stat(const struct layer *top, const char *path, struct stat *ret) {
     for (const struct layer *p = top; p; p = p->parent) {
@@ -204,6 +200,7 @@ void layers_rootfs_done(struct layers_rootfs *r) {
     free(r->upper);
     free(r->work);
     free(r->merged);
+    free(r->below);
     free(r->shown_lower);
     free(r->shown_upper);
     free(r->shown_merged);
@@ -246,6 +243,8 @@ static int describe(struct layers *l, const struct container_layer *c, struct la
         r = describe_overlay(l, c, ret, e);
     else
         ret->merged = driver_path(l, c->mount_id, "diff");
+    if (r == 0 && !l->overlay && c->top && !(ret->below = driver_path(l, c->top->cache_id, "diff")))
+        r = err_oom(e);
     if (r == 0 && (!ret->driver || !ret->mount_id || !ret->merged))
         r = err_oom(e);
     if (r < 0)
@@ -366,8 +365,7 @@ int layers_container_create(struct layers *l, const char *chain_top, const char 
     return 0;
 }
 
-/* A copy of the entry, its layer counted, so that nothing is used after the lock. */
-static int container_find(struct layers *l, const char *container_id, struct container_layer *ret, struct err *e) {
+int container_find(struct layers *l, const char *container_id, struct container_layer *ret, struct err *e) {
     const struct container_layer *c;
 
     pthread_mutex_lock(&l->lock);
@@ -420,144 +418,4 @@ int layers_container_list(struct layers *l, struct strv *ret, struct err *e) {
             r = err_oom(e);
     pthread_mutex_unlock(&l->lock);
     return r;
-}
-
-/* ---- what a container wrote -------------------------------------------------------------------------------------------------------- */
-
-struct walk {
-    const struct layer *top;
-    struct map inodes; /* of files with several links, to count them once */
-    int64_t bytes;
-    layers_change_fn fn;
-    void *arg;
-    struct strv lines; /* path, then kind as one more character in front */
-};
-
-static bool exists_below(const struct layer *top, const char *path, struct stat *ret) {
-    for (const struct layer *p = top; p; p = p->parent) {
-        _cleanup_free_ char *whole = str_printf("%s/%s/diff%s", p->owner->home, p->cache_id, path);
-
-        if (whole && lstat(whole, ret) == 0)
-            return !is_whiteout(ret);
-        if (!p->owner->overlay)
-            return false;
-    }
-    return false;
-}
-
-static int note_change(struct walk *w, const char *path, const struct stat *st, struct err *e) {
-    struct stat below;
-    bool was = exists_below(w->top, path, &below);
-    char kind;
-
-    if (is_whiteout(st)) {
-        if (!was)
-            return 0;
-        kind = '2';
-    } else if (!was) {
-        kind = '1';
-    } else {
-        bool same = S_ISDIR(st->st_mode) && S_ISDIR(below.st_mode) && st->st_mode == below.st_mode && st->st_uid == below.st_uid &&
-                    st->st_gid == below.st_gid && st->st_mtim.tv_sec == below.st_mtim.tv_sec && st->st_mtim.tv_nsec == below.st_mtim.tv_nsec;
-
-        if (same)
-            return 0;
-        kind = '0';
-    }
-    return strv_addf(&w->lines, "%s%c%c", path, 1, kind) < 0 ? err_oom(e) : 0;
-}
-
-static int count_file(struct walk *w, const struct stat *st, struct err *e) {
-    if (st->st_nlink > 1) {
-        char key[48];
-
-        snprintf(key, sizeof key, "%llx", (unsigned long long)st->st_ino);
-        if (map_has(&w->inodes, key))
-            return 0;
-        if (map_set(&w->inodes, key, w, NULL) < 0)
-            return err_oom(e);
-    }
-    w->bytes += st->st_size;
-    return 0;
-}
-
-static int walk_tree(struct walk *w, int parent, const char *name, const char *path, int depth, struct err *e) {
-    _cleanup_close_ int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    _cleanup_closedir_ DIR *dir = NULL;
-    struct dirent *d;
-    int r = 0;
-
-    if (fd < 0 || depth > 2048)
-        return err_errno(e, fd < 0 ? errno : ELOOP, "reading %s of a container", path);
-    dir = fdopendir(dup(fd));
-    if (!dir)
-        return err_errno(e, errno, "reading %s of a container", path);
-    while (r == 0 && (d = readdir(dir))) {
-        _cleanup_free_ char *sub = NULL;
-        struct stat st;
-
-        if (streq(d->d_name, ".") || streq(d->d_name, "..") || fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        sub = str_printf("%s/%s", path, d->d_name);
-        if (!sub)
-            return err_oom(e);
-        if (w->fn)
-            r = note_change(w, sub, &st, e);
-        if (r == 0 && !S_ISDIR(st.st_mode))
-            r = count_file(w, &st, e);
-        if (r == 0 && S_ISDIR(st.st_mode))
-            r = walk_tree(w, fd, d->d_name, sub, depth + 1, e);
-    }
-    return r;
-}
-
-static int walk_container(struct layers *l, const char *container_id, struct walk *w, struct err *e) {
-    struct container_layer c;
-    _cleanup_free_ char *diff = NULL;
-    int r = container_find(l, container_id, &c, e);
-
-    if (r < 0)
-        return r;
-    diff = driver_path(l, c.mount_id, "diff");
-    w->top = c.top;
-    r = diff ? walk_tree(w, AT_FDCWD, diff, "", 0, e) : err_oom(e);
-    if (r == 0 && w->fn) {
-        strv_sort(&w->lines);
-        for (size_t i = 0; r == 0 && i < w->lines.n; i++) {
-            char *mark = strrchr(w->lines.v[i], 1);
-
-            *mark = 0;
-            r = w->fn(w->arg, w->lines.v[i], mark[1] - '0', e);
-        }
-    }
-    layer_unref(c.top);
-    map_done(&w->inodes);
-    strv_done(&w->lines);
-    return r;
-}
-
-int layers_container_size(struct layers *l, const char *container_id, int64_t *ret_rw, int64_t *ret_rootfs, struct err *e) {
-    struct container_layer c;
-    struct walk w = {0};
-    int64_t below;
-    int r = container_find(l, container_id, &c, e);
-
-    if (r < 0)
-        return r;
-    below = c.top ? c.top->chain_size : 0;
-    layer_unref(c.top);
-    r = walk_container(l, container_id, &w, e);
-    if (r < 0)
-        return r;
-    if (!l->overlay) /* the folder is a whole copy */
-        w.bytes = MAX(w.bytes - below, (int64_t)0);
-    *ret_rw = w.bytes;
-    *ret_rootfs = w.bytes + below;
-    return 0;
-}
-
-int layers_container_changes(struct layers *l, const char *container_id, layers_change_fn fn, void *arg, struct err *e) {
-    struct walk w = {.fn = fn, .arg = arg};
-
-    return walk_container(l, container_id, &w, e);
 }

@@ -4,6 +4,7 @@
 #define HATAKE_LAYERS_INTERNAL_H
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include "base/map.h"
 #include "db/db.h"
@@ -75,7 +76,14 @@ int vfs_copy_tree(const char *from, const char *to, struct err *e);
 
 const char *unpack_staging(const struct unpack *u);
 
+/* The mark of overlayfs for a name that is gone. Source: Documentation/filesystems/overlayfs.rst. */
+static inline bool is_whiteout(const struct stat *st) {
+    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
+}
+
 /* container.c */
+/* A copy of the entry, its layer counted, so that nothing is used after the lock. */
+int container_find(struct layers *l, const char *container_id, struct container_layer *ret, struct err *e);
 void container_layer_free(void *p);
 int containers_load(struct layers *l, struct err *e);
 

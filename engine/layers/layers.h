@@ -87,6 +87,7 @@ struct layers_rootfs {
     struct strv lowers; /* absolute short paths, top first: the init layer, then the image's layers */
     char *upper, *work; /* absolute; NULL for vfs */
     char *merged;       /* absolute; an empty folder to mount on for overlay2 */
+    char *below;        /* vfs: the files of the image, absolute; NULL for overlay2 and for an empty image */
     /* As inspect shows them. */
     char *shown_lower, *shown_upper, *shown_merged, *shown_work;
 };
