@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* docker commit: the container's side of it, and its HTTP face. What an image is made of is image/commit.h's. */
 #include "image/commit.h"
-#include "image/image.h"
 #include "api-handlers.h"
 #include "base/limits.h"
 #include "base/str.h"
@@ -9,6 +8,7 @@
 #include "container/life.h"
 #include "container/more.h"
 #include "image/changes.h"
+#include "image/image.h"
 #include "registry/reference.h"
 #include "wire/call.h"
 
