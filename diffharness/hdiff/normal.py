@@ -27,6 +27,15 @@ class Rule:
         return value
 
 
+class Pattern(Rule):
+    """Every match of a pattern, in any text, becomes the same placeholder."""
+
+    pattern, placeholder = re.compile("(?!)"), ""
+
+    def text(self, value, memory):
+        return self.pattern.sub(self.placeholder, value)
+
+
 class Ids(Rule):
     """Bare ids of 64 hex digits, and their 12-digit short form, become <id:N>. A digest (sha256:…) is not an id: it must be equal."""
 
@@ -71,20 +80,15 @@ class Times(Rule):
                 return "<unix>"
             if 10**18 < value < 10**19:
                 return "<unixnano>"
-        # Whole seconds between two instants: either of two neighbours, by luck.
-        if key == "execDuration" and isinstance(value, str) and value.isdigit():
-            return "<seconds>"
         return value
 
 
-class Clock(Rule):
+class Clock(Pattern):
     """Seconds since 1970 as a whole line, as `date +%s` prints them."""
 
     name = "clock"
-    _line = re.compile(r"^\d{10}(?:\.\d+)?$", re.M)
-
-    def text(self, value, memory):
-        return self._line.sub("<clock>", value)
+    pattern = re.compile(r"^\d{10}(?:\.\d+)?$", re.M)
+    placeholder = "<clock>"
 
 
 class Durations(Rule):
@@ -101,14 +105,12 @@ class Durations(Rule):
         return "<seconds>" if key == "execDuration" and isinstance(value, str) and value.isdigit() else value
 
 
-class Ports(Rule):
+class Ports(Pattern):
     """Host ports picked by the engine: the ephemeral range of the reference, 32768 to 60999."""
 
     name = "ports"
-    _port = re.compile(r"(?<![0-9a-f])(3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4}|60\d{3})(?![0-9a-f])")
-
-    def text(self, value, memory):
-        return self._port.sub("<port>", value)
+    pattern = re.compile(r"(?<![0-9a-f])(3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4}|60\d{3})(?![0-9a-f])")
+    placeholder = "<port>"
 
     def json(self, key, value, memory):
         if key == "PublicPort" and isinstance(value, int) and 32768 <= value <= 60999:
@@ -116,22 +118,18 @@ class Ports(Rule):
         return value
 
 
-class Macs(Rule):
+class Macs(Pattern):
     name = "macs"
-    _mac = re.compile(r"\b[0-9a-f]{2}(?::[0-9a-f]{2}){5}\b", re.I)
-
-    def text(self, value, memory):
-        return self._mac.sub("<mac>", value)
+    pattern = re.compile(r"\b[0-9a-f]{2}(?::[0-9a-f]{2}){5}\b", re.I)
+    placeholder = "<mac>"
 
 
-class Pids(Rule):
+class Pids(Pattern):
     """Process ids: the key Pid unless it is 0, and whole words of digits after "pid"."""
 
     name = "pids"
-    _pid = re.compile(r"\b([Pp][Ii][Dd][ =:\"]{1,3})[1-9]\d*")
-
-    def text(self, value, memory):
-        return self._pid.sub(r"\1<pid>", value)
+    pattern = re.compile(r"\b([Pp][Ii][Dd][ =:\"]{1,3})[1-9]\d*")
+    placeholder = r"\1<pid>"
 
     def json(self, key, value, memory):
         if key in ("Pid", "pid") and isinstance(value, int) and value > 0:
@@ -155,54 +153,44 @@ class Bytes(Rule):
         return value
 
 
-class EngineName(Rule):
+class EngineName(Pattern):
     """The engine's own version, where a scenario is not about it: 26.1.5 with whatever a distribution adds."""
 
     name = "engine"
-    _version = re.compile(r"\b26\.1\.\d+(?:[+~-][\w.+~-]+)?")
-
-    def text(self, value, memory):
-        return self._version.sub("<engine>", value)
+    pattern = re.compile(r"\b26\.1\.\d+(?:[+~-][\w.+~-]+)?")
+    placeholder = "<engine>"
 
 
-class Addresses(Rule):
+class Addresses(Pattern):
     """IPv4 addresses of the private ranges that engines hand out."""
 
     name = "addresses"
-    _ip = re.compile(r"\b(?:172\.(?:1[6-9]|2\d|3[01])|192\.168|10\.\d+)(?:\.\d+){2}\b")
-
-    def text(self, value, memory):
-        return self._ip.sub("<address>", value)
+    pattern = re.compile(r"\b(?:172\.(?:1[6-9]|2\d|3[01])|192\.168|10\.\d+)(?:\.\d+){2}\b")
+    placeholder = "<address>"
 
 
-class Names(Rule):
+class Names(Pattern):
     """Random container names, adjective_surname."""
 
     name = "names"
-    _name = re.compile(r"(?<![\w/.-])(/?)[a-z]{3,14}_[a-z]{3,16}\d?(?![\w/.-])")
-
-    def text(self, value, memory):
-        return self._name.sub(r"\1<name>", value)
+    pattern = re.compile(r"(?<![\w/.-])(/?)[a-z]{3,14}_[a-z]{3,16}\d?(?![\w/.-])")
+    placeholder = r"\1<name>"
 
 
-class Pull(Rule):
+class Pull(Pattern):
     """Lines of `docker pull` that come or stay away with timing: waiting, verifying, downloaded. The one rule that drops lines."""
 
     name = "pull"
-    _line = re.compile(r"^\S+: (?:Waiting|Verifying Checksum|Download complete|Retrying in .*)\r?\n", re.M)
-
-    def text(self, value, memory):
-        return self._line.sub("", value)
+    pattern = re.compile(r"^\S+: (?:Waiting|Verifying Checksum|Download complete|Retrying in .*)\r?\n", re.M)
+    placeholder = ""
 
 
-class Temporary(Rule):
+class Temporary(Pattern):
     """Random numbers in names of temporary files."""
 
     name = "temporary"
-    _number = re.compile(r"\b(docker-import-|GetImageBlob|tmp)\d{6,}")
-
-    def text(self, value, memory):
-        return self._number.sub(r"\1<number>", value)
+    pattern = re.compile(r"\b(docker-import-|GetImageBlob|tmp)\d{6,}")
+    placeholder = r"\1<number>"
 
 
 class Banner(Rule):
