@@ -179,7 +179,7 @@ crash() { # kill -9, then a new daemon
 @test "SIGTERM with open streams: attach, logs -f, events, stats and wait end, and the daemon does not wait for their clients" {
     local i pid jobs=()
     docker run -d --name "$N" busybox sh -c 'trap "exit 0" TERM; echo ready; while :; do usleep 50000; done'
-    poll 60 eval "docker logs $N | grep -q ready"
+    poll eval "docker logs $N | grep -q ready"
     for i in 'logs?stdout=1&follow=1' 'stats?stream=1'; do
         curl -sS -N --max-time 120 --unix-socket "${ENGINE_HOST#unix://}" -D "$BATS_TEST_TMPDIR/head-${#jobs[@]}" -o "$BATS_TEST_TMPDIR/out-${#jobs[@]}" \
             "http://engine/v1.45/containers/$N/$i" 2>/dev/null &
@@ -192,10 +192,10 @@ crash() { # kill -9, then a new daemon
     done
     curl -sS -N --max-time 120 --unix-socket "${ENGINE_HOST#unix://}" -D "$BATS_TEST_TMPDIR/head-4" -o "$BATS_TEST_TMPDIR/out-4" http://engine/v1.45/events 2>/dev/null &
     jobs+=($!)
-    for i in 0 1 2 3 4; do poll 60 grep -q '200 OK' "$BATS_TEST_TMPDIR/head-$i"; done
+    for i in 0 1 2 3 4; do poll grep -q '200 OK' "$BATS_TEST_TMPDIR/head-$i"; done
     pid=$(engine_pid)
     kill -TERM "$pid"
-    poll 60 test ! -d "/proc/$pid"
+    poll test ! -d "/proc/$pid"
     for i in 0 1 2 3 4; do
         # 0: the stream was ended; 18: it was cut; 28 would be curl's own limit.
         local code=0
