@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "base/limits.h"
 #include "base/map.h"
 #include "container/container.h"
 #include "container/state.h"
@@ -84,11 +85,31 @@ struct ctr_net *ctr_net_ref(struct ctr_net *n);
 struct ctr_net *ctr_net_unref(struct ctr_net *n);
 DEFINE_CLEANUP(struct ctr_net *, ctr_net_unref)
 
+/* What is known of its health (health.h). Immutable once published, counted. */
+struct ctr_health_result {
+    int64_t start, end, code;
+    char *output;
+};
+struct ctr_health {
+    atomic_int refs;
+    enum monitor_health status;
+    int streak; /* failures in a row */
+    size_t n;
+    struct ctr_health_result log[LIMIT_HEALTH_LOG];
+};
+struct ctr_health *ctr_health_ref(struct ctr_health *h); /* takes NULL */
+struct ctr_health *ctr_health_unref(struct ctr_health *h);
+DEFINE_CLEANUP(struct ctr_health *, ctr_health_unref)
+#define _cleanup_health_ _cleanup_(ctr_health_unrefp)
+/* Append a result, dropping the oldest; only on a snapshot that nobody else has yet. */
+int ctr_health_add(struct ctr_health *h, int64_t start, int64_t end, int64_t code, const char *output, size_t n);
+
 struct ctr_view {
     atomic_int refs;
     struct ctr_fixed *fixed;
-    struct ctr_net *net; /* never NULL */
-    char *name;          /* without '/' */
+    struct ctr_net *net;       /* never NULL */
+    struct ctr_health *health; /* for the row alone; what is known now is the container's */
+    char *name;                /* without '/' */
     enum ctr_state state;
     int64_t pid;
     uint64_t pid_ticks;
@@ -138,9 +159,10 @@ struct container {
     bool busy;             /* the token */
     bool gone;             /* removed: no longer in the index */
     struct ctr_view *view;
-    struct monitor *monitor; /* of the present run; NULL when nothing runs */
-    uint64_t run;            /* number of the present run: notes of an earlier run are dropped */
-    bool exit_noted;         /* the process ended while somebody held the token */
+    struct ctr_health *health; /* last news of the checks; NULL: never had one */
+    struct monitor *monitor;   /* of the present run; NULL when nothing runs */
+    uint64_t run;              /* number of the present run: notes of an earlier run are dropped */
+    bool exit_noted;           /* the process ended while somebody held the token */
     struct ctr_facts exit_facts;
     struct ctr_waiter *waiters;
     struct ctr_client *clients;

@@ -110,6 +110,24 @@ int ctr_fixed_write(const struct ctr_fixed *f, struct buf *out, struct err *e) {
     return buf_check(out, e);
 }
 
+static void health_write(const struct ctr_health *h, struct buf *out) {
+    key(out, "health");
+    buf_addc(out, '{');
+    number(out, "status", h->status);
+    number(out, "streak", h->streak);
+    key(out, "log");
+    buf_addc(out, '[');
+    for (size_t i = 0; i < h->n; i++) {
+        buf_adds(out, i ? ",{" : "{");
+        number(out, "start", h->log[i].start);
+        number(out, "end", h->log[i].end);
+        number(out, "code", h->log[i].code);
+        text(out, "output", h->log[i].output);
+        buf_addc(out, '}');
+    }
+    buf_adds(out, "]}");
+}
+
 int ctr_view_write(const struct ctr_view *v, struct buf *out, struct err *e) {
     int r;
 
@@ -130,6 +148,8 @@ int ctr_view_write(const struct ctr_view *v, struct buf *out, struct err *e) {
     flag(out, "hasFiles", v->has_files);
     flag(out, "hasHostname", v->has_hostname);
     flag(out, "stoppedByUser", v->stopped_by_user);
+    if (v->health)
+        health_write(v->health, out);
     key(out, "net");
     r = api_network_settings_write(&v->net->s, VERSION, out, e);
     if (r < 0)
@@ -223,6 +243,26 @@ int ctr_fixed_read(const char *text_in, size_t n, struct ctr_fixed **ret, struct
     return 0;
 }
 
+static int health_read(json_t *o, struct ctr_health **ret) {
+    _cleanup_health_ struct ctr_health *h = calloc(1, sizeof(*h));
+    json_t *r;
+    size_t i;
+
+    if (!h)
+        return -ENOMEM;
+    atomic_init(&h->refs, 1);
+    h->status = (enum monitor_health)get_int(o, "status");
+    h->streak = (int)get_int(o, "streak");
+    json_array_foreach(json_object_get(o, "log"), i, r) {
+        const char *output = json_string_value(json_object_get(r, "output"));
+
+        if (ctr_health_add(h, get_int(r, "start"), get_int(r, "end"), get_int(r, "code"), output ? output : "", output ? strlen(output) : 0) < 0)
+            return -ENOMEM;
+    }
+    *ret = TAKE_PTR(h);
+    return 0;
+}
+
 static int view_read_parts(struct ctr_view *v, json_t *o, struct err *e) {
     const char *state = json_string_value(json_object_get(o, "state")), *joined = json_string_value(json_object_get(o, "joinedId"));
     json_t *eps = json_object_get(o, "endpoints");
@@ -243,6 +283,11 @@ static int view_read_parts(struct ctr_view *v, json_t *o, struct err *e) {
     v->stopped_by_user = get_flag(o, "stoppedByUser");
     v->error = strdup("");
     v->net = ctr_net_new();
+    if (json_is_object(json_object_get(o, "health"))) {
+        r = health_read(json_object_get(o, "health"), &v->health);
+        if (r < 0)
+            return err_oom(e);
+    }
     if (get_text(o, "joinedHostname", &v->joined_hostname) < 0)
         return err_oom(e);
     if (joined && id_is_full(joined))

@@ -42,6 +42,7 @@ struct container *container_unref(struct container *c) {
     ctr_view_unref(c->view);
     pthread_cond_destroy(&c->change);
     pthread_mutex_destroy(&c->lock);
+    ctr_health_unref(c->health);
     free(c);
     return NULL;
 }
@@ -61,6 +62,7 @@ static struct container *object_new(struct containers *cs, struct ctr_view *firs
     pthread_cond_init(&c->change, &attr);
     pthread_condattr_destroy(&attr);
     c->view = first;
+    c->health = ctr_health_ref(first->health);
     c->fresh = !first->ever_started;
     return c;
 }

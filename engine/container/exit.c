@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "container/clear.h"
+#include "container/health.h"
 #include "container/life.h"
 #include "container/netting.h"
 #include "container/reaper.h"
@@ -203,6 +204,7 @@ void container_apply_exit(struct container *c, const struct ctr_facts *facts) {
     execs_container_ended(c->cs->engine->execs, c);
     again =
         !atomic_load(&c->cs->stopping) && ctr_wants_restart(host->restart_policy, facts->exit_code, c->view->restart_count, c->view->stopped_by_user);
+    container_health_stopped(c);
     remove = !again && !c->no_auto_remove && host->has_auto_remove && host->auto_remove;
     if (net_describe(c, c->view->net, NULL, &net, NULL) >= 0)
         c->pending_net = net;
@@ -300,6 +302,18 @@ static void on_oom(void *arg, struct monitor *m) {
     container_event(run->c, "oom", NULL);
 }
 
+static void on_probing(void *arg, struct monitor *m, const char *exec_id) {
+    struct ctr_run *run = arg;
+
+    container_health_probing(run->c, run->number, exec_id);
+}
+
+static void on_probed(void *arg, struct monitor *m, const struct monitor_probe *p) {
+    struct ctr_run *run = arg;
+
+    container_health_probed(run->c, run->number, p);
+}
+
 static void on_detached(void *arg, struct monitor *m, const char *exec_id) {
     struct ctr_run *run = arg;
     _cleanup_free_ char *attr = exec_id ? str_printf("execID=%s", exec_id) : NULL;
@@ -310,5 +324,10 @@ static void on_detached(void *arg, struct monitor *m, const char *exec_id) {
         container_event(run->c, "detach", NULL);
 }
 
-const struct monitor_events container_monitor_events = {
-    .exited = on_exited, .exec_exited = on_exec_exited, .oom = on_oom, .detached = on_detached, .lost = on_lost};
+const struct monitor_events container_monitor_events = {.exited = on_exited,
+                                                        .exec_exited = on_exec_exited,
+                                                        .oom = on_oom,
+                                                        .detached = on_detached,
+                                                        .probing = on_probing,
+                                                        .probed = on_probed,
+                                                        .lost = on_lost};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "container/filter.h"
+#include "container/health.h"
 
 #include <stdio.h>
 
@@ -225,6 +226,12 @@ static bool network_matches(const struct ctr_filter *f, const struct ctr_view *v
     return false;
 }
 
+static bool health_matches(const struct ctr_filter *f, struct container *c) {
+    _cleanup_health_ struct ctr_health *h = container_health(c);
+
+    return filters_exact(&f->f, "health", ctr_health_status(h));
+}
+
 bool ctr_filter_matches(const struct ctr_filter *f, struct container *c, const struct ctr_view *v, bool all) {
     char code[24];
 
@@ -244,7 +251,7 @@ bool ctr_filter_matches(const struct ctr_filter *f, struct container *c, const s
         return false;
     if (f->by_ancestor && !strv_has(&f->ancestors, v->fixed->image_id))
         return false;
-    if (filters_has(&f->f, "health") && !filters_exact(&f->f, "health", "none"))
+    if (filters_has(&f->f, "health") && !health_matches(f, c))
         return false;
     if (filters_has(&f->f, "id") && !filters_fuzzy(&f->f, "id", c->id))
         return false;

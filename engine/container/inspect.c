@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* GET /containers/{id}/json, and the parts of it that lists show too. */
 #include "container/inspect.h"
+#include "container/health.h"
 
 #include "api-handlers.h"
 #include "base/clock.h"
@@ -110,6 +111,8 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     _cleanup_strv_ struct strv execs = STRV_INIT;
     struct api_container_inspect_response res = {0};
     struct api_container_config config = f->config;
+    _cleanup_health_ struct ctr_health *health = container_health(c);
+    struct api_health shown = {0}; /* owned */
     int r = fill_graph(c, &graph, e);
 
     if (r >= 0)
@@ -131,6 +134,9 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     }
     clock_format(f->created, created);
     fill_state(v, &state, started, finished);
+    if (r >= 0 && health)
+        r = ctr_health_fill(health, &shown, e);
+    state.health = health ? &shown : NULL;
     res.id = (char *)f->id;
     res.created = created;
     res.path = f->path;
@@ -156,6 +162,7 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     res.network_settings = &v->net->s;
     if (r >= 0)
         r = api_container_inspect_response_write(&res, version, out, e);
+    api_health_done(&shown);
     api_graph_driver_data_done(&graph);
     api_mount_point_list_done(&res.mounts);
     return r;

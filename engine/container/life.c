@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "container/life.h"
+#include "container/health.h"
 
 #include <signal.h>
 
@@ -229,6 +230,7 @@ int container_pause(struct container *c, struct err *e) {
         r = ctr_pause(&h.running, &h.paused, &facts, e);
     if (r < 0)
         return r;
+    container_health_stopped(c);
     container_event(c, "pause", NULL);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "container/filter.h"
+#include "container/health.h"
 #include "container/inspect.h"
 #include "image/image.h"
 #include "layers/layers.h"
@@ -57,14 +58,18 @@ void ctr_human_span(int64_t ns, char ret[64]) {
         snprintf(ret, 64, "%lld years", (long long)(ns / NSEC_PER_SEC / 3600 / 24 / 365));
 }
 
-void ctr_status_text(const struct ctr_view *v, int64_t now, char ret[128]) {
-    char span[64];
+void ctr_status_text(const struct ctr_view *v, const struct ctr_health *health, int64_t now, char ret[128]) {
+    char span[64], state[32] = "";
 
     switch (v->state) {
     case ctr_running:
     case ctr_paused:
         ctr_human_span(now - v->started_at, span);
-        snprintf(ret, 128, "Up %s%s", span, v->state == ctr_paused ? " (Paused)" : "");
+        if (v->state == ctr_paused)
+            snprintf(state, sizeof(state), " (Paused)");
+        else if (health)
+            snprintf(state, sizeof(state), " (%s%s)", health->status == MONITOR_HEALTH_STARTING ? "health: " : "", ctr_health_status(health));
+        snprintf(ret, 128, "Up %s%s", span, state);
         break;
     case ctr_restarting:
         ctr_human_span(now - v->finished_at, span);
@@ -242,11 +247,12 @@ static const char *shown_image(struct names *n, const struct ctr_fixed *f) {
 static int add_entry(struct names *names, struct container *c, struct ctr_view *v, bool size, int64_t now, int version, struct buf *out,
                      struct err *e) {
     const char *image = shown_image(names, v->fixed);
+    _cleanup_health_ struct ctr_health *health = container_health(c);
     struct sizes sz = {.want = size};
     char status[128];
     int r;
 
-    ctr_status_text(v, now, status);
+    ctr_status_text(v, health, now, status);
     if (size && layers_container_size(c->cs->engine->layers, c->id, &sz.rw, &sz.root, NULL) < 0)
         sz.rw = sz.root = 0;
     if (size || image != v->fixed->config.image || version != 145)

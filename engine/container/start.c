@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "container/health.h"
 #include "container/life.h"
 #include "container/logattrs.h"
 #include "container/mounts.h"
@@ -39,6 +40,7 @@ struct launching {
     const char **volume_paths;
     struct strv subpaths;
     json_t *spec;
+    struct launch_health health;
     char *exec_dir;
     struct launch_attach *attach;
     struct ctr_client *clients;
@@ -59,6 +61,7 @@ static void launching_done(struct launching *l) {
     free(l->volume_paths);
     strv_done(&l->subpaths);
     json_decref(l->spec);
+    json_decref(l->health.process);
     free(l->exec_dir);
     free(l->attach);
     while (l->clients) {
@@ -374,6 +377,12 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
             return err_oom(e);
         req.init_path = init;
     }
+    if (ctr_health_wanted(f)) {
+        r = ctr_health_launch(f, l->hostname, &l->user, l->spec, &l->health, e);
+        if (r < 0)
+            return r;
+        req.health = &l->health;
+    }
     r = take_clients(l, e);
     if (r < 0)
         return r;
@@ -539,9 +548,11 @@ int container_start_held(struct ctr_held *h, struct err *e) {
     _cleanup_(launching_done) struct launching l = {.c = c, .f = c->view->fixed};
     struct monitor *m = NULL;
     struct ctr_run *run = NULL;
+    struct ctr_health *before = container_health(c);
     int code = EXIT_NOT_STARTED, r = prepare(&l, &local);
 
     if (r >= 0) {
+        container_health_starting(c);
         run = ctr_run_new(c, ++c->run);
         r = run ? launch(&l, run, &m, &code, &local) : err_oom(&local);
         if (r < 0)
@@ -556,6 +567,7 @@ int container_start_held(struct ctr_held *h, struct err *e) {
         }
     }
     if (r < 0) {
+        container_health_restore(c, TAKE_PTR(before));
         container_unplug(c);
         drop_clients(c);
         note_failure(c, &l.plug, code, err_msg(&local));
@@ -563,6 +575,7 @@ int container_start_held(struct ctr_held *h, struct err *e) {
         return err_move(e, &local);
     }
     net_plug_done(&l.plug);
+    ctr_health_unref(before);
     c->fresh = false;
     attach_latecomers(c);
     container_event(c, "start", NULL);

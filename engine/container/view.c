@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/str.h"
-#include "container/container-internal.h"
+#include "container/health.h"
 
 /* ---- counted parts ------------------------------------------------------------------------------------------------------ */
 void ctr_mount_done(struct ctr_mount *m) {
@@ -89,6 +89,7 @@ struct ctr_view *ctr_view_unref(struct ctr_view *v) {
         return NULL;
     ctr_fixed_unref(v->fixed);
     ctr_net_unref(v->net);
+    ctr_health_unref(v->health);
     free(v->name);
     free(v->error);
     free(v->joined_hostname);
@@ -128,6 +129,7 @@ struct ctr_view *container_edit(struct container *c) {
     atomic_init(&v->refs, 1);
     v->fixed = ctr_fixed_ref(o->fixed);
     v->net = ctr_net_ref(c->pending_net ? c->pending_net : o->net);
+    v->health = container_health(c);
     v->name = strdup(o->name);
     v->error = strdup(o->error);
     memcpy(v->joined_id, c->pending_hostname ? c->pending_joined : o->joined_id, sizeof(v->joined_id));

@@ -238,21 +238,24 @@ static json_t *list_of(const struct api_string_list *l) {
     return a;
 }
 
-static json_t *build_process(const struct exec *x, const struct ctr_view *v, const struct ctr_user *user, int rows, int cols, struct err *e) {
+static json_t *build_process(const struct engine_config *config, const struct exec *x, const struct ctr_view *v, const struct ctr_user *user,
+                             int rows, int cols, struct err *e) {
     const struct ctr_fixed *f = v->fixed;
     const struct api_exec_create_request *w = &x->want;
     bool privileged = w->privileged || f->host.privileged;
     const char *cwd = !str_empty(w->working_dir) ? w->working_dir : !str_empty(f->config.working_dir) ? f->config.working_dir : "/";
     struct ctr_security sec = {0};
-    json_t *p, *caps, *env, *who;
+    json_t *p, *caps, *env, *who, *limits;
 
     if (ctr_security_parse(&f->host.security_opt, &sec, e) < 0)
         return NULL;
     caps = ctr_spec_capabilities(&f->host, user->uid == 0, privileged, e);
     env = ctr_spec_env(f, v->joined_hostname, user, w->tty, &w->env, e);
     who = ctr_spec_user(user, e);
-    p = json_pack("{s:o,s:o,s:o,s:o,s:s,s:b,s:b}", "user", who, "env", env, "capabilities", caps, "args", list_of(&w->cmd), "cwd", cwd, "terminal",
-                  (int)w->tty, "noNewPrivileges", (int)sec.no_new_privileges);
+    limits = ctr_spec_rlimits(config, &f->host, e);
+    p = json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:s,s:b,s:b}", "user", who, "env", env, "capabilities", caps, "args", list_of(&w->cmd), "rlimits", limits,
+                  "oomScoreAdj", (json_int_t)(f->host.has_oom_score_adj ? f->host.oom_score_adj : 0), "cwd", cwd, "terminal", (int)w->tty,
+                  "noNewPrivileges", (int)sec.no_new_privileges);
     if (p && w->tty && rows > 0 && cols > 0)
         json_object_set_new(p, "consoleSize", json_pack("{s:i,s:i}", "height", rows, "width", cols));
     if (!p && e && e->kind == ERR_NONE)
@@ -297,7 +300,7 @@ static int run(struct execs *xs, struct exec *x, struct launch_attach *client, i
     if (r >= 0)
         r = build_spec(c, v, &user, &req.spec, e);
     if (r >= 0) {
-        req.process = build_process(x, v, &user, rows, cols, e);
+        req.process = build_process(c->cs->engine->config, x, v, &user, rows, cols, e);
         r = req.process ? 0 : -(int)ERR_INTERNAL;
     }
     if (r >= 0) {

@@ -228,6 +228,25 @@ static void keep_resolver(struct monitor *m, int *fds, int n_fds) {
     pthread_mutex_unlock(&m->lock);
 }
 
+static void on_health(struct monitor *m, const struct mp_head *h, const char *body) {
+    size_t n_id = strnlen(body, h->len);
+    struct monitor_probe p = {.exec_id = body,
+                              .code = (int)h->v[0],
+                              .start = h->v[1],
+                              .end = h->v[2],
+                              .output = n_id < h->len ? body + n_id + 1 : "",
+                              .n_output = n_id < h->len ? h->len - n_id - 1 : 0,
+                              .status = (enum monitor_health)(h->v[3] & 0xff),
+                              .streak = (int)(h->v[3] >> 8),
+                              .status_only = h->reserved & MP_HEALTH_STATUS,
+                              .replay = h->reserved & MP_HEALTH_REPLAY,
+                              .ran = !(h->reserved & MP_HEALTH_NOT_RUN),
+                              .late = h->reserved & MP_HEALTH_LATE};
+
+    if (m->ev.probed)
+        m->ev.probed(m->arg, m, &p);
+}
+
 static void on_message(struct monitor *m, const struct mp_head *h, char *body) {
     struct monitor_exit x;
     struct mp_head ack = {.type = MP_EXEC_ACK, .len = h->len};
@@ -276,6 +295,13 @@ static void on_message(struct monitor *m, const struct mp_head *h, char *body) {
             m->ev.exec_exited(m->arg, m, body, (int)h->v[0]);
         ignore_result(mp_send(m->fd, &ack, body, NULL, 0, MSG_DONTWAIT));
         break;
+    case MP_PROBE:
+        if (m->ev.probing)
+            m->ev.probing(m->arg, m, body);
+        break;
+    case MP_HEALTH:
+        on_health(m, h, body);
+        break;
     case MP_OOM:
         if (m->ev.oom)
             m->ev.oom(m->arg, m);
@@ -292,7 +318,7 @@ static void on_message(struct monitor *m, const struct mp_head *h, char *body) {
 static void *loop_thread(void *arg) {
     struct launcher *l = arg;
     struct epoll_event ev[64];
-    char body[4096];
+    char body[LIMIT_HEALTH_OUTPUT + 4096];
 
     while (!__atomic_load_n(&l->stop, __ATOMIC_ACQUIRE)) {
         int n = epoll_wait(l->ep, ev, ELEMENTSOF(ev), -1);
@@ -598,6 +624,17 @@ static void wait_gone(struct launcher *l, const char *id) {
     pthread_mutex_unlock(&l->lock);
 }
 
+static int process_plan(struct launcher *l, const json_t *process, const json_t *spec, struct err *e);
+
+static int send_health(struct launcher *l, int sock, const struct launch_health *w, const json_t *spec, struct err *e) {
+    _cleanup_close_ int plan = process_plan(l, w->process, spec, e);
+    struct mp_head h = {.type = MP_HEALTH_PLAN, .reserved = (uint32_t)w->retries, .v = {w->interval, w->timeout, w->start_period, w->start_interval}};
+
+    if (plan < 0)
+        return plan;
+    return mp_send(sock, &h, NULL, &plan, 1, 0) < 0 ? err_set(e, ERR_INTERNAL, "monitor socket") : 0;
+}
+
 int launcher_start(struct launcher *l, struct launch_request *req, const struct monitor_events *ev, void *arg, struct monitor **ret,
                    int *ret_exit_code, struct err *e) {
     _cleanup_close_ int plan = -EBADF, theirs = -EBADF;
@@ -627,6 +664,8 @@ int launcher_start(struct launcher *l, struct launch_request *req, const struct 
             r = err_errno(e, r, "handing streams to the monitor");
     }
     close_attach(req->attach, req->n_attach);
+    if (r == 0 && req->health)
+        r = send_health(l, m->fd, req->health, req->spec, e);
     if (r == 0)
         r = mp_send(m->fd, &start, NULL, NULL, 0, 0) < 0 ? err_set(e, ERR_INTERNAL, "monitor socket") : 0;
     if (r == 0)
@@ -666,11 +705,32 @@ static int connect_monitor(const char *exec_dir) {
     return fd;
 }
 
+/* Results of health checks that nobody was told of, beside the record of the exit. */
+static void read_health_record(struct monitor *m) {
+    _cleanup_free_ char *path = str_printf("%s/" MP_HEALTH_FILE, m->exec_dir);
+    _cleanup_buf_ struct buf b = BUF_INIT(KIB(64));
+    size_t at = 0;
+
+    if (!path || fs_read_file(path, &b, NULL) < 0)
+        return;
+    while (b.len - at >= sizeof(struct mp_head)) {
+        struct mp_head h;
+
+        memcpy(&h, b.data + at, sizeof h);
+        at += sizeof h;
+        if (h.type != MP_HEALTH || h.len > b.len - at)
+            return;
+        on_health(m, &h, b.data + at);
+        at += h.len;
+    }
+}
+
 /* Only the record is left: deliver it from the loop's side of the world, but there is no socket to wait for. */
 static void *deliver_record(void *arg) {
     struct monitor *m = arg;
     struct monitor_exit x;
 
+    read_health_record(m);
     if (read_exit_record(m->exec_dir, &x) == 0)
         announce_exit(m, &x);
     monitor_unref(m);
@@ -731,9 +791,12 @@ void monitor_acknowledge(struct monitor *m) {
     pthread_mutex_unlock(&m->lock);
     if (sent)
         return;
-    path = str_printf("%s/" MP_EXIT_FILE, m->exec_dir);
-    if (path)
-        ignore_result(unlink(path));
+    for (const char *const *name = (const char *const[]){MP_EXIT_FILE, MP_HEALTH_FILE, NULL}; *name; name++) {
+        free(path);
+        path = str_printf("%s/%s", m->exec_dir, *name);
+        if (path)
+            ignore_result(unlink(path));
+    }
 }
 
 /* ---- requests --------------------------------------------------------------------------------------------------------- */
@@ -851,11 +914,11 @@ int monitor_exec_signal(struct monitor *m, const char *exec_id, int sig, struct 
     return ask(m, &(struct mp_head){.type = MP_SIGNAL, .v = {sig, 0}}, exec_id, -1, NULL, e);
 }
 
-static int exec_plan(struct launcher *l, const struct monitor_exec_request *req, struct err *e) {
+static int process_plan(struct launcher *l, const json_t *process, const json_t *spec, struct err *e) {
     struct plan_builder b = PLAN_BUILDER_INIT;
     _cleanup_free_ void *block = NULL;
     size_t n;
-    int r = oci_build_process(&b, req->process, req->spec, l->cache, e);
+    int r = oci_build_process(&b, process, spec, l->cache, e);
 
     if (r >= 0)
         r = plan_finish(&b, &block, &n, e);
@@ -865,7 +928,7 @@ static int exec_plan(struct launcher *l, const struct monitor_exec_request *req,
 
 int monitor_exec(struct monitor *m, struct monitor_exec_request *req, pid_t *ret_pid, int *ret_exit_code, struct err *e) {
     static const char prefix[] = "OCI runtime exec failed: exec failed: unable to start container process: ";
-    _cleanup_close_ int plan = exec_plan(m->l, req, e);
+    _cleanup_close_ int plan = process_plan(m->l, req->process, req->spec, e);
     struct waiting w;
     int r;
 

@@ -36,6 +36,23 @@ struct monitor_exit {
     int64_t finished_at; /* wall clock, ns */
 };
 
+enum monitor_health { MONITOR_HEALTH_NONE, MONITOR_HEALTH_STARTING, MONITOR_HEALTHY, MONITOR_UNHEALTHY };
+
+/* A result of the health check, or with `status_only` just where the container stands. Borrowed for the call. */
+struct monitor_probe {
+    const char *exec_id;
+    int code;           /* -1: it did not run, or not in time */
+    int64_t start, end; /* wall clock, ns */
+    const char *output; /* not terminated */
+    size_t n_output;
+    enum monitor_health status; /* of the container, after this result */
+    int streak;                 /* failures in a row */
+    bool status_only;
+    bool replay; /* told before to an earlier daemon, or while there was none */
+    bool ran;    /* the process was started */
+    bool late;   /* ... and killed because it took too long */
+};
+
 /* Events. `arg` is the one given with the monitor. Any member may be NULL. */
 struct monitor_events {
     /* The container's init is gone, all its output was read, logged and queued to clients. Exactly once per monitor. */
@@ -48,6 +65,9 @@ struct monitor_events {
     void (*detached)(void *arg, struct monitor *m, const char *exec_id);
     /* The monitor died without telling an exit (killed from outside). The container may or may not run: kill its cgroup. Once, instead of `exited`. */
     void (*lost)(void *arg, struct monitor *m);
+    /* A health check begins; it is over with `probed`. */
+    void (*probing)(void *arg, struct monitor *m, const char *exec_id);
+    void (*probed)(void *arg, struct monitor *m, const struct monitor_probe *p);
 };
 
 struct launcher_config {

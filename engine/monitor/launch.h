@@ -85,6 +85,13 @@ struct launch_log {
     const char *attrs_json; /* object text for "attrs", e.g. {"tag":"x"}; NULL: none */
 };
 
+/* A health check: the monitor runs it by itself (monitor/health.h has the rules). Times in ns, all above 0 but start_period. */
+struct launch_health {
+    json_t *process; /* OCI `process` object of a probe */
+    int64_t interval, timeout, start_period, start_interval;
+    int retries;
+};
+
 struct launch_request {
     const char *id; /* 64 hex digits */
     json_t *spec;   /* OCI runtime-spec document (not consumed, not changed) */
@@ -108,9 +115,10 @@ struct launch_request {
     size_t n_attach;
     struct launch_log log;
 
-    const char *init_path;    /* --init: program bound at /sbin/docker-init and put in front of the arguments; NULL: none */
-    const char *runtime_path; /* foreign OCI runtime (runc, crun); NULL: ours */
-    const char *bundle_dir;   /* for foreign runtimes and hooks: folder for config.json; may be NULL with ours */
+    const struct launch_health *health; /* NULL: no check */
+    const char *init_path;              /* --init: program bound at /sbin/docker-init and put in front of the arguments; NULL: none */
+    const char *runtime_path;           /* foreign OCI runtime (runc, crun); NULL: ours */
+    const char *bundle_dir;             /* for foreign runtimes and hooks: folder for config.json; may be NULL with ours */
     bool host_mounts; /* binds come from anywhere on the host: start in the host's mount namespace. False: only from below the data and exec roots */
 };
 

@@ -19,17 +19,18 @@
 
 enum mp_type {
     /* daemon → monitor */
-    MP_HELLO = 1, /* adopt: answered by MP_STARTED, then MP_EXITED if it is so */
-    MP_START,     /* make the container now */
-    MP_ATTACH,    /* v0 flags, v1 length of keys (-1 default), v2 length of exec id; body: id, keys, early bytes; fd */
-    MP_EXEC,      /* v0 client flags, v1 length of keys (-1), v2 length of exec id, v3 stdin open; body as above; fds: plan, [client] */
-    MP_RESIZE,    /* v0 rows, v1 cols; body: exec id or nothing */
-    MP_SIGNAL,    /* v0 signal, v1 all; body: exec id or nothing */
-    MP_FREEZE,    /* v0 1 freeze, 0 thaw */
-    MP_UPDATE,    /* fd: plan of PLAN_CGROUP_SET */
-    MP_ACK,       /* the exit is stored: end */
-    MP_EXEC_ACK,  /* body: exec id: its exit is known, streams may end */
-    MP_RESOLVER,  /* v0 udp port, v1 tcp port; body: rules. Reply with the sockets; those that it has already are kept */
+    MP_HELLO = 1,   /* adopt: answered by MP_STARTED, then MP_EXITED if it is so */
+    MP_START,       /* make the container now */
+    MP_ATTACH,      /* v0 flags, v1 length of keys (-1 default), v2 length of exec id; body: id, keys, early bytes; fd */
+    MP_EXEC,        /* v0 client flags, v1 length of keys (-1), v2 length of exec id, v3 stdin open; body as above; fds: plan, [client] */
+    MP_RESIZE,      /* v0 rows, v1 cols; body: exec id or nothing */
+    MP_SIGNAL,      /* v0 signal, v1 all; body: exec id or nothing */
+    MP_FREEZE,      /* v0 1 freeze, 0 thaw */
+    MP_UPDATE,      /* fd: plan of PLAN_CGROUP_SET */
+    MP_ACK,         /* the exit is stored: end */
+    MP_EXEC_ACK,    /* body: exec id: its exit is known, streams may end */
+    MP_RESOLVER,    /* v0 udp port, v1 tcp port; body: rules. Reply with the sockets; those that it has already are kept */
+    MP_HEALTH_PLAN, /* before MP_START: v0 interval, v1 timeout, v2 start period, v3 start interval (ns), reserved: retries; fd: plan of the probe */
     /* monitor → daemon */
     MP_REPLY = 64,  /* v0 errnum (0: done), v1 result; body: text of the failure */
     MP_STARTED,     /* v0 pid, v1 start ticks, v2 started at, v3 pid of the monitor; fds: sockets of the resolver, if it has one */
@@ -38,6 +39,8 @@ enum mp_type {
     MP_EXEC_EXITED, /* v0 code; body: exec id */
     MP_OOM,
     MP_DETACHED, /* body: exec id or nothing */
+    MP_PROBE,    /* a health check begins; body: exec id */
+    MP_HEALTH,   /* its result: reserved MP_HEALTH_*, v0 exit code, v1 start, v2 end, v3 enum mp_health | streak << 8; body: exec id, NUL, output */
     /* daemon → launcher */
     MP_SPAWN = 128, /* v0 host mounts; fds: plan, control socket. Reply: v1 pid */
     MP_NETNS,       /* fds: plan, network namespace, socket for the outcome (oci_netns_result). Reply: v1 pid */
@@ -48,6 +51,12 @@ enum mp_type {
 #define MP_CLIENT_STDERR 4
 #define MP_CLIENT_FRAMED 8
 #define MP_CLIENT_NONE 16 /* MP_EXEC without a client */
+
+enum mp_health { MP_NO_HEALTH, MP_STARTING, MP_HEALTHY, MP_UNHEALTHY };
+#define MP_HEALTH_REPLAY 1  /* told again to a daemon that adopts us */
+#define MP_HEALTH_STATUS 2  /* no result: only v3 counts */
+#define MP_HEALTH_NOT_RUN 4 /* the probe's process never ran */
+#define MP_HEALTH_LATE 8    /* it was killed as it took too long */
 
 struct mp_head {
     uint32_t type, seq, len, reserved;
@@ -61,6 +70,7 @@ int mp_recv(int sock, struct mp_head *h, char *buf, size_t cap, int fds[MP_FDS_M
 
 /* <exec_dir>/exit: one line, "code signal oom finished_at\n". */
 #define MP_EXIT_FILE "exit"
+#define MP_HEALTH_FILE "health" /* the last MP_HEALTH messages of a container that ended */
 #define MP_SOCKET_FILE "monitor.sock"
 #define MP_PLAN_FD 3
 #define MP_CONTROL_FD 4

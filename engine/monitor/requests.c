@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "monitor/health.h"
 #include "monitor/main.h"
 
 static void reply(struct mon *m, const struct mp_head *q, int errnum, int64_t value, const char *text) {
@@ -75,7 +76,7 @@ static void on_attach(struct mon *m, struct mp_head *h, const char *body, int *f
         reply_errno(m, h, r, "attach");
 }
 
-static int open_exec_plan(int fd, struct plan *ret, const void **ret_mem, size_t *ret_n) {
+int plan_map(int fd, struct plan *ret, const void **ret_mem, size_t *ret_n) {
     struct stat st;
     void *mem;
 
@@ -89,7 +90,7 @@ static int open_exec_plan(int fd, struct plan *ret, const void **ret_mem, size_t
     return plan_open(mem, (size_t)st.st_size, ret);
 }
 
-static int start_exec(struct mon *m, struct proc *p, const struct plan *plan, bool piped, struct oci_fault *f) {
+int proc_exec(struct mon *m, struct proc *p, const struct plan *plan, bool piped, struct oci_fault *f) {
     struct oci_spawn s = {.k = m->k, .plan = plan, .stdio = {-1, -1, -1}, .gate_fd = -1};
     struct oci_running run;
     int r = p->tty || !piped ? 0 : proc_pipes(m, p, s.stdio);
@@ -125,14 +126,14 @@ static void on_exec(struct mon *m, struct mp_head *h, const char *body, int *fds
         return;
     }
     p = proc_find(m, b.id) ? NULL : calloc(1, sizeof *p);
-    r = p ? open_exec_plan(fds[0], &plan, &mem, &size) : -EEXIST;
+    r = p ? plan_map(fds[0], &plan, &mem, &size) : -EEXIST;
     if (r == 0) {
         proc_init(p);
         memcpy(p->id, b.id, sizeof p->id);
         p->tty = plan_find(&plan, PLAN_CONSOLE);
         p->stdin_open = h->v[3];
         p->stdin_once = true;
-        r = start_exec(m, p, &plan, has_client, &f);
+        r = proc_exec(m, p, &plan, has_client, &f);
     }
     if (mem)
         munmap((void *)(uintptr_t)mem, size);
@@ -184,7 +185,7 @@ static void on_update(struct mon *m, struct mp_head *h, int fd) {
     struct plan plan;
     const void *mem = NULL;
     size_t size = 0;
-    int r = open_exec_plan(fd, &plan, &mem, &size);
+    int r = plan_map(fd, &plan, &mem, &size);
     char text[700];
 
     for (size_t i = 0; r == 0 && i < plan.n_ops; i++) {
@@ -219,6 +220,17 @@ static void on_resolver(struct mon *m, struct mp_head *h, const char *body) {
         src_close(m, &m->control);
 }
 
+static void on_freeze(struct mon *m, struct mp_head *h) {
+    int r;
+
+    if (h->v[0] && !m->first.exited)
+        health_pause(m, true); /* before: what is frozen does not end when it is killed */
+    r = m->first.exited ? -ESRCH : oci_cgroup_freeze(m->k, &m->plan, h->v[0]);
+    if ((r < 0) == (h->v[0] != 0))
+        health_pause(m, false);
+    reply_errno(m, h, r, h->v[0] ? "pause" : "resume");
+}
+
 void mon_request(struct mon *m, struct mp_head *h, const char *body, int *fds, int n_fds) {
     struct proc *p;
 
@@ -243,11 +255,15 @@ void mon_request(struct mon *m, struct mp_head *h, const char *body, int *fds, i
         on_signal(m, h, body);
         break;
     case MP_FREEZE:
-        reply_errno(m, h, m->first.exited ? -ESRCH : oci_cgroup_freeze(m->k, &m->plan, h->v[0]), h->v[0] ? "pause" : "resume");
+        on_freeze(m, h);
         break;
     case MP_UPDATE:
         if (n_fds == 1)
             on_update(m, h, fds[0]);
+        break;
+    case MP_HEALTH_PLAN:
+        if (n_fds == 1)
+            ignore_result(health_plan(m, h, fds[0]));
         break;
     case MP_ACK:
         m->acked = true;

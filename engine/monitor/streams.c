@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "monitor/health.h"
 
 /* ---- a process's ends ------------------------------------------------------------------------------------------------- */
 
@@ -228,6 +229,8 @@ static void pause_when_full(struct mon *m, struct proc *p) {
 static void log_output(struct mon *m, struct proc *p, bool is_err, const char *data, size_t n) {
     struct log_copier *c = &p->copier[is_err];
 
+    if (p->is_probe)
+        health_output(m, data, n);
     if (!m->has_log || p != &m->first)
         return;
     log_copier_feed(c, &m->log, data, n, clock_wall_ns());

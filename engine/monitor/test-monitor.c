@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "base/test.h"
 #include "monitor/client.h"
+#include "monitor/health.h"
 
 #define ID "feedfacefeedfacefeedfacefeedfacefeedfacefeedfacefeedfacefeedface"
 
@@ -31,6 +32,10 @@ struct fixture {
     struct monitor_exit x;
     char exec_id[32];
     int exec_code;
+    const struct launch_health *health; /* for the next start */
+    int probing, probes, replays;
+    struct monitor_probe probe; /* the last one; its texts are below */
+    char output[256];
 };
 
 static void on_exit_(void *arg, struct monitor *m, const struct monitor_exit *x) {
@@ -65,7 +70,26 @@ static void on_detached(void *arg, struct monitor *m, const char *id) {
     ((struct fixture *)arg)->detached++;
 }
 
-static const struct monitor_events events = {on_exit_, on_exec, on_oom, on_detached, on_lost};
+static void on_probing(void *arg, struct monitor *m, const char *id) {
+    struct fixture *f = arg;
+
+    pthread_mutex_lock(&f->lock);
+    f->probing++;
+    pthread_mutex_unlock(&f->lock);
+}
+static void on_probed(void *arg, struct monitor *m, const struct monitor_probe *p) {
+    struct fixture *f = arg;
+
+    pthread_mutex_lock(&f->lock);
+    f->probe = *p;
+    if (!p->status_only)
+        snprintf(f->output, sizeof f->output, "%.*s", (int)p->n_output, p->output);
+    f->replays += p->replay;
+    f->probes += !p->status_only;
+    pthread_mutex_unlock(&f->lock);
+}
+
+static const struct monitor_events events = {on_exit_, on_exec, on_oom, on_detached, on_lost, on_probing, on_probed};
 
 static const char *monitor_program(void) {
     const char *s = getenv("HATAKE_MONITOR");
@@ -151,6 +175,7 @@ static int start(struct fixture *f, struct run *r, json_t *spec, bool stdin_open
     q.open_stdin = q.stdin_once = stdin_open;
     q.attach = &a;
     q.n_attach = 1;
+    q.health = f->health;
     q.log = (struct launch_log){.driver = LAUNCH_LOG_JSON_FILE, .path = f->log};
     return launcher_start(f->l, &q, &events, f, &r->m, &r->code, &r->e);
 }
@@ -427,6 +452,99 @@ TEST(monitor_exit_record_is_found_later) {
     monitor_unref(m);
     CHECK(access(path, F_OK) < 0);
     fixture_done(&f);
+}
+
+static int probes(struct fixture *f, enum monitor_health *ret_status) {
+    int n;
+
+    pthread_mutex_lock(&f->lock);
+    n = f->probes;
+    if (ret_status)
+        *ret_status = f->probe.status;
+    pthread_mutex_unlock(&f->lock);
+    return n;
+}
+
+TEST(monitor_checks_health) {
+    struct launch_health h = {.interval = 20 * NSEC_PER_MSEC, .timeout = 60 * NSEC_PER_SEC, .start_interval = NSEC_PER_SEC, .retries = 2};
+    enum monitor_health status;
+    struct monitor *later = NULL;
+    struct fixture f;
+    struct run r;
+
+    if (!fixture_init(&f))
+        return;
+    h.process = json_pack("{s:[s,s,s],s:s,s:[s],s:{s:i,s:i}}", "args", "sh", "-c", "echo probed; exit 4", "cwd", "/", "env", "PATH=/bin", "user",
+                          "uid", 0, "gid", 0);
+    f.health = &h;
+    if (start(&f, &r, document("exec sleep 1000", false), false, false) < 0)
+        test_fail(__FILE__, __LINE__, "%s", err_msg(&r.e));
+    REQUIRE(r.m);
+    CHECK_SOON(probes(&f, &status) >= 2 && status == MONITOR_UNHEALTHY);
+    pthread_mutex_lock(&f.lock);
+    CHECK_INT(f.probe.code, 4);
+    CHECK_STR(f.output, "probed\n");
+    CHECK(f.probe.ran && !f.probe.late && !f.probe.replay);
+    CHECK(f.probe.streak >= 2);
+    CHECK(f.probing >= 2);
+    pthread_mutex_unlock(&f.lock);
+    CHECK(monitor_pause(r.m, NULL) == 0);
+    CHECK(monitor_resume(r.m, NULL) == 0);
+    CHECK_SOON(probes(&f, &status) >= 6);
+    /* A second daemon hears of the last results again, then of new ones. */
+    if (monitor_adopt(f.l, f.exec_dir, ID, &events, &f, &later, NULL) < 0)
+        test_fail(__FILE__, __LINE__, "adopt");
+    REQUIRE(later);
+    CHECK_SOON(f.replays == 5);
+    CHECK(monitor_signal(later, SIGKILL, false, NULL) == 0);
+    CHECK_SOON(f.exits == 1); /* the first daemon's monitor counts as lost by now */
+    CHECK_INT(f.x.code, 137);
+    monitor_acknowledge(later);
+    monitor_unref(later);
+    finish(&f, &r);
+    json_decref(h.process);
+    fixture_done(&f);
+}
+
+TEST(monitor_ends_slow_checks) {
+    struct launch_health h = {.interval = 10 * NSEC_PER_MSEC, .timeout = 100 * NSEC_PER_MSEC, .start_interval = NSEC_PER_SEC, .retries = 1};
+    enum monitor_health status;
+    struct fixture f;
+    struct run r;
+
+    if (!fixture_init(&f))
+        return;
+    h.process = json_pack("{s:[s,s],s:s,s:[s],s:{s:i,s:i}}", "args", "sleep", "1000", "cwd", "/", "env", "PATH=/bin", "user", "uid", 0, "gid", 0);
+    f.health = &h;
+    if (start(&f, &r, document("exec sleep 1000", false), false, false) < 0)
+        test_fail(__FILE__, __LINE__, "%s", err_msg(&r.e));
+    REQUIRE(r.m);
+    CHECK_SOON(probes(&f, &status) >= 1 && status == MONITOR_UNHEALTHY);
+    pthread_mutex_lock(&f.lock);
+    CHECK_INT(f.probe.code, -1);
+    CHECK(f.probe.late);
+    CHECK_STR(f.output, "Health check exceeded timeout (100ms)");
+    pthread_mutex_unlock(&f.lock);
+    CHECK(monitor_signal(r.m, SIGKILL, false, NULL) == 0);
+    CHECK_INT(wait_exit(&f), 137);
+    finish(&f, &r);
+    json_decref(h.process);
+    fixture_done(&f);
+}
+
+TEST(durations_as_go_prints_them) {
+    static const struct {
+        int64_t ns;
+        const char *text;
+    } cases[] = {{1500 * NSEC_PER_MSEC, "1.5s"},           {30 * NSEC_PER_SEC, "30s"}, {90 * NSEC_PER_SEC, "1m30s"}, {3600 * NSEC_PER_SEC, "1h0m0s"},
+                 {250 * NSEC_PER_MSEC, "250ms"},           {1500000, "1.5ms"},         {1500, "1.5\xc2\xb5s"},       {7, "7ns"},
+                 {61 * NSEC_PER_SEC + 1, "1m1.000000001s"}};
+    char text[64];
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        CHECK_INT((long)health_duration(cases[i].ns, text, sizeof text), (long)strlen(cases[i].text));
+        CHECK_STR(text, cases[i].text);
+    }
 }
 
 TEST(monitor_lost) {

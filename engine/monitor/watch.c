@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "monitor/health.h"
 #include "monitor/main.h"
 
 /* How long output is waited for after a process ended while others hold its streams: as long as the reference waits. */
@@ -54,11 +55,15 @@ static void control_lost(struct mon *m) {
     src_close(m, &m->control);
 }
 
+void mon_send(struct mon *m, const struct mp_head *h, const void *body) {
+    if (m->control.fd >= 0 && mp_send(m->control.fd, h, body, NULL, 0, MSG_DONTWAIT) < 0)
+        control_lost(m); /* a daemon that does not listen finds the exit record, or adopts us again */
+}
+
 void mon_event(struct mon *m, enum mp_type type, int64_t a, int64_t b, int64_t c, int64_t d, const char *text) {
     struct mp_head h = {.type = type, .len = text ? (uint32_t)strlen(text) : 0, .v = {a, b, c, d}};
 
-    if (m->control.fd >= 0 && mp_send(m->control.fd, &h, text, NULL, 0, MSG_DONTWAIT) < 0)
-        control_lost(m); /* a daemon that does not listen finds the exit record, or adopts us again */
+    mon_send(m, &h, text);
 }
 
 struct proc *proc_find(struct mon *m, const char *id) {
@@ -130,6 +135,7 @@ static void container_ended(struct mon *m) {
     if (plan_find(&m->plan, PLAN_HOOK_POSTSTOP))
         m->mounts = close_fd(m->mounts);
     ignore_result(oci_poststop(m->k, &m->plan, &f)); /* by the specification a failure changes nothing any more */
+    health_record(m);
     write_exit_record(m);
     m->first.told = true;
     m->exit_sent = true;
@@ -149,6 +155,10 @@ static bool proc_finish(struct mon *m, struct proc *p) {
         }
         proc_close(m, p);
         p->told = true;
+        if (p->is_probe) {
+            health_ended(m, p);
+            return true;
+        }
         mon_event(m, MP_EXEC_EXITED, p->code, p->signal, 0, 0, p->id);
     }
     /* An exec's streams end after the daemon knows its exit code, so that a client that sees the end can ask for it. */
@@ -164,6 +174,8 @@ static void proc_reaped(struct mon *m, struct proc *p, int status) {
     p->code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     if (p == &m->first) {
         const struct plan_op *ns = plan_find(&m->plan, PLAN_NAMESPACES);
+
+        health_stop(m);
 
         /* Without a pid namespace of its own nobody but us ends what is left. */
         if (!ns || !(ns->i[0] & CLONE_NEWPID))
@@ -377,10 +389,12 @@ void mon_start(struct mon *m) {
     tell_started(m);
     proc_watch(m, &m->first);
     watch_oom(m);
+    health_start(m);
 }
 
 void mon_hello(struct mon *m) {
     tell_started(m);
+    health_replay(m);
     if (m->exit_sent)
         tell_exit(m);
 }
@@ -447,6 +461,9 @@ static void dispatch(struct mon *m, struct src *s, uint32_t events) {
     case SRC_OOM:
         oom_event(m);
         break;
+    case SRC_HEALTH:
+        health_timer(m);
+        break;
     case SRC_TIMER:
         timer_event(m);
         break;
@@ -494,6 +511,9 @@ static void clear(struct mon *m) {
         ignore_result(unlink(path));
         snprintf(path, sizeof path, "%s/" MP_EXIT_FILE, m->exec_dir);
         ignore_result(unlink(path));
+        snprintf(path, sizeof path, "%s/" MP_HEALTH_FILE, m->exec_dir);
+        if (m->health)
+            ignore_result(unlink(path));
     }
     m->mounts = close_fd(m->mounts);
     if (m->acked && !m->execs)
@@ -516,6 +536,7 @@ static void trim(struct mon *m) {
     ignore_result(madvise(m->block, READ_BLOCK, MADV_DONTNEED));
     ignore_result(madvise((void *)(uintptr_t)m->plan_mem, m->plan_size, MADV_DONTNEED));
     ignore_result(madvise(m->body, MP_BODY_MAX + 1, MADV_DONTNEED));
+    health_trim(m);
     if (m->has_log && !m->log.n_out)
         ignore_result(madvise(m->log.out, LOG_OUT_MAX, MADV_DONTNEED));
     for (int i = 0; i < 2; i++)

@@ -24,10 +24,11 @@
 #define SPILL_MAX MIB(256)
 #define READ_BLOCK KIB(64)
 
+struct health;
 struct mon;
 struct proc;
 
-enum src_kind { SRC_SIGNAL, SRC_CONTROL, SRC_LISTEN, SRC_STDOUT, SRC_STDERR, SRC_STDIN, SRC_CLIENT, SRC_OOM, SRC_TIMER };
+enum src_kind { SRC_SIGNAL, SRC_CONTROL, SRC_LISTEN, SRC_STDOUT, SRC_STDERR, SRC_STDIN, SRC_CLIENT, SRC_OOM, SRC_TIMER, SRC_HEALTH };
 
 /* What an epoll event points at. */
 struct src {
@@ -66,6 +67,7 @@ struct proc {
     struct src in, out, err;                        /* with a tty only `out` is watched, and `in` has the same descriptor */
     struct client *clients;
     bool exited, told, paused;
+    bool is_probe; /* of a health check: its output goes to health.c */
     int code, signal;
     int64_t exited_ns; /* monotonic */
     struct log_copier copier[2];
@@ -89,6 +91,7 @@ struct mon {
     uint64_t ticks;
     int64_t oom_seen;
     bool oom_killed;
+    struct health *health;          /* NULL: no check */
     int resolver[OCI_RESOLVER_FDS]; /* sockets of the container's name server, or -EBADF */
     char *block;                    /* READ_BLOCK bytes for reading, untouched pages while idle */
     char *body;                     /* MP_BODY_MAX + 1 */
@@ -98,6 +101,7 @@ struct mon {
 int src_set(struct mon *m, struct src *s, uint32_t events);
 void src_close(struct mon *m, struct src *s);
 void mon_event(struct mon *m, enum mp_type type, int64_t a, int64_t b, int64_t c, int64_t d, const char *text);
+void mon_send(struct mon *m, const struct mp_head *h, const void *body);
 struct proc *proc_find(struct mon *m, const char *id);
 void timer_arm(struct mon *m);
 
@@ -117,5 +121,9 @@ void clients_sweep(struct mon *m, struct proc *p);
 
 /* requests.c */
 void mon_request(struct mon *m, struct mp_head *h, const char *body, int *fds, int n_fds);
+/* Map a plan that came as a descriptor; 0 or -errno. */
+int plan_map(int fd, struct plan *ret, const void **ret_mem, size_t *ret_n);
+/* Start a further process in the container: p->pid, pidfd and pty, and its pipes (`piped`; without, its streams are the null device). 0 or -errno, *f filled. */
+int proc_exec(struct mon *m, struct proc *p, const struct plan *plan, bool piped, struct oci_fault *f);
 
 #endif
