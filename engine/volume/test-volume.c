@@ -136,6 +136,25 @@ static void put(const char *root, const char *name, const char *text) {
     fs_replace_file_volatile(path, text, strlen(text), 0640, NULL);
 }
 
+/* Folders without a record: with content they are volumes, empty ones are what is left of a creation that was cut short. */
+TEST(volume_folders_at_start) {
+    struct volume *v = NULL;
+    struct place p;
+    char path[128];
+
+    REQUIRE(place_begin(&p));
+    place_close(&p);
+    snprintf(path, sizeof(path), "%s/volumes/whole/_data", p.root);
+    CHECK_INT(fs_mkdir_p(path, 0755, NULL), 0);
+    snprintf(path, sizeof(path), "%s/volumes/half", p.root);
+    CHECK_INT(fs_mkdir_p(path, 0755, NULL), 0);
+    REQUIRE(place_open(&p));
+    CHECK(access(path, F_OK) < 0);
+    CHECK_INT(volumes_find(p.vs, "whole", &v, NULL), 0);
+    volume_unref(v);
+    place_end(&p);
+}
+
 TEST(volume_copy_up) {
     _cleanup_err_ struct err e = ERR_INIT;
     struct place p;

@@ -519,7 +519,7 @@ static int finish_removal(const struct intent *it, void *arg, struct err *e) {
     return r < 0 ? r : 1;
 }
 
-/* Folders of the right shape that nobody recorded. */
+/* Folders of the right shape that nobody recorded; empty ones, which an end in the middle of their making leaves, go. */
 static int adopt_folders(struct volumes *vs, struct err *e) {
     _cleanup_closedir_ DIR *d = opendir(vs->root);
     struct dirent *ent;
@@ -538,6 +538,7 @@ static int adopt_folders(struct volumes *vs, struct err *e) {
             continue;
         r = make_record(vs, &none, ent->d_name, false, &record, e);
         if (r < 0 || lstat(record.mountpoint, &st) < 0 || !S_ISDIR(st.st_mode)) {
+            unlinkat(dirfd(d), ent->d_name, AT_REMOVEDIR);
             api_volume_done(&record);
             continue;
         }
