@@ -59,6 +59,8 @@ $(GEN)/.stamp: $(wildcard spec/*.yaml spec/tools/*.py)
 	$(Q)mkdir -p $(GEN)
 	$(Q)$(PYTHON) spec/tools/gen.py --out $(GEN)
 	$(Q)touch $@
+# So that what includes a generated header is made again in the same run that writes it anew.
+$(wildcard $(GEN)/*.h): $(GEN)/.stamp ;
 endif
 gen_c = $(wildcard $(GEN)/*.c)
 $(B)/lib/gen.a: $(GEN)/.stamp
