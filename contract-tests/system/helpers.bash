@@ -124,7 +124,13 @@ own_lab_env() {
     eval "$("$CI/lab" env | sed 's/^/export /')"
     SUBJECT=engine SUBJECT_NETNS=$ENGINE_NETNS SUBJECT_ADDRESS=$ENGINE_ADDRESS
 }
-own_lab_down() { HATAKE_LAB=$OWN_LAB "$CI/lab" down >&2; }
+own_lab_down() {
+    local log=$TOP/build/${OWN_LAB#hatake-}/engine/log faults
+    # With HATAKE_VALIDATE=1 the engine has held every answer against spec/.
+    faults=$(grep -ah 'schema: ' "$log" || true)
+    HATAKE_LAB=$OWN_LAB "$CI/lab" down >&2
+    [ -z "$faults" ] || fail "$faults"
+}
 # inside COMMAND...: in the namespaces of the engine
 inside() { "$CI/lab" sh engine "$@"; }
 engine_pid() { cat "$TOP/build/${OWN_LAB#hatake-}/engine/pid"; }
