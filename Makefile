@@ -123,7 +123,7 @@ $(BIN)/hatake-init: $(BIN)/hatake-monitor
 $(BIN)/hatake-monitor: $(call objs,$(wildcard engine/monitor/main*.c)) $(foreach m,base kern oci monitor logdrv,$(call LIB,$(m)))
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
+	$(Q)$(CC) $(STATIC_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lz
 $(BIN)/hatake-netd: $(call objs,$(wildcard engine/netd/main*.c)) $(STATIC_LIBS)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"

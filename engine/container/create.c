@@ -10,6 +10,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "container/logopts.h"
 #include "container/mounts.h"
 #include "container/root.h"
 #include "container/validate.h"
@@ -94,7 +95,9 @@ static int command(struct ctr_fixed *f, struct err *e) {
 
 static int names_and_paths(struct containers *cs, struct ctr_fixed *f, struct err *e) {
     struct api_container_config *c = &f->config;
+    _cleanup_free_ char *dir = NULL;
     char host[256] = "";
+    int r;
 
     if (str_empty(c->hostname)) {
         if (ctr_mode_is(f->host.network_mode, "host"))
@@ -112,12 +115,12 @@ static int names_and_paths(struct containers *cs, struct ctr_fixed *f, struct er
         free(c->working_dir);
         c->working_dir = clean;
     }
-    if (ctr_mode_is(f->host.log_config->type, "json-file"))
-        f->log_file = str_printf("%s/containers/%s/%s-json.log", cs->engine->config->data_root, f->id, f->id);
-    else if (ctr_mode_is(f->host.log_config->type, "local"))
-        f->log_file = str_printf("%s/containers/%s/local-logs/container.log", cs->engine->config->data_root, f->id);
-    else
-        f->log_file = strdup("");
+    dir = str_printf("%s/containers/%s", cs->engine->config->data_root, f->id);
+    if (!dir)
+        return err_oom(e);
+    r = ctr_log_file(f->host.log_config, dir, f->id, &f->log_file, e);
+    if (r < 0)
+        return r;
     f->log_path = strdup(ctr_mode_is(f->host.log_config->type, "json-file") && f->log_file ? f->log_file : "");
     f->driver = strdup(layers_driver_name(cs->engine->layers));
     f->platform = strdup("linux");
@@ -304,7 +307,7 @@ static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const struct
         if (r < 0)
             return r;
     }
-    if (ctr_mode_is(f->host.log_config->type, "local")) {
+    if (ctr_log_has_folder(f->host.log_config)) {
         _cleanup_free_ char *logs = str_printf("%s/local-logs", dir);
 
         if (!logs || (mkdir(logs, 0700) < 0 && errno != EEXIST))

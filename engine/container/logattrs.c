@@ -8,15 +8,16 @@
 #include "base/limits.h"
 #include "base/str.h"
 
-static const char *option(const struct ctr_fixed *f, const char *key) {
+const char *ctr_log_option(const struct ctr_fixed *f, const char *key) {
     const struct api_string_map *m = &f->host.log_config->config;
 
     for (size_t i = 0; i < m->n; i++)
         if (streq(m->v[i].key, key))
-            return m->v[i].value;
+            return m->v[i].value ? m->v[i].value : "";
     return NULL;
 }
 
+/* ---- choosing by name ------------------------------------------------------------------------------------------------------ */
 struct chooser {
     struct strv names;
     regex_t re;
@@ -24,13 +25,21 @@ struct chooser {
 };
 
 static int chooser_make(struct chooser *c, const char *list, const char *regex, struct err *e) {
+    int r;
+
     *c = (struct chooser){.names = STRV_INIT};
     if (!str_empty(list) && strv_split(&c->names, list, ',') < 0)
         return err_oom(e);
     if (str_empty(regex))
         return 0;
-    if (regcomp(&c->re, regex, REG_EXTENDED | REG_NOSUB) != 0)
-        return err_set(e, ERR_INTERNAL, "failed to create task for container: failed to initialize logging driver: error parsing regexp: %s", regex);
+    r = regcomp(&c->re, regex, REG_EXTENDED | REG_NOSUB);
+    if (r != 0)
+        return err_set(e, ERR_INTERNAL, "error parsing regexp: %s`%s`",
+                       r == REG_EPAREN   ? "missing closing ): "
+                       : r == REG_EBRACK ? "missing closing ]: "
+                       : r == REG_BADRPT ? "missing argument to repetition operator: "
+                                         : "",
+                       regex);
     c->has_re = true;
     return 0;
 }
@@ -45,76 +54,111 @@ static bool chosen(const struct chooser *c, const char *name) {
     return strv_has(&c->names, name) || (c->has_re && regexec(&c->re, name, 0, NULL, 0) == 0);
 }
 
-static void put(struct buf *b, const char *key, const char *value) {
-    if (b->len > 1)
-        buf_addc(b, ',');
-    buf_add_json_string(b, key);
-    buf_addc(b, ':');
-    buf_add_json_string(b, value);
-}
-
-/* The fields of the tag template that name this container; other text stays. */
-static void put_tag(struct buf *b, const struct ctr_fixed *f, const char *name, const char *tag) {
-    char id[ID_SHORT_LEN + 1] = "", image[ID_SHORT_LEN + 1] = "";
-    const struct {
-        const char *field, *value;
-    } fields[] = {{"{{.ID}}", id},
-                  {"{{.FullID}}", f->id},
-                  {"{{.Name}}", name},
-                  {"{{.ImageName}}", f->config.image ? f->config.image : ""},
-                  {"{{.ImageID}}", image},
-                  {"{{.ImageFullID}}", f->image_id},
-                  {"{{.DaemonName}}", "docker"}};
-    _cleanup_buf_ struct buf out = BUF_INIT(4096);
-    const char *bare = str_after(f->image_id, "sha256:");
-
-    memcpy(id, f->id, ID_SHORT_LEN);
-    if (bare && strlen(bare) > ID_SHORT_LEN)
-        memcpy(image, bare, ID_SHORT_LEN);
-    while (*tag) {
-        bool done = false;
-
-        for (size_t i = 0; i < ELEMENTSOF(fields) && !done; i++)
-            if (str_has_prefix(tag, fields[i].field)) {
-                buf_adds(&out, fields[i].value);
-                tag += strlen(fields[i].field);
-                done = true;
-            }
-        if (!done)
-            buf_addc(&out, *tag++);
+void ctr_log_chosen_done(struct api_string_map *m) {
+    for (size_t i = 0; i < m->n; i++) {
+        free(m->v[i].key);
+        free(m->v[i].value);
     }
-    put(b, "tag", buf_str(&out));
+    free(m->v);
+    *m = (struct api_string_map){0};
 }
 
-int ctr_log_attrs(const struct ctr_fixed *f, const char *name, char **ret, struct err *e) {
+int ctr_log_chosen(const struct ctr_fixed *f, struct api_string_map *ret, struct err *e) {
     _cleanup_(chooser_done) struct chooser labels = {0}, env = {0};
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
-    const char *tag = option(f, "tag");
-    int r;
+    int r = chooser_make(&labels, ctr_log_option(f, "labels"), ctr_log_option(f, "labels-regex"), e);
 
-    if (f->host.log_config->config.n == 0)
-        return 0;
-    r = chooser_make(&labels, option(f, "labels"), option(f, "labels-regex"), e);
     if (r >= 0)
-        r = chooser_make(&env, option(f, "env"), option(f, "env-regex"), e);
-    if (r < 0)
-        return r;
-    buf_addc(&b, '{');
-    for (size_t i = 0; i < f->config.labels.n; i++)
+        r = chooser_make(&env, ctr_log_option(f, "env"), ctr_log_option(f, "env-regex"), e);
+    for (size_t i = 0; r >= 0 && i < f->config.labels.n; i++)
         if (chosen(&labels, f->config.labels.v[i].key))
-            put(&b, f->config.labels.v[i].key, f->config.labels.v[i].value ? f->config.labels.v[i].value : "");
-    for (size_t i = 0; i < f->config.env.n; i++) {
+            r = api_string_map_set(ret, f->config.labels.v[i].key, f->config.labels.v[i].value ? f->config.labels.v[i].value : "", e);
+    for (size_t i = 0; r >= 0 && i < f->config.env.n; i++) {
         size_t n = strcspn(f->config.env.v[i], "=");
         _cleanup_free_ char *key = strndup(f->config.env.v[i], n);
 
         if (key && f->config.env.v[i][n] == '=' && chosen(&env, key))
-            put(&b, key, f->config.env.v[i] + n + 1);
+            r = api_string_map_set(ret, key, f->config.env.v[i] + n + 1, e);
     }
-    if (!str_empty(tag))
-        put_tag(&b, f, name, tag);
+    return r;
+}
+
+/* ---- the tag ------------------------------------------------------------------------------------------------------------------ */
+/* One "{{ .Field }}" at *p: its value goes to `out` and *p behind it. */
+static int fill_field(const struct ctr_fixed *f, const char *name, const char **p, struct buf *out, struct err *e) {
+    char id[ID_SHORT_LEN + 1] = "", image[ID_SHORT_LEN + 1] = "", word[64] = "";
+    const struct {
+        const char *field, *value;
+    } fields[] = {{".ID", id},
+                  {".FullID", f->id},
+                  {".Name", name},
+                  {".ImageName", f->config.image ? f->config.image : ""},
+                  {".ImageID", image},
+                  {".ImageFullID", f->image_id},
+                  {".DaemonName", "docker"}};
+    const char *end = strstr(*p, "}}"), *from = *p + 2, *bare = str_after(f->image_id, "sha256:");
+    size_t n;
+
+    if (!end)
+        return err_set(e, ERR_INTERNAL, "template: log-tag:1: unclosed action");
+    while (*from == ' ')
+        from++;
+    n = (size_t)(end - from);
+    while (n > 0 && from[n - 1] == ' ')
+        n--;
+    if (n < sizeof(word))
+        memcpy(word, from, n);
+    memcpy(id, f->id, ID_SHORT_LEN);
+    if (bare && strlen(bare) > ID_SHORT_LEN)
+        memcpy(image, bare, ID_SHORT_LEN);
+    for (size_t i = 0; i < ELEMENTSOF(fields); i++)
+        if (streq(word, fields[i].field)) {
+            buf_adds(out, fields[i].value);
+            *p = end + 2;
+            return 0;
+        }
+    return err_set(e, ERR_INTERNAL, "template: log-tag:1:2: executing \"log-tag\" at <%s>: can't evaluate field %s in type *logger.Info", word,
+                   word[0] == '.' ? word + 1 : word);
+}
+
+int ctr_log_tag(const struct ctr_fixed *f, const char *name, char **ret, struct err *e) {
+    _cleanup_buf_ struct buf out = BUF_INIT(4096);
+    const char *p = ctr_log_option(f, "tag");
+    int r = 0;
+
+    if (str_empty(p))
+        p = "{{.ID}}";
+    while (r >= 0 && *p) {
+        if (str_has_prefix(p, "{{"))
+            r = fill_field(f, name, &p, &out, e);
+        else
+            buf_addc(&out, *p++);
+    }
+    if (r < 0)
+        return r;
+    *ret = buf_take(&out);
+    return *ret ? 0 : err_oom(e);
+}
+
+/* ---- the attributes of json-file -------------------------------------------------------------------------------------------------- */
+int ctr_log_attrs(const struct ctr_fixed *f, const char *name, char **ret, struct err *e) {
+    _cleanup_(ctr_log_chosen_done) struct api_string_map m = {0};
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+    _cleanup_free_ char *tag = NULL;
+    int r = ctr_log_chosen(f, &m, e);
+
+    if (r >= 0 && !str_empty(ctr_log_option(f, "tag")))
+        r = ctr_log_tag(f, name, &tag, e);
+    if (r >= 0 && tag)
+        r = api_string_map_set(&m, "tag", tag, e);
+    if (r < 0 || m.n == 0)
+        return r;
+    for (size_t i = 0; i < m.n; i++) {
+        buf_addc(&b, i ? ',' : '{');
+        buf_add_json_string(&b, m.v[i].key);
+        buf_addc(&b, ':');
+        buf_add_json_string(&b, m.v[i].value);
+    }
     buf_addc(&b, '}');
-    if (b.len <= 2)
-        return 0;
     *ret = buf_take(&b);
     return *ret ? 0 : err_oom(e);
 }

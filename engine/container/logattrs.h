@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * logattrs.h - the attributes that log options (labels, labels-regex, env, env-regex, tag) put into every record. Pure, any thread.
+ * logattrs.h - what log options (labels, labels-regex, env, env-regex, tag) say about a container. Pure, any thread. Errors are ERR_INTERNAL with the
+ * reference's words (without the words before them that a failed start has).
  */
 #ifndef HATAKE_CONTAINER_LOGATTRS_H
 #define HATAKE_CONTAINER_LOGATTRS_H
 
 #include "container/container-internal.h"
 
-/* JSON object text in fresh memory, or NULL when no option asks for any. ERR_INTERNAL for a bad regular expression. */
+/* Value of a log option of the container; NULL: not given. */
+const char *ctr_log_option(const struct ctr_fixed *f, const char *key);
+/* Labels and variables that the options choose, added to `ret`. */
+int ctr_log_chosen(const struct ctr_fixed *f, struct api_string_map *ret, struct err *e);
+void ctr_log_chosen_done(struct api_string_map *m);
+/* The tag: the option's template filled in, or the short id when there is none. */
+int ctr_log_tag(const struct ctr_fixed *f, const char *name, char **ret, struct err *e);
+/* For records of json-file: JSON object text in fresh memory, or NULL when no option asks for any. */
 int ctr_log_attrs(const struct ctr_fixed *f, const char *name, char **ret, struct err *e);
 
 #endif

@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "container/health.h"
 #include "container/life.h"
-#include "container/logattrs.h"
+#include "container/logopts.h"
 #include "container/mounts.h"
 #include "container/netting.h"
 #include "container/root.h"
@@ -245,32 +245,6 @@ static int plug_mounts(struct launching *l, struct err *e) {
 }
 
 /* ---- the request ---------------------------------------------------------------------------------------------------------------------- */
-static int read_log_options(const struct ctr_fixed *f, struct launch_log *log, struct err *e) {
-    const struct api_log_config *lc = f->host.log_config;
-
-    log->driver = str_empty(f->log_file) ? LAUNCH_LOG_NONE : LAUNCH_LOG_JSON_FILE;
-    log->path = f->log_file;
-    log->max_file = 1;
-    for (size_t i = 0; log->driver != LAUNCH_LOG_NONE && i < lc->config.n; i++) {
-        const char *k = lc->config.v[i].key, *v = lc->config.v[i].value ? lc->config.v[i].value : "";
-
-        if (streq(k, "max-size")) {
-            if (ctr_size_parse(v, &log->max_size) < 0)
-                return err_set(e, ERR_INTERNAL, "failed to create task for container: failed to initialize logging driver: invalid size: '%s'", v);
-        } else if (streq(k, "max-file")) {
-            int64_t n;
-
-            if (parse_int_range(v, 1, 1000, &n) < 0)
-                return err_set(e, ERR_INTERNAL,
-                               "failed to create task for container: failed to initialize logging driver: max-file cannot be less than 1");
-            log->max_file = (int)n;
-        } else if (streq(k, "compress")) {
-            ignore_result(parse_bool(v, &log->compress));
-        }
-    }
-    return 0;
-}
-
 static int make_exec_dir(struct launching *l, struct err *e) {
     l->exec_dir = str_printf("%s/hatake/%s", l->c->cs->engine->config->exec_root, l->c->id);
     if (!l->exec_dir)
@@ -338,7 +312,8 @@ static int err_wrap_create(struct err *e) {
 static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret, int *ret_code, struct err *e) {
     struct engine *engine = l->c->cs->engine;
     const struct ctr_fixed *f = l->f;
-    _cleanup_free_ char *init = NULL, *attrs = NULL;
+    _cleanup_free_ char *init = NULL;
+    _cleanup_(ctr_log_plan_done) struct ctr_log_plan log = {0};
     struct launch_request req = LAUNCH_REQUEST_INIT;
     bool want_init = f->host.has_init ? f->host.init : engine->config->init;
     _cleanup_buf_ struct buf rules = BUF_INIT(LIMIT_SMALL_FILE);
@@ -364,12 +339,11 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     req.host_mounts = host_mounts(l);
     r = check_runtime(f, engine->config, e);
     if (r >= 0)
-        r = read_log_options(f, &req.log, e);
-    if (r >= 0 && req.log.driver != LAUNCH_LOG_NONE)
-        r = ctr_log_attrs(f, l->c->view->name, &attrs, e);
+        r = ctr_log_prepare(f, l->c->view->name, &log, e);
     if (r < 0)
         return r;
-    req.log.attrs_json = attrs;
+    req.log = log.log;
+    req.host_mounts = req.host_mounts || log.host_paths;
     if (want_init) {
         /* Our monitor, called by that name, is the init. */
         init = engine->config->init_path ? strdup(engine->config->init_path) : str_printf("%s/hatake-monitor", engine->libexec_dir);

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "container/logopts.h"
 #include "network/network.h"
 
 #define MIN_MEMORY (6 << 20)
@@ -333,27 +334,6 @@ static int check_resources(const struct api_host_config *h, struct strv *warning
     return 0;
 }
 
-/* ---- logging ---------------------------------------------------------------------------------------------------------------- */
-static int check_log(const struct api_log_config *l, struct err *e) {
-    static const char *const json_file[] = {"max-file", "max-size", "compress",        "labels", "labels-regex", "env", "env-regex",
-                                            "tag",      "mode",     "max-buffer-size", NULL};
-    const char *type = str_empty(l->type) ? "json-file" : l->type;
-
-    if (streq(type, "none"))
-        return 0;
-    if (!streq(type, "json-file") && !streq(type, "local"))
-        return err_set(e, ERR_INVALID, "error looking up logging plugin %s: plugin \"%s\" not found", type, type);
-    for (size_t i = 0; i < l->config.n; i++) {
-        bool known = false;
-
-        for (size_t k = 0; json_file[k]; k++)
-            known = known || streq(json_file[k], l->config.v[i].key);
-        if (!known)
-            return err_set(e, ERR_INVALID, "unknown log opt '%s' for %s log driver", l->config.v[i].key, type);
-    }
-    return 0;
-}
-
 /* ---- networks ----------------------------------------------------------------------------------------------------------------- */
 static bool mac_ok(const char *s) {
     unsigned b[6];
@@ -447,7 +427,7 @@ int ctr_validate(const struct engine_config *cfg, struct networks *networks, con
     if (r >= 0)
         r = check_resources(host, warnings, e);
     if (r >= 0 && host->log_config)
-        r = check_log(host->log_config, e);
+        r = ctr_log_check(host->log_config, e);
     if (r >= 0)
         r = check_networking(networks, config, host, networking, warnings, e);
     return r < 0 ? r : check_host_parts(cfg, host, e);

@@ -5,7 +5,10 @@
  * Two pieces. A `log_copier` (one per stream) cuts bytes into records the way the reference does: one per line with its newline; a line longer than
  * LIMIT_LOG_LINE in pieces of that size, all with the time of the first; what is left at the end as a record without newline. A `log_writer` stores records.
  *
- * Runs in the monitor: libc only, all memory is in the caller's structs, nothing is allocated after open. A failing disk never stops a container: a record that
+ * The drivers: json-file (the reference's lines of JSON), local (compact lines, logrecord.h), none; and those that send: syslog, gelf, fluentd, journald (remote.h),
+ * which keep what they send in a `local` file too when they have a path, so that it can be read back.
+ *
+ * Runs in the monitor: libc and zlib only, all memory is in the caller's structs, nothing is allocated after open. A failing disk never stops a container: a record that
  * cannot be written whole is taken back (the file never holds half a line) and counted in `lost`.
  * Threads: one at a time.
  */
@@ -42,20 +45,30 @@ struct log_driver {
 };
 
 extern const struct log_driver log_driver_json_file;
+extern const struct log_driver log_driver_local;
 extern const struct log_driver log_driver_none;
+extern const struct log_driver log_driver_syslog;
+extern const struct log_driver log_driver_gelf;
+extern const struct log_driver log_driver_fluentd;
+extern const struct log_driver log_driver_journald;
+struct log_remote;
 
 struct log_writer {
     const struct log_driver *driver;
-    char path[LOG_PATH_MAX];
+    char path[LOG_PATH_MAX];   /* "": no file (drivers that send, without a copy) */
     char attrs[LOG_ATTRS_MAX]; /* text of the "attrs" object, or "" */
     uint64_t max_size;         /* 0: no rotation */
     int max_file;              /* 1 or more */
+    bool compress;             /* rotated files become .gz */
+    const char *config;        /* drivers that send: remote.h; valid until close */
     uint64_t lost;             /* records that could not be stored */
     /* the driver's own */
     int fd;
     uint64_t size;
     size_t n_out;
-    char *out; /* LOG_OUT_MAX bytes given by the caller before open (not used by `none`) */
+    int packer;                /* pidfd of the process that compresses, 0: none */
+    struct log_remote *remote; /* the sending half */
+    char *out;                 /* LOG_OUT_MAX bytes given by the caller before open (not used by `none`) */
 };
 
 /* The driver of that name, or NULL. */

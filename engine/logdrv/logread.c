@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sections: files of a log; lines; where to begin; from file to file; the cursor; compression. */
+/* Sections: files of a log; lines; where to begin; from file to file; the cursor. */
 #include "logdrv/logread.h"
 
 #include <errno.h>
@@ -394,56 +394,6 @@ int logread_next(struct logread *r, struct logread_record *ret, struct err *e) {
         if (!r->o.follow || (r->o.until_ns && clock_wall_ns() > r->o.until_ns))
             r->ended = true;
         return 0;
-    }
-    return 0;
-}
-
-/* ---- compression ------------------------------------------------------------------------------------------------------------------------ */
-
-static int compress_one(const char *plain, const char *packed, struct err *e) {
-    _cleanup_free_ char *block = malloc(BLOCK), *tmp = str_printf("%s.tmp", packed);
-    _cleanup_close_ int in = open(plain, O_RDONLY | O_CLOEXEC);
-    gzFile gz;
-    ssize_t n;
-    int fd;
-
-    if (in < 0)
-        return 0; /* moved on by a rotation: it is compressed under its next name */
-    if (!block || !tmp)
-        return err_oom(e);
-    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-    gz = fd < 0 ? NULL : gzdopen(fd, "wb");
-    if (!gz) {
-        close_fd(fd);
-        return err_errno(e, fd < 0 ? errno : ENOMEM, "create %s", tmp);
-    }
-    while ((n = read(in, block, BLOCK)) > 0)
-        if (gzwrite(gz, block, (unsigned)n) != n)
-            break;
-    if (gzclose(gz) != Z_OK || n != 0) {
-        unlink(tmp);
-        return err_set(e, ERR_INTERNAL, "compress log %s: the disk may be full", plain);
-    }
-    if (rename(tmp, packed) < 0 || unlink(plain) < 0)
-        return err_errno(e, errno, "put %s in place", packed);
-    return 0;
-}
-
-int logread_compress_rotated(const char *path, struct err *e) {
-    for (int index = 1; index <= ROTATED_MAX; index++) {
-        _cleanup_free_ char *plain = str_printf("%s.%d", path, index), *packed = str_printf("%s.%d.gz", path, index);
-        int r;
-
-        if (!plain || !packed)
-            return err_oom(e);
-        if (!fs_exists(plain)) {
-            if (!fs_exists(packed))
-                return 0;
-            continue;
-        }
-        r = compress_one(plain, packed, e);
-        if (r < 0)
-            return r;
     }
     return 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * logread.h - the json-file log, reading side: tail, since, until, follow, over rotated files.
+ * logread.h - the logs that are files (json-file, local), reading side: tail, since, until, follow, over rotated files.
  *
  * A reader is a cursor over the records in order of writing: FILE.N (or FILE.N.gz) ... FILE.1, FILE. logread_next() gives the next record or says that there is none now;
  * with `follow` the caller waits until a logwatch says that the log has changed, and asks again. Rotation under a follower is noticed: the rest of the old file comes first.
@@ -46,9 +46,6 @@ int logread_next(struct logread *r, struct logread_record *ret, struct err *e);
 bool logread_at_end(const struct logread *r);
 /* NULL is fine. Returns NULL. */
 struct logread *logread_free(struct logread *r);
-
-/* Compress FILE.n to FILE.n.gz for every rotated file that is still plain (json-file option compress). Safe against a rotation at the same time: a file that vanishes is skipped. */
-int logread_compress_rotated(const char *path, struct err *e);
 
 /*
  * Watching many logs with one inotify descriptor (a process may have few of them). Put logwatch_fd() on an event loop and call logwatch_dispatch() when it is

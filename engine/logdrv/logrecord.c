@@ -224,6 +224,33 @@ static bool read_key(struct cursor *c, char ret[8]) {
     return expect(c, ':');
 }
 
+/* A record of the driver `local`. */
+static bool compact_time(const char *line, size_t n, int64_t *ret_ns) {
+    uint64_t t = 0;
+
+    if (n < LOG_COMPACT_HEAD)
+        return false;
+    for (size_t i = 1; i < LOG_COMPACT_HEAD; i++) {
+        char ch = line[i];
+
+        if (!((ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'f')))
+            return false;
+        t = t << 4 | (uint64_t)(ch <= '9' ? ch - '0' : ch - 'a' + 10);
+    }
+    *ret_ns = (int64_t)t;
+    return true;
+}
+
+static bool parse_compact(struct log_record *r, const char *line, size_t n) {
+    if (!strchr("oOeE", line[0]) || !compact_time(line, n, &r->time_ns))
+        return false;
+    r->is_stderr = line[0] == 'e' || line[0] == 'E';
+    buf_add(&r->text, line + LOG_COMPACT_HEAD, n - LOG_COMPACT_HEAD);
+    if (line[0] == 'o' || line[0] == 'e')
+        buf_addc(&r->text, '\n');
+    return buf_ok(&r->text);
+}
+
 bool log_record_parse(struct log_record *r, const char *line, size_t n, bool want_attrs) {
     struct cursor c = {line, line + n};
     bool timed = false, more = true;
@@ -231,6 +258,8 @@ bool log_record_parse(struct log_record *r, const char *line, size_t n, bool wan
 
     buf_reset(&r->text);
     strv_done(&r->attrs);
+    if (n > 0 && line[0] != '{' && line[0] != '\0')
+        return parse_compact(r, line, n);
     r->is_stderr = false;
     if (!expect(&c, '{'))
         return false;
@@ -265,6 +294,8 @@ bool log_record_time(const char *line, size_t n, int64_t *ret_ns) {
     struct cursor c = {line, line + n};
     char key[8];
 
+    if (n > 0 && line[0] != '{')
+        return compact_time(line, n, ret_ns);
     /* Ours is the last member: look there first. */
     for (size_t back = 30; back <= 60 && back <= n; back++) {
         const char *p = line + n - back;

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -12,6 +15,7 @@
 #include "base/str.h"
 #include "base/test.h"
 #include "logdrv/logdrv.h"
+#include "logdrv/logfile.h"
 #include "logdrv/logread.h"
 #include "logdrv/logrecord.h"
 
@@ -166,7 +170,8 @@ TEST(rotation_keeps_the_newest_files_and_reading_spans_them) {
     snprintf(name, sizeof(name), "%s.3", f->path);
     CHECK(!fs_exists(name));
     before = count(f->path, -1, 0, 0, first);
-    CHECK_INT(logread_compress_rotated(f->path, NULL), 0);
+    snprintf(name, sizeof(name), "%s.2", f->path);
+    CHECK_INT(logfile_compress(name), 0);
     snprintf(name, sizeof(name), "%s.2.gz", f->path);
     CHECK(fs_exists(name));
     CHECK_INT(count(f->path, -1, 0, 0, first), before);
@@ -262,5 +267,135 @@ TEST(a_full_disk_leaves_whole_records) {
     f->w.fd = kept;
     write_lines(f, 10, 20);
     CHECK_INT(count(f->path, -1, 0, 0, first), 20);
+    end(f);
+}
+
+TEST(the_compact_form_keeps_every_byte_and_is_bounded) {
+    struct fixture *f = begin(0, 1, "");
+    struct logread_options o = {.tail = -1};
+    struct logread_record rec;
+    struct logread *r = NULL;
+    char first[64];
+
+    f->w.driver->close(&f->w);
+    f->w.driver = log_driver_find("local");
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    log_copier_feed(&f->c, &f->w, "a\0\377\n\nend", 8, T0 + 7);
+    log_copier_end(&f->c, &f->w, T0 + 9);
+    f->w.driver->flush(&f->w);
+    CHECK_INT(logread_open(f->path, &o, &r, NULL), 0);
+    CHECK_INT(logread_next(r, &rec, NULL), 1);
+    CHECK_INT(rec.n, 4);
+    CHECK_INT(memcmp(rec.text, "a\0\377\n", 4), 0);
+    CHECK_INT(rec.time_ns, T0 + 7);
+    CHECK_INT(logread_next(r, &rec, NULL), 1);
+    CHECK_STR(rec.text, "\n");
+    CHECK_INT(logread_next(r, &rec, NULL), 1);
+    CHECK_STR(rec.text, "end");
+    CHECK_INT(rec.time_ns, T0 + 9);
+    CHECK_INT(logread_next(r, &rec, NULL), 0);
+    logread_free(r);
+    f->w.max_size = 4096;
+    f->w.max_file = 3;
+    write_lines(f, 0, 1000);
+    CHECK_INT(count(f->path, 60, 0, 0, first), 60);
+    CHECK_STR(first, "line 940\n");
+    end(f);
+}
+
+TEST(rotated_files_are_packed_by_a_process_of_their_own) {
+    struct fixture *f = begin(4096, 3, "");
+    char first[64], name[128];
+    struct pollfd p = {.events = POLLIN};
+
+    f->w.compress = true;
+    for (int i = 0; i < 1000 && f->w.packer == 0; i++)
+        write_lines(f, i, i + 1);
+    CHECK(f->w.packer > 0);
+    p.fd = f->w.packer;
+    CHECK_INT(poll(&p, 1, 60000), 1);
+    snprintf(name, sizeof(name), "%s.1.gz", f->path);
+    CHECK(fs_exists(name));
+    snprintf(name, sizeof(name), "%s.1", f->path);
+    CHECK(!fs_exists(name));
+    /* Rotations faster than the packer lose nothing but the packing. */
+    write_lines(f, 1000, 3000);
+    CHECK_INT(count(f->path, 60, 0, 0, first), 60);
+    CHECK_STR(first, "line 2940\n");
+    end(f);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+}
+
+/* A receiver on a socket of the file system; the writer with the configuration for it. */
+static int receiver(struct fixture *f, const char *name, const char *config, char *text, size_t size) {
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    size_t n = (size_t)snprintf(text, size, "net=unix\npath=");
+
+    snprintf(un.sun_path, sizeof(un.sun_path), "%.60s/receiver", f->dir);
+    unlink(un.sun_path);
+    CHECK_INT(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+    CHECK_INT(listen(fd, 4), 0);
+    for (const char *p = un.sun_path; *p; p++)
+        n += (size_t)snprintf(text + n, size - n, "%02x", (unsigned char)*p);
+    snprintf(text + n, size - n, "\ntag=746167\npid=5\nfacility=3\nblocking=1\n%s\n", config);
+    f->w.driver->close(&f->w);
+    f->w.driver = log_driver_find(name);
+    f->w.config = text;
+    return fd;
+}
+
+static size_t read_all(int fd, char *to, size_t size) {
+    size_t n = 0;
+    ssize_t k;
+
+    while (n < size && (k = read(fd, to + n, size - n)) > 0)
+        n += (size_t)k;
+    return n;
+}
+
+TEST(what_is_sent_is_kept_too_and_survives_a_broken_connection) {
+    struct fixture *f = begin(0, 1, "");
+    char config[512], got[4096] = "", first[64];
+    int fd = receiver(f, "syslog", "format=", config, sizeof(config)), one, two;
+
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    one = accept(fd, NULL, NULL);
+    feed(f, "before\n", T0);
+    f->w.driver->flush(&f->w);
+    CHECK(read(one, got, sizeof(got)) > 0);
+    CHECK(strncmp(got, "<30>", 4) == 0);
+    CHECK(strstr(got, " tag[5]: before\n"));
+    close(one);
+    feed(f, "lost\n", T0);
+    f->w.driver->flush(&f->w); /* the first write after a break may vanish; the next finds it broken */
+    feed(f, "after\n", T0);
+    f->w.driver->flush(&f->w);
+    usleep(300000); /* the first pause */
+    feed(f, "again\n", T0);
+    f->w.driver->close(&f->w);
+    two = accept(fd, NULL, NULL);
+    memset(got, 0, sizeof(got));
+    read_all(two, got, sizeof(got) - 1);
+    CHECK(strstr(got, "after\n") && strstr(got, "again\n"));
+    CHECK_INT(count(f->path, -1, 0, 0, first), 4);
+    close(two);
+    close(fd);
+    end(f);
+}
+
+TEST(a_receiver_that_does_not_read_costs_a_bounded_queue) {
+    struct fixture *f = begin(0, 1, "");
+    char config[512], first[64];
+    int fd = receiver(f, "gelf", "blocking=0\nbuffer=4096", config, sizeof(config));
+
+    f->w.config = strstr(config, "net=");
+    *strstr(config, "blocking=1") = '#';
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    write_lines(f, 0, 50000);
+    CHECK(f->w.lost > 0);
+    CHECK_INT(count(f->path, -1, 0, 0, first), 50000);
+    close(fd);
     end(f);
 }

@@ -74,15 +74,14 @@ struct launch_attach {
     const char *detach_keys; /* bytes of the sequence (already decoded, e.g. "\x10\x11"); NULL: ctrl-p ctrl-q; "" : none. Only looked at with a tty */
 };
 
-enum launch_log_driver { LAUNCH_LOG_NONE, LAUNCH_LOG_JSON_FILE };
-
 struct launch_log {
-    enum launch_log_driver driver;
-    const char *path;       /* json-file: the file; created with mode 0640 */
+    const char *driver;     /* name for log_driver_find(); NULL: no log */
+    const char *path;       /* the file, created with mode 0640; "" for a driver that sends and keeps no copy */
     uint64_t max_size;      /* bytes; 0: no rotation */
     int max_file;           /* files kept, 1 or more; 0 counts as 1 */
-    bool compress;          /* rotated files as .gz: done by the daemon, the monitor leaves them plain */
+    bool compress;          /* rotated files become .gz */
     const char *attrs_json; /* object text for "attrs", e.g. {"tag":"x"}; NULL: none */
+    const char *config;     /* for drivers that send: logdrv/remote.h; NULL: none */
 };
 
 /* A health check: the monitor runs it by itself (monitor/health.h has the rules). Times in ns, all above 0 but start_period. */

@@ -125,14 +125,16 @@ static void add_monitor(struct plan_builder *b, const struct launch_request *req
     op->i[1] = req->open_stdin;
     op->i[2] = req->stdin_once;
     plan_set_s(b, 0, req->exec_dir);
-    if (req->log.driver == LAUNCH_LOG_NONE)
+    if (!req->log.driver)
         return;
     op = plan_add(b, PLAN_LOG);
-    op->i[0] = req->log.driver;
-    op->i[1] = (int64_t)req->log.max_size;
-    op->i[2] = req->log.max_file;
-    plan_set_s(b, 0, req->log.path);
-    plan_set_s(b, 1, req->log.attrs_json ? req->log.attrs_json : "");
+    op->i[0] = (int64_t)req->log.max_size;
+    op->i[1] = req->log.max_file;
+    op->i[2] = req->log.compress;
+    plan_set_s(b, 0, req->log.driver);
+    plan_set_s(b, 1, req->log.path);
+    plan_set_s(b, 2, req->log.attrs_json ? req->log.attrs_json : "");
+    plan_set_s(b, 3, req->log.config ? req->log.config : "");
 }
 
 int launch_plan(const struct launch_request *req, const struct cgroup_layout *cgroups, struct seccomp_cache *cache, struct err *e) {

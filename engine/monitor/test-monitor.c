@@ -176,7 +176,7 @@ static int start(struct fixture *f, struct run *r, json_t *spec, bool stdin_open
     q.attach = &a;
     q.n_attach = 1;
     q.health = f->health;
-    q.log = (struct launch_log){.driver = LAUNCH_LOG_JSON_FILE, .path = f->log};
+    q.log = (struct launch_log){.driver = "json-file", .path = f->log};
     return launcher_start(f->l, &q, &events, f, &r->m, &r->code, &r->e);
 }
 

@@ -317,13 +317,20 @@ static int open_log(struct mon *m, struct oci_fault *f) {
     struct err e = ERR_INIT;
     int r;
 
-    if (!op || op->i[0] == 0)
+    if (!op)
         return 0;
-    m->log = (struct log_writer){.driver = log_driver_find("json-file"), .max_size = (uint64_t)op->i[1], .max_file = (int)op->i[2], .fd = -EBADF};
-    if (plan_sn(&m->plan, op, 0) >= sizeof m->log.path || plan_sn(&m->plan, op, 1) >= sizeof m->log.attrs)
+    m->log = (struct log_writer){.driver = log_driver_find(plan_s(&m->plan, op, 0)),
+                                 .max_size = (uint64_t)op->i[0],
+                                 .max_file = (int)op->i[1],
+                                 .compress = op->i[2] != 0,
+                                 .config = plan_s(&m->plan, op, 3),
+                                 .fd = -EBADF};
+    if (!m->log.driver)
+        return -EINVAL;
+    if (plan_sn(&m->plan, op, 1) >= sizeof m->log.path || plan_sn(&m->plan, op, 2) >= sizeof m->log.attrs)
         return -ENAMETOOLONG;
-    memcpy(m->log.path, plan_s(&m->plan, op, 0), plan_sn(&m->plan, op, 0) + 1);
-    memcpy(m->log.attrs, plan_s(&m->plan, op, 1), plan_sn(&m->plan, op, 1) + 1);
+    memcpy(m->log.path, plan_s(&m->plan, op, 1), plan_sn(&m->plan, op, 1) + 1);
+    memcpy(m->log.attrs, plan_s(&m->plan, op, 2), plan_sn(&m->plan, op, 2) + 1);
     m->log.out = untouched(LOG_OUT_MAX);
     m->first.copier[0].held = untouched(LIMIT_LOG_LINE);
     m->first.copier[1].held = untouched(LIMIT_LOG_LINE);

@@ -5,7 +5,7 @@
 const struct plan_info plan_infos[PLAN_OP_TYPES] = {
     [PLAN_CONTAINER] = {"container", PLAN_PHASE_INFO, {0}, {"id", "bundle", "rootfs", "version", "annotations+"}},
     [PLAN_MONITOR] = {"monitor", PLAN_PHASE_INFO, {"tty", "open_stdin", "stdin_once", "rows", "cols"}, {"exec_dir"}},
-    [PLAN_LOG] = {"log", PLAN_PHASE_INFO, {"driver", "max_size", "max_file"}, {"path", "attrs"}},
+    [PLAN_LOG] = {"log", PLAN_PHASE_INFO, {"max_size", "max_file", "compress"}, {"driver", "path", "attrs", "config"}},
     [PLAN_CGROUP] = {"cgroup", PLAN_PHASE_PARENT, {"version", "freezer"}, {"dir", "controller"}},
     [PLAN_CGROUP_SET] = {"cgroup-set", PLAN_PHASE_PARENT, {"flags"}, {"file", "value"}},
     [PLAN_CGROUP_DEVICES] = {"cgroup-devices", PLAN_PHASE_PARENT, {"n"}, {"program*"}},

@@ -43,7 +43,7 @@ enum plan_phase {
 enum plan_op_type {
     PLAN_CONTAINER = 1,  /* s id, bundle, rootfs, version, annotations(list) */
     PLAN_MONITOR,        /* i tty, open_stdin, stdin_once, rows, cols ; s exec_dir */
-    PLAN_LOG,            /* i driver, max_size, max_file ; s path, attrs */
+    PLAN_LOG,            /* i max_size, max_file, compress ; s driver, path, attrs, config */
     PLAN_CGROUP,         /* i version, freezer ; s dir (whole path), controller */
     PLAN_CGROUP_SET,     /* i flags ; s file (whole path), value */
     PLAN_CGROUP_DEVICES, /* i n ; s eBPF instructions (v2) */

@@ -1,0 +1,583 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Log drivers that send: their options, and the configuration that the monitor is given. Sections: addresses; options; receivers; what each driver adds. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <jansson.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "container/logattrs.h"
+#include "container/logopts.h"
+
+#define DIAL_MS 10000
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+
+/* ---- addresses --------------------------------------------------------------------------------------------------------------- */
+static void copy(char *to, size_t size, const char *from, size_t n) {
+    if (n >= size)
+        n = size - 1;
+    memcpy(to, from, n);
+    to[n] = 0;
+}
+
+void ctr_log_address_parse(const char *text, struct ctr_log_address *a) {
+    const char *sep = strstr(text, "://"), *rest = sep ? sep + 3 : text, *end, *colon = NULL;
+
+    *a = (struct ctr_log_address){0};
+    if (!sep) {
+        copy(a->path, sizeof(a->path), text, strlen(text));
+        return;
+    }
+    copy(a->scheme, sizeof(a->scheme), text, (size_t)(sep - text));
+    end = rest + strcspn(rest, "/");
+    copy(a->path, sizeof(a->path), end, strlen(end));
+    for (const char *p = rest; p < end; p++)
+        if (*p == ':')
+            colon = p;
+    if (rest[0] == '[') {
+        const char *close = memchr(rest, ']', (size_t)(end - rest));
+
+        if (close) {
+            copy(a->host, sizeof(a->host), rest + 1, (size_t)(close - rest - 1));
+            if (close[1] == ':')
+                copy(a->port, sizeof(a->port), close + 2, (size_t)(end - close - 2));
+            return;
+        }
+    }
+    copy(a->host, sizeof(a->host), rest, (size_t)((colon ? colon : end) - rest));
+    if (colon)
+        copy(a->port, sizeof(a->port), colon + 1, (size_t)(end - colon - 1));
+}
+
+/* ---- options, at create -------------------------------------------------------------------------------------------------------- */
+static const char *opt(const struct api_log_config *l, const char *key) {
+    for (size_t i = 0; i < l->config.n; i++)
+        if (streq(l->config.v[i].key, key))
+            return l->config.v[i].value ? l->config.v[i].value : "";
+    return NULL;
+}
+
+static bool is_common(const char *key) {
+    static const char *const common[] = {"env",           "env-regex",       "labels",         "labels-regex",   "tag",
+                                         "mode",          "max-buffer-size", "cache-disabled", "cache-max-size", "cache-max-file",
+                                         "cache-compress"};
+
+    for (size_t i = 0; i < ELEMENTSOF(common); i++)
+        if (streq(common[i], key))
+            return true;
+    return false;
+}
+
+static int facility(const char *text, int *ret) {
+    static const char *const names[] = {"kern",   "user",   "mail",     "daemon", "auth",   "syslog", "lpr",    "news",
+                                        "uucp",   "cron",   "authpriv", "ftp",    NULL,     NULL,     NULL,     NULL,
+                                        "local0", "local1", "local2",   "local3", "local4", "local5", "local6", "local7"};
+    int64_t n;
+
+    if (str_empty(text)) {
+        *ret = 3;
+        return 0;
+    }
+    for (size_t i = 0; i < ELEMENTSOF(names); i++)
+        if (names[i] && streq(names[i], text)) {
+            *ret = (int)i;
+            return 0;
+        }
+    if (parse_int_range(text, 0, 23, &n) < 0)
+        return -EINVAL;
+    *ret = (int)n;
+    return 0;
+}
+
+static int check_syslog(const struct api_log_config *l, struct err *e) {
+    static const char *const known[] = {"syslog-address",  "syslog-facility", "syslog-format",         "syslog-tls-ca-cert",
+                                        "syslog-tls-cert", "syslog-tls-key",  "syslog-tls-skip-verify"};
+    const char *address = opt(l, "syslog-address"), *format = opt(l, "syslog-format");
+    struct ctr_log_address a;
+    struct stat st;
+    int n;
+
+    for (size_t i = 0; i < l->config.n; i++) {
+        bool ok = is_common(l->config.v[i].key);
+
+        for (size_t k = 0; k < ELEMENTSOF(known) && !ok; k++)
+            ok = streq(known[k], l->config.v[i].key);
+        if (!ok)
+            return err_set(e, ERR_INVALID, "unknown log opt '%s' for syslog log driver", l->config.v[i].key);
+    }
+    if (!str_empty(address)) {
+        ctr_log_address_parse(address, &a);
+        if (streq(a.scheme, "unix") || streq(a.scheme, "unixgram")) {
+            if (stat(a.path, &st) < 0)
+                return err_set(e, ERR_INVALID, "stat %s: %s", a.path, errno == ENOENT ? "no such file or directory" : "permission denied");
+        } else if (streq(a.scheme, "tcp+tls")) {
+            return err_set(e, ERR_INVALID, "syslog over TLS is not supported by this engine: use tcp:// to a relay on this machine");
+        } else if (!streq(a.scheme, "tcp") && !streq(a.scheme, "udp")) {
+            return err_set(e, ERR_INVALID, "unsupported scheme: '%s'", a.scheme);
+        }
+    }
+    if (facility(opt(l, "syslog-facility"), &n) < 0)
+        return err_set(e, ERR_INVALID, "invalid syslog facility");
+    if (!str_empty(format) && !streq(format, "rfc3164") && !streq(format, "rfc5424") && !streq(format, "rfc5424micro"))
+        return err_set(e, ERR_INVALID, "Invalid syslog format");
+    return 0;
+}
+
+static int check_gelf_option(const char *key, const char *value, bool udp, struct err *e) {
+    int64_t n;
+
+    if (is_common(key) || streq(key, "gelf-address"))
+        return 0;
+    if (streq(key, "gelf-compression-level") || streq(key, "gelf-compression-type")) {
+        if (!udp)
+            return err_set(e, ERR_INVALID, "compression is only supported on UDP");
+        if (streq(key, "gelf-compression-level") ? parse_int_range(value, -1, 9, &n) < 0
+                                                 : !streq(value, "gzip") && !streq(value, "zlib") && !streq(value, "none"))
+            return err_set(e, ERR_INVALID, "unknown value \"%s\" for log opt \"%s\" for gelf log driver", value, key);
+        return 0;
+    }
+    if (streq(key, "gelf-tcp-max-reconnect") || streq(key, "gelf-tcp-reconnect-delay")) {
+        if (udp)
+            return err_set(e, ERR_INVALID, "\"%s\" is only valid for TCP", key);
+        if (parse_int_range(value, 0, INT32_MAX, &n) < 0)
+            return err_set(e, ERR_INVALID, "\"%s\" must be a positive integer", key);
+        return 0;
+    }
+    return err_set(e, ERR_INVALID, "unknown log opt \"%s\" for gelf log driver", key);
+}
+
+static int check_gelf(const struct api_log_config *l, struct err *e) {
+    const char *address = opt(l, "gelf-address");
+    struct ctr_log_address a;
+    int r = 0;
+
+    if (str_empty(address))
+        return err_set(e, ERR_INVALID, "gelf-address is a required parameter");
+    ctr_log_address_parse(address, &a);
+    if (!streq(a.scheme, "udp") && !streq(a.scheme, "tcp"))
+        return err_set(e, ERR_INVALID, "gelf: endpoint needs to be TCP or UDP");
+    if (str_empty(a.port))
+        return err_set(e, ERR_INVALID, "gelf: please provide gelf-address as proto://host:port");
+    for (size_t i = 0; r >= 0 && i < l->config.n; i++)
+        r = check_gelf_option(l->config.v[i].key, l->config.v[i].value ? l->config.v[i].value : "", streq(a.scheme, "udp"), e);
+    return r;
+}
+
+/* A bare "host[:port]" is one of tcp. */
+static int fluentd_address(const char *text, struct ctr_log_address *a, struct err *e) {
+    _cleanup_free_ char *whole = NULL;
+    int64_t n;
+
+    if (str_empty(text)) {
+        ctr_log_address_parse("tcp://127.0.0.1:24224", a);
+        return 0;
+    }
+    whole = strstr(text, "://") ? strdup(text) : str_printf("tcp://%s", text);
+    if (!whole)
+        return err_oom(e);
+    ctr_log_address_parse(whole, a);
+    if (streq(a->scheme, "unix"))
+        return str_empty(a->path) ? err_set(e, ERR_INVALID, "invalid fluentd-address (%s): path is empty", text) : 0;
+    if (!streq(a->scheme, "tcp") && !streq(a->scheme, "tls"))
+        return err_set(e, ERR_INVALID, "invalid fluentd-address (%s): unsupported scheme: '%s'", text, a->scheme);
+    if (streq(a->scheme, "tls"))
+        return err_set(e, ERR_INVALID, "fluentd over TLS is not supported by this engine: use tcp:// to a forwarder on this machine");
+    if (a->port[0] && parse_int_range(a->port, 0, 65535, &n) < 0)
+        return err_set(e, ERR_INVALID, "invalid fluentd-address (%s): parse \"%s\": invalid port \":%s\" after host", text, whole, a->port);
+    if (a->path[0])
+        return err_set(e, ERR_INVALID, "invalid fluentd-address (%s): should not contain a path element", text);
+    if (!a->port[0])
+        copy(a->port, sizeof(a->port), "24224", 5);
+    return 0;
+}
+
+/* "100ms", "1.5s", "2m", "1h30m" in nanoseconds. */
+static int duration(const char *text, double *ret) {
+    static const struct {
+        const char *unit;
+        double ns;
+    } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}};
+    double sum = 0;
+
+    if (streq(text, "0")) {
+        *ret = 0;
+        return 0;
+    }
+    if (!*text)
+        return -EINVAL;
+    while (*text) {
+        char *end;
+        double n = strtod(text, &end);
+        size_t k, best = ELEMENTSOF(units);
+
+        if (end == text || (*text < '0' && *text != '.') || *text > '9')
+            return -EINVAL;
+        for (k = 0; k < ELEMENTSOF(units); k++)
+            if (str_has_prefix(end, units[k].unit) && (best == ELEMENTSOF(units) || strlen(units[k].unit) > strlen(units[best].unit)))
+                best = k;
+        if (best == ELEMENTSOF(units))
+            return -EINVAL;
+        sum += n * units[best].ns;
+        text = end + strlen(units[best].unit);
+    }
+    *ret = sum;
+    return 0;
+}
+
+static int check_bool(const struct api_log_config *l, const char *key, bool *ret, struct err *e) {
+    const char *v = opt(l, key);
+
+    *ret = false;
+    if (!str_empty(v) && parse_bool(v, ret) < 0)
+        return err_set(e, ERR_INVALID, "strconv.ParseBool: parsing \"%s\": invalid syntax", v);
+    return 0;
+}
+
+static int check_fluentd(const struct api_log_config *l, struct err *e) {
+    static const char *const known[] = {
+        "fluentd-address",     "fluentd-async",       "fluentd-async-connect", "fluentd-async-reconnect-interval", "fluentd-buffer-limit",
+        "fluentd-max-retries", "fluentd-request-ack", "fluentd-retry-wait",    "fluentd-sub-second-precision"};
+    const char *v;
+    struct ctr_log_address a;
+    double ns;
+    uint64_t n;
+    bool on;
+    int r;
+
+    for (size_t i = 0; i < l->config.n; i++) {
+        bool ok = is_common(l->config.v[i].key);
+
+        for (size_t k = 0; k < ELEMENTSOF(known) && !ok; k++)
+            ok = streq(known[k], l->config.v[i].key);
+        if (!ok)
+            return err_set(e, ERR_INVALID, "unknown log opt '%s' for fluentd log driver", l->config.v[i].key);
+    }
+    r = fluentd_address(opt(l, "fluentd-address"), &a, e);
+    if (r < 0)
+        return r;
+    if ((v = opt(l, "fluentd-buffer-limit")) && *v && ctr_size_parse(v, &n) < 0)
+        return err_set(e, ERR_INVALID, "invalid size: '%s'", v);
+    if ((v = opt(l, "fluentd-retry-wait")) && *v && duration(v, &ns) < 0)
+        return err_set(e, ERR_INVALID, "time: invalid duration \"%s\"", v);
+    if ((v = opt(l, "fluentd-max-retries")) && *v && parse_u64(v, &n) < 0)
+        return err_set(e, ERR_INVALID, "strconv.ParseUint: parsing \"%s\": invalid syntax", v);
+    if (opt(l, "fluentd-async") && opt(l, "fluentd-async-connect"))
+        return err_set(e, ERR_INVALID, "conflicting options: cannot specify both 'fluentd-async' and 'fluentd-async-connect");
+    r = check_bool(l, "fluentd-async", &on, e);
+    if (r >= 0)
+        r = check_bool(l, "fluentd-async-connect", &on, e);
+    if (r < 0)
+        return r;
+    if ((v = opt(l, "fluentd-async-reconnect-interval")) && *v) {
+        if (duration(v, &ns) < 0)
+            return err_set(e, ERR_INVALID, "invalid value for fluentd-async-reconnect-interval: time: invalid duration \"%s\"", v);
+        if (ns != 0 && (ns < 1e8 || ns > 1e10))
+            return err_set(e, ERR_INVALID, "invalid value for fluentd-async-reconnect-interval: value (\"%s\") must be between 100ms and 10s", v);
+    }
+    r = check_bool(l, "fluentd-sub-second-precision", &on, e);
+    if (r >= 0)
+        r = check_bool(l, "fluentd-request-ack", &on, e);
+    if (r >= 0 && on)
+        return err_set(e, ERR_INVALID, "fluentd-request-ack is not supported by this engine");
+    return r;
+}
+
+int ctr_log_check_sender(const struct api_log_config *l, struct err *e) {
+    if (streq(l->type, "syslog"))
+        return check_syslog(l, e);
+    if (streq(l->type, "gelf"))
+        return check_gelf(l, e);
+    if (streq(l->type, "fluentd"))
+        return check_fluentd(l, e);
+    for (size_t i = 0; i < l->config.n; i++)
+        if (!is_common(l->config.v[i].key))
+            return err_set(e, ERR_INVALID, "unknown log opt '%s' for journald log driver", l->config.v[i].key);
+    return 0;
+}
+
+/* ---- receivers, at start --------------------------------------------------------------------------------------------------------- */
+static void add_hex(struct buf *b, const char *key, const char *p, size_t n) {
+    buf_addf(b, "%s=", key);
+    for (size_t i = 0; i < n; i++)
+        buf_addf(b, "%02x", (unsigned char)p[i]);
+    buf_addc(b, '\n');
+}
+
+/* Go's words for what connect() says. */
+static const char *dial_error(int error) {
+    switch (error) {
+    case ECONNREFUSED:
+        return "connect: connection refused";
+    case ENOENT:
+        return "connect: no such file or directory";
+    case EACCES:
+        return "connect: permission denied";
+    case EHOSTUNREACH:
+        return "connect: no route to host";
+    case ENETUNREACH:
+        return "connect: network is unreachable";
+    case EPROTOTYPE:
+        return "connect: protocol wrong type for socket";
+    case ETIMEDOUT:
+        return "i/o timeout";
+    default:
+        return "connect: the connection failed";
+    }
+}
+
+/* 0 or the errno with which a connection fails. */
+static int dial(const struct sockaddr *sa, socklen_t n, int type) {
+    _cleanup_close_ int fd = socket(sa->sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (fd < 0)
+        return errno;
+    if (connect(fd, sa, n) == 0)
+        return 0;
+    if (errno != EINPROGRESS)
+        return errno;
+    if (poll(&p, 1, DIAL_MS) != 1)
+        return ETIMEDOUT;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
+}
+
+static int dial_unix(const char *path, int type) {
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+    if (strlen(path) >= sizeof(un.sun_path))
+        return ENAMETOOLONG;
+    memcpy(un.sun_path, path, strlen(path) + 1);
+    return dial((struct sockaddr *)&un, sizeof(un), type);
+}
+
+static int use_unix(const char *net, const char *path, struct ctr_log_plan *p, struct buf *b, struct err *e) {
+    int error = dial_unix(path, streq(net, "unixgram") ? SOCK_DGRAM : SOCK_STREAM);
+
+    if (error)
+        return err_set(e, ERR_INTERNAL, "dial %s %s: %s", net, path, dial_error(error));
+    p->host_paths = true;
+    buf_addf(b, "net=%s\n", net);
+    add_hex(b, "path", path, strlen(path));
+    return 0;
+}
+
+/* The first address of the name that takes a connection; with `lazily` the first at all. */
+static int use_inet(const char *net, const char *host, const char *port, bool lazily, struct buf *b, struct err *e) {
+    bool tcp = streq(net, "tcp");
+    struct addrinfo hints = {.ai_socktype = tcp ? SOCK_STREAM : SOCK_DGRAM, .ai_flags = AI_NUMERICSERV}, *all = NULL;
+    char text[INET6_ADDRSTRLEN] = "";
+    int error = 0;
+
+    if (getaddrinfo(str_empty(host) ? "127.0.0.1" : host, port, &hints, &all) != 0)
+        return err_set(e, ERR_INTERNAL, "dial %s: lookup %s: no such host", net, host);
+    for (struct addrinfo *i = all; i; i = i->ai_next) {
+        const void *at = i->ai_family == AF_INET ? (const void *)&((struct sockaddr_in *)i->ai_addr)->sin_addr
+                                                 : (const void *)&((struct sockaddr_in6 *)i->ai_addr)->sin6_addr;
+
+        inet_ntop(i->ai_family, at, text, sizeof(text));
+        error = tcp && !lazily ? dial(i->ai_addr, i->ai_addrlen, SOCK_STREAM) : 0;
+        if (!error)
+            break;
+    }
+    freeaddrinfo(all);
+    if (error)
+        return err_set(e, ERR_INTERNAL, strchr(text, ':') ? "dial %s [%s]:%s: %s" : "dial %s %s:%s: %s", net, text, port, dial_error(error));
+    buf_addf(b, "net=%s\naddr=%s\nport=%s\n", net, text, port);
+    return 0;
+}
+
+/* ---- what each driver adds ---------------------------------------------------------------------------------------------------------- */
+static int add_syslog(const struct ctr_fixed *f, struct ctr_log_plan *p, struct buf *b, struct err *e) {
+    static const char *const paths[] = {"/dev/log", "/var/run/syslog", "/var/run/log"}, *const nets[] = {"unixgram", "unix"};
+    const char *address = ctr_log_option(f, "syslog-address"), *format = ctr_log_option(f, "syslog-format");
+    struct ctr_log_address a;
+    int n = 3;
+
+    if (facility(ctr_log_option(f, "syslog-facility"), &n) < 0)
+        return err_set(e, ERR_INVALID, "invalid syslog facility");
+    buf_addf(b, "facility=%d\nformat=%s\n", n, format ? format : "");
+    if (str_empty(address)) {
+        for (size_t i = 0; i < ELEMENTSOF(nets); i++)
+            for (size_t k = 0; k < ELEMENTSOF(paths); k++)
+                if (use_unix(nets[i], paths[k], p, b, NULL) >= 0)
+                    return 0;
+        return err_set(e, ERR_INTERNAL, "Unix syslog delivery error");
+    }
+    ctr_log_address_parse(address, &a);
+    if (str_has_prefix(a.scheme, "unix"))
+        return use_unix(a.scheme, a.path, p, b, e);
+    return use_inet(a.scheme, a.host, a.port[0] ? a.port : "514", false, b, e);
+}
+
+static void join_command(const struct ctr_fixed *f, struct buf *b) {
+    buf_adds(b, f->path ? f->path : "");
+    for (size_t i = 0; i < f->args.n; i++)
+        buf_addf(b, " %s", f->args.v[i]);
+}
+
+static int add_gelf(const struct ctr_fixed *f, const char *name, const char *tag, const struct api_string_map *extra, struct buf *b, struct err *e) {
+    _cleanup_buf_ struct buf command = BUF_INIT(LIMIT_JSON_BODY);
+    _cleanup_free_ char *text = NULL;
+    _cleanup_err_ struct err why = ERR_INIT;
+    const char *type = ctr_log_option(f, "gelf-compression-type"), *level = ctr_log_option(f, "gelf-compression-level");
+    char created[CLOCK_TEXT_MAX];
+    struct ctr_log_address a;
+    json_t *o;
+    int r;
+
+    clock_format(f->created, created);
+    join_command(f, &command);
+    o = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "_container_id", f->id, "_container_name", name, "_image_id", f->image_id, "_image_name",
+                  f->config.image ? f->config.image : "", "_command", buf_str(&command), "_tag", tag, "_created", created);
+    for (size_t i = 0; o && i < extra->n; i++) {
+        _cleanup_free_ char *key = str_printf("_%s", extra->v[i].key);
+
+        if (key)
+            json_object_set_new(o, key, json_string(extra->v[i].value));
+    }
+    text = o ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(o);
+    if (!text)
+        return err_oom(e);
+    text[0] = ','; /* the inside of the object, to go on with */
+    add_hex(b, "extra", text, strlen(text) - 1);
+    buf_addf(b, "pack=%s\nlevel=%s\n", str_empty(type) ? "gzip" : type, str_empty(level) ? "1" : level);
+    ctr_log_address_parse(ctr_log_option(f, "gelf-address"), &a);
+    r = use_inet(a.scheme, a.host, a.port, false, b, &why);
+    return r < 0 ? err_set(e, ERR_INTERNAL, "gelf: cannot connect to GELF endpoint: %s:%s %s", a.host, a.port, err_msg(&why)) : 0;
+}
+
+static void add_msgpack(struct buf *b, const char *s) {
+    size_t n = strlen(s);
+
+    if (n > UINT16_MAX)
+        n = UINT16_MAX;
+    if (n < 32)
+        buf_addc(b, (char)(0xa0 | n));
+    else {
+        buf_addc(b, (char)0xda);
+        buf_addc(b, (char)(n >> 8));
+        buf_addc(b, (char)n);
+    }
+    buf_add(b, s, n);
+}
+
+static int add_fluentd(const struct ctr_fixed *f, const char *name, const struct api_string_map *extra, struct ctr_log_plan *p, struct buf *b,
+                       struct err *e) {
+    _cleanup_buf_ struct buf pairs = BUF_INIT(LIMIT_SMALL_FILE);
+    _cleanup_free_ char *shown = str_printf("/%s", name);
+    const char *async = ctr_log_option(f, "fluentd-async"), *precise = ctr_log_option(f, "fluentd-sub-second-precision");
+    struct ctr_log_address a;
+    bool lazily = false, ns = false;
+    int r = fluentd_address(ctr_log_option(f, "fluentd-address"), &a, e);
+
+    if (r < 0 || !shown)
+        return r < 0 ? r : err_oom(e);
+    if (str_empty(async))
+        async = ctr_log_option(f, "fluentd-async-connect");
+    if (!str_empty(async))
+        ignore_result(parse_bool(async, &lazily));
+    if (!str_empty(precise))
+        ignore_result(parse_bool(precise, &ns));
+    add_msgpack(&pairs, "container_id");
+    add_msgpack(&pairs, f->id);
+    add_msgpack(&pairs, "container_name");
+    add_msgpack(&pairs, shown);
+    for (size_t i = 0; i < extra->n; i++) {
+        add_msgpack(&pairs, extra->v[i].key);
+        add_msgpack(&pairs, extra->v[i].value);
+    }
+    add_hex(b, "extra", buf_str(&pairs), pairs.len);
+    buf_addf(b, "pairs=%zu\nprecise=%d\n", extra->n + 2, ns);
+    if (streq(a.scheme, "unix"))
+        return use_unix("unix", a.path, p, b, e);
+    return use_inet("tcp", a.host, a.port, lazily, b, e);
+}
+
+static void journal_field(struct buf *b, const char *name, const char *value) {
+    uint64_t n = strlen(value);
+
+    if (!strchr(value, '\n')) {
+        buf_addf(b, "%s=%s\n", name, value);
+        return;
+    }
+    buf_addf(b, "%s\n", name);
+    for (int i = 0; i < 8; i++)
+        buf_addc(b, (char)(n >> (8 * i)));
+    buf_add(b, value, n);
+    buf_addc(b, '\n');
+}
+
+static int add_journald(const struct ctr_fixed *f, const char *name, const char *tag, const struct api_string_map *extra, struct ctr_log_plan *p,
+                        struct buf *b, struct err *e) {
+    _cleanup_buf_ struct buf fields = BUF_INIT(LIMIT_SMALL_FILE);
+    char id[ID_SHORT_LEN + 1] = "";
+
+    if (use_unix("unixgram", JOURNAL_SOCKET, p, b, NULL) < 0)
+        return err_set(e, ERR_INTERNAL, "journald is not enabled on this host");
+    memcpy(id, f->id, ID_SHORT_LEN);
+    journal_field(&fields, "CONTAINER_ID", id);
+    journal_field(&fields, "CONTAINER_ID_FULL", f->id);
+    journal_field(&fields, "CONTAINER_NAME", name);
+    journal_field(&fields, "CONTAINER_TAG", tag);
+    journal_field(&fields, "IMAGE_NAME", f->config.image ? f->config.image : "");
+    journal_field(&fields, "SYSLOG_IDENTIFIER", tag);
+    for (size_t i = 0; i < extra->n; i++) {
+        _cleanup_free_ char *key = strdup(extra->v[i].key);
+
+        /* Names in the journal: capital letters, digits, underscores. */
+        for (char *k = key; k && *k; k++)
+            *k = *k >= 'a' && *k <= 'z' ? (char)(*k - 32) : (*k >= 'A' && *k <= 'Z') || (*k >= '0' && *k <= '9') ? *k : '_';
+        if (key)
+            journal_field(&fields, key, extra->v[i].value);
+    }
+    add_hex(b, "extra", buf_str(&fields), fields.len);
+    return 0;
+}
+
+int ctr_log_send_config(const struct ctr_fixed *f, const char *name, struct ctr_log_plan *p, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(MIB(1));
+    _cleanup_(ctr_log_chosen_done) struct api_string_map extra = {0};
+    _cleanup_free_ char *tag = NULL;
+    const char *type = f->host.log_config->type, *mode = ctr_log_option(f, "mode"), *buffer = ctr_log_option(f, "max-buffer-size");
+    uint64_t size = 0;
+    char host[256] = "";
+    time_t now = time(NULL);
+    struct tm tm;
+    /* syslog messages have no room for them: their choice is not looked at. */
+    int r = streq(type, "syslog") ? 0 : ctr_log_chosen(f, &extra, e);
+
+    if (r >= 0)
+        r = ctr_log_tag(f, name, &tag, e);
+    if (r < 0)
+        return r;
+    gethostname(host, sizeof(host) - 1);
+    localtime_r(&now, &tm);
+    if (buffer)
+        ignore_result(ctr_size_parse(buffer, &size));
+    buf_addf(&b, "pid=%d\nzone=%ld\nblocking=%d\nbuffer=%llu\n", (int)getpid(), tm.tm_gmtoff, !streq_ptr(mode, "non-blocking"),
+             (unsigned long long)size);
+    add_hex(&b, "tag", tag, strlen(tag));
+    add_hex(&b, "host", host, strlen(host));
+    if (streq(type, "syslog"))
+        r = add_syslog(f, p, &b, e);
+    else if (streq(type, "gelf"))
+        r = add_gelf(f, name, tag, &extra, &b, e);
+    else if (streq(type, "fluentd"))
+        r = add_fluentd(f, name, &extra, p, &b, e);
+    else
+        r = add_journald(f, name, tag, &extra, p, &b, e);
+    if (r < 0)
+        return r;
+    p->config = buf_take(&b);
+    return p->config ? 0 : err_oom(e);
+}
