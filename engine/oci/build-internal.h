@@ -28,6 +28,19 @@ struct build {
 int build_mounts(struct build *b);                                                                    /* build-mounts.c */
 int build_resources(struct build *b, const json_t *resources, const char *const *dirs, bool devices); /* build-resources.c */
 int build_cgroups(struct build *b);
+
+/* One rule of linux.resources.devices. */
+struct device_rule {
+    bool allow;
+    char type;            /* a, b, c */
+    int64_t major, minor; /* -1: any */
+    char access[4];
+};
+/*
+ * The program (BPF_PROG_TYPE_CGROUP_DEVICE) that v2 has in the place of v1's lists. v[0] says what holds for everything; of the others those that say
+ * the same are left out, as with v1. A rule that allows must cover all that is asked for; one that denies need only touch it.
+ */
+int build_device_program(const struct device_rule *v, size_t n, struct buf *ret, struct err *e); /* build-bpf.c */
 int build_caps(const json_t *process, uint64_t ret[5], struct err *e);
 
 /* Attribute and flag names of mount options; false when the name is none of them (then it is data of the file system). */

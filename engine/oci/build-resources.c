@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "base/cleanup.h"
+#include "base/limits.h"
 #include "base/str.h"
 #include "oci/exec.h"
 
@@ -195,13 +196,6 @@ static void block_io(struct target *t, const json_t *io) {
 
 /* ---- devices ---------------------------------------------------------------------------------------------------------- */
 
-struct device_rule {
-    bool allow;
-    char type;            /* a, b, c */
-    int64_t major, minor; /* -1: any */
-    char access[4];
-};
-
 #define RULES_MAX 512
 
 static int read_rule(const json_t *d, struct device_rule *ret, struct err *e) {
@@ -245,6 +239,24 @@ static size_t add_rule(struct device_rule *v, size_t n, const struct device_rule
     return n;
 }
 
+static bool has_unified(const struct cgroup_layout *l) {
+    for (size_t i = 0; i < l->n; i++)
+        if (l->h[i].unified)
+            return true;
+    return false;
+}
+
+static int add_program(struct target *t, const struct device_rule *v, size_t n) {
+    _cleanup_buf_ struct buf code = BUF_INIT(KIB(256));
+    int r = build_device_program(v, n, &code, t->b->e);
+
+    if (r < 0)
+        return r;
+    plan_add(t->b->b, PLAN_CGROUP_DEVICES)->i[0] = (int64_t)n;
+    plan_set_bytes(t->b->b, 0, code.data, code.len);
+    return 0;
+}
+
 static void devices(struct target *t, const json_t *resources) {
     /* What every container may use: make any node; the standard devices; its terminals. */
     static const struct device_rule always[] = {{true, 'c', -1, -1, "m"}, {true, 'b', -1, -1, "m"}, {true, 'c', 1, 3, "rwm"},
@@ -253,6 +265,7 @@ static void devices(struct target *t, const json_t *resources) {
                                                 {true, 'c', 5, 2, "rwm"}, {true, 'c', 5, 1, "rwm"}};
     _cleanup_free_ struct device_rule *v = calloc(RULES_MAX, sizeof *v);
     const json_t *list = NULL;
+    bool v1;
     size_t n = 1;
     int r = j_array(resources, "linux.resources", "devices", &list, t->b->e);
 
@@ -260,7 +273,8 @@ static void devices(struct target *t, const json_t *resources) {
         t->r = r < 0 ? r : err_oom(t->b->e);
         return;
     }
-    if (is_v2(t) || !cgroup_of(t->b->in->cgroups, "devices"))
+    v1 = !is_v2(t) && cgroup_of(t->b->in->cgroups, "devices");
+    if (!v1 && !has_unified(t->b->in->cgroups))
         return;
     v[0] = (struct device_rule){false, 'a', -1, -1, "rwm"};
     for (size_t i = 0; list && i < json_array_size(list); i++) {
@@ -275,7 +289,9 @@ static void devices(struct target *t, const json_t *resources) {
     }
     for (size_t i = 0; i < ELEMENTSOF(always) && !v[0].allow; i++)
         n = add_rule(v, n, &always[i]);
-    for (size_t i = 0; i < n; i++) {
+    if (!v1)
+        t->r = add_program(t, v, n);
+    for (size_t i = 0; i < n && v1; i++) {
         char major[24] = "*", minor[24] = "*";
 
         /* Denying what is denied already costs a write and says nothing. */
@@ -374,10 +390,10 @@ int build_resources(struct build *b, const json_t *resources, const char *const 
     struct target t = {.b = b};
     int r = group_path(b, t.path);
 
-    if (r >= 0 && with_devices)
-        devices(&t, resources);
-    if (r >= 0 && resources && t.r >= 0)
+    if (r >= 0 && resources)
         t.r = apply(&t, resources);
+    if (r >= 0 && with_devices && t.r >= 0)
+        devices(&t, resources);
     return r < 0 ? r : t.r;
 }
 

@@ -131,6 +131,7 @@ static int attach_devices(const struct plan *p, const struct plan_op *op, int gr
     attach.target_fd = (uint32_t)group_fd;
     attach.attach_bpf_fd = (uint32_t)fd;
     attach.attach_type = BPF_CGROUP_DEVICE;
+    attach.attach_flags = BPF_F_ALLOW_MULTI;
     if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach) < 0)
         r = -errno;
     close_fd(fd);
@@ -292,8 +293,15 @@ static int signal_group(const struct kern *k, const char *dir, int sig, pid_t ex
 
 int oci_cgroup_signal(const struct kern *k, const struct plan *p, int sig, pid_t except) {
     const char *dir = process_group(p);
+    int n = dir ? signal_group(k, dir, sig, except, 0) : 0;
+    char path[512];
 
-    return dir ? signal_group(k, dir, sig, except, 0) : 0;
+    /* v2 kills a whole group at once, however fast it forks (5.14); what the loop above missed goes here. */
+    for (size_t i = 0; sig == SIGKILL && !except && i < p->n_ops; i++)
+        if (p->ops[i].type == PLAN_CGROUP && p->ops[i].i[0] == 2 &&
+            snprintf(path, sizeof path, "%s/cgroup.kill", plan_s(p, &p->ops[i], 0)) < (int)sizeof path)
+            ignore_result(kern_write_file(k, AT_FDCWD, path, "1"));
+    return n;
 }
 
 const char *oci_cgroup_dir(const struct plan *p, const char *controller) {
