@@ -65,10 +65,18 @@ static bool import_cancelled(void *arg) {
     return call_gone(((struct download *)arg)->call);
 }
 
+/* A stream that is no archive is the server's failure to the reference. */
+static int as_internal(int r, struct err *e) {
+    if (r == -ERR_INVALID && e)
+        e->kind = ERR_INTERNAL;
+    return r == -ERR_INVALID ? -ERR_INTERNAL : r;
+}
+
 static int read_address(struct images *s, struct call *c, const char *src, struct progress *p, struct unpack *u, struct err *e) {
     _cleanup_free_ char *url = strstr(src, "://") ? strdup(src) : str_printf("http://%s", src);
     struct download d = {u, p, c, url, false};
     size_t scheme = url ? (size_t)(strstr(url, "://") - url) : 0;
+    int r;
 
     if (!url)
         return err_oom(e);
@@ -76,22 +84,17 @@ static int read_address(struct images *s, struct call *c, const char *src, struc
         return err_set(e, ERR_INTERNAL, "Get \"%.*s:\": http: no Host in request URL", (int)scheme, url);
     if (!str_has_prefix(url, "http://") && !str_has_prefix(url, "https://"))
         return err_set(e, ERR_INTERNAL, "Get \"%s\": unsupported protocol scheme \"%.*s\"", url, (int)scheme, url);
-    return registry_fetch(s->registry, url, import_cancelled, &d, take_download, &d, e);
+    r = registry_fetch(s->registry, url, import_cancelled, &d, take_download, &d, e);
+    return d.begun ? as_internal(r, e) : r;
 }
 
 static int read_layer(struct images *s, struct call *c, const char *src, struct progress *p, struct imported *i, struct unpack **ret, struct err *e) {
     int r = unpack_start(s->layers, false, take_layer, i, ret, e);
 
     if (r == 0)
-        r = streq(src, "-") ? read_body(c, *ret, e) : read_address(s, c, src, p, *ret, e);
+        r = streq(src, "-") ? as_internal(read_body(c, *ret, e), e) : read_address(s, c, src, p, *ret, e);
     if (r == 0)
-        r = unpack_finish(*ret, e);
-    /* A stream that is no archive is the server's failure to the reference. */
-    if (r == -ERR_INVALID) {
-        if (e)
-            e->kind = ERR_INTERNAL;
-        r = -ERR_INTERNAL;
-    }
+        r = as_internal(unpack_finish(*ret, e), e);
     return r;
 }
 

@@ -39,6 +39,7 @@ struct extractor {
     struct framing_writer *framing;
     struct cached_dir cache[DIR_CACHE];
     uint64_t clock;
+    const char *base; /* last component of the entry being put in place; NULL while something else is looked up */
     struct late_dir *dirs;
     size_t n_dirs, cap_dirs;
     uint64_t *seen; /* open hash set of path hashes */
@@ -59,7 +60,7 @@ static int openat_in_root(int root, const char *path, uint64_t flags, uint64_t m
     return fd;
 }
 
-int extract_clean_path(const char *name, char *out, struct err *e) {
+void extract_clean_path(const char *name, char *out) {
     const char *p = name;
     size_t n = 0;
 
@@ -68,8 +69,6 @@ int extract_clean_path(const char *name, char *out, struct err *e) {
         size_t len = (size_t)(end - p);
 
         if (len == 2 && p[0] == '.' && p[1] == '.') {
-            if (n == 0)
-                return err_set(e, ERR_INVALID, "\"%s\" is outside of \"/\"", name);
             while (n > 0 && out[n - 1] != '/')
                 n--;
             if (n > 0)
@@ -83,7 +82,6 @@ int extract_clean_path(const char *name, char *out, struct err *e) {
         p = *end ? end + 1 : end;
     }
     out[n] = 0;
-    return 0;
 }
 
 /* ---- duplicates --------------------------------------------------------------------------------------------------------- */
@@ -166,8 +164,12 @@ static int make_parents(struct extractor *x, const char *path, struct err *e) {
             up = base ? openat_in_root(x->root, part, O_PATH | O_DIRECTORY, 0) : dup(x->root);
             if (base)
                 *base = '/';
-            if (up < 0 || mkdirat(up, base ? base + 1 : part, 0755) < 0)
+            if (up < 0 || mkdirat(up, base ? base + 1 : part, 0755) < 0) {
+                /* Something is there that leads nowhere: what was to be put into it cannot be. */
+                if (up >= 0 && errno == EEXIST && x->base)
+                    return err_errno(e, ENOENT, "open /%s/%s", path, x->base);
                 return err_errno(e, errno, "mkdir /%s", part);
+            }
         } else if (fd < 0) {
             return err_errno(e, errno, "mkdir /%s", part);
         }
@@ -392,19 +394,21 @@ static int make_dir(struct extractor *x, const struct tar_entry *t, int dirfd, c
 }
 
 static int make_hardlink(struct extractor *x, const struct tar_entry *t, int dirfd, const char *base, const char *path, struct err *e) {
-    _cleanup_free_ char *target = malloc(strlen(t->link) + 1);
+    _cleanup_free_ char *target = malloc(strlen(t->link) + 1), *whole = NULL;
     char *name;
     struct stat st;
-    int from, k;
+    int from;
 
     if (!target)
         return err_oom(e);
-    k = extract_clean_path(t->link, target, e);
-    if (k < 0)
-        return err_set(e, ERR_INVALID, "invalid hardlink \"%s\" -> \"%s\"", t->link, t->name);
+    extract_clean_path(t->link, target);
+    whole = strdup(target);
+    if (!whole)
+        return err_oom(e);
     name = strrchr(target, '/');
     if (name)
         *name++ = 0;
+    x->base = NULL;
     from = folder(x, name ? target : "", e);
     if (from < 0)
         return from;
@@ -424,7 +428,7 @@ static int make_hardlink(struct extractor *x, const struct tar_entry *t, int dir
         name = target;
     }
     if (linkat(from, name, dirfd, base, 0) < 0)
-        return err_errno(e, errno, "link /%s /%s", t->link, path);
+        return err_errno(e, errno, "link /%s /%s", whole, path);
     /* The entry's own attributes apply to the shared file, as in the reference. */
     if (fstatat(dirfd, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, errno, "lstat /%s", path);
@@ -438,9 +442,6 @@ static int make_node(const struct tar_entry *t, int dirfd, const char *base, con
 
     if (t->dev_major < 0 || t->dev_major > 0xfff || t->dev_minor < 0 || t->dev_minor > 0xfffff)
         return err_set(e, ERR_INVALID, "archive: device number out of range: /%s", path);
-    /* A 0:0 character device is overlayfs's whiteout: an archive must not hide lower files behind the back of the whiteout rules. */
-    if (kind == S_IFCHR && t->dev_major == 0 && t->dev_minor == 0)
-        return err_set(e, ERR_INVALID, "archive: device 0:0 is not allowed: /%s", path);
     if (mknodat(dirfd, base, kind | (t->mode & 07777), kind == S_IFIFO ? 0 : makedev((unsigned)t->dev_major, (unsigned)t->dev_minor)) < 0)
         return err_errno(e, errno, "mknod /%s", path);
     return finish_special(t, dirfd, base, path, e);
@@ -461,8 +462,16 @@ static int make_whiteout(struct extractor *x, const struct tar_entry *t, int dir
     }
     if (str_has_prefix(hidden, WHITEOUT)) /* left over from aufs; means nothing */
         return 0;
-    if (!*hidden || streq(hidden, ".") || streq(hidden, ".."))
-        return err_set(e, ERR_INVALID, "archive: invalid whiteout /%s", path);
+    /* A folder cannot hide itself or the one above it. */
+    if (!*hidden || streq(hidden, ".") || streq(hidden, "..")) {
+        char clean[LIMIT_ARCHIVE_PATH + 4];
+        _cleanup_free_ char *target = str_printf("%.*s/%s", (int)(strlen(path) - strlen(base)), path, hidden);
+
+        if (!target)
+            return err_oom(e);
+        extract_clean_path(target, clean);
+        return err_set(e, ERR_INVALID, "failed to mknod(\"/%s\", S_IFCHR, 0): file exists", clean);
+    }
     if (mknodat(dirfd, hidden, S_IFCHR, makedev(0, 0)) < 0 && errno != EEXIST)
         return err_errno(e, errno, "mknod /%s", path);
     return 0;
@@ -494,6 +503,7 @@ static int place(struct extractor *x, struct tar_reader *r, const struct tar_ent
     const char *base = slash ? slash + 1 : path;
     int dirfd, k;
 
+    x->base = base;
     if (slash)
         *slash = 0;
     dirfd = folder(x, slash ? path : "", e);
@@ -580,9 +590,7 @@ int extract_layer(struct tar_reader *r, int dirfd, enum whiteout_form form, stru
             continue;
         if (strlen(t->name) > LIMIT_ARCHIVE_PATH)
             return err_set(e, ERR_TOO_LARGE, "archive: path longer than %d bytes", LIMIT_ARCHIVE_PATH);
-        k = extract_clean_path(t->name, path, e);
-        if (k < 0)
-            return k;
+        extract_clean_path(t->name, path);
         k = seen_add(&x, path, e);
         if (k < 0)
             return k;

@@ -37,9 +37,9 @@ int extract_layer(struct tar_reader *r, int dirfd, enum whiteout_form form, stru
                   struct extract_result *ret, struct err *e);
 
 /*
- * Path of an entry without ".", doubled and trailing slashes; "" for the root itself. ERR_INVALID for one that climbs out. `out` has room for
- * strlen(name) + 1.
+ * Path of an entry without ".", "..", doubled and trailing slashes; "" for the root itself. One that climbs out stays at the root, as in a root directory.
+ * `out` has room for strlen(name) + 1.
  */
-int extract_clean_path(const char *name, char *out, struct err *e);
+void extract_clean_path(const char *name, char *out);
 
 #endif

@@ -440,9 +440,9 @@ static int run_archive(struct worker *w, struct err *e) {
 
         if (++w->members > UNPACK_MEMBERS)
             return err_set(e, ERR_TOO_LARGE, "archive: more than %d members", UNPACK_MEMBERS);
-        k = strlen(t->name) > LIMIT_ARCHIVE_PATH ? err_set(e, ERR_TOO_LARGE, "archive: path too long") : extract_clean_path(t->name, path, e);
-        if (k < 0)
-            return k;
+        if (strlen(t->name) > LIMIT_ARCHIVE_PATH)
+            return err_set(e, ERR_TOO_LARGE, "archive: path too long");
+        extract_clean_path(t->name, path);
         if (t->type == TAR_FILE && !t->sparse) {
             k = member_file(w, t, path, e);
         } else if (t->type == TAR_SYMLINK || t->type == TAR_HARDLINK) {

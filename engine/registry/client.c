@@ -487,6 +487,20 @@ int registry_login(struct registry *registry, const struct registry_auth *auth, 
 
 /* ---- any address ----------------------------------------------------------------------------------------------------------- */
 
+/* What an ordinary web server said, with the status it said it with. */
+static int fetch_refused(const char *url, long status, const struct buf *body, struct err *e) {
+    enum err_kind kind = status == 400   ? ERR_INVALID
+                         : status == 401 ? ERR_UNAUTHORIZED
+                         : status == 403 ? ERR_FORBIDDEN
+                         : status == 404 ? ERR_NOT_FOUND
+                                         : ERR_INTERNAL;
+    size_t n = body->len;
+
+    while (n > 0 && strchr(" \t\r\n", body->data[n - 1]))
+        n--;
+    return err_set(e, kind, "failed to GET %s with status %ld %s: %.*s", url, status, reason_phrase(status), (int)n, n ? body->data : "");
+}
+
 int registry_fetch(struct registry *r, const char *url, registry_cancelled_fn *cancelled, void *cancelled_arg, registry_sink_fn *sink, void *arg,
                    struct err *e) {
     char no_host[] = "-";
@@ -497,7 +511,8 @@ int registry_fetch(struct registry *r, const char *url, registry_cancelled_fn *c
     pthread_mutex_init(&s.lock, NULL);
     k = transfer_run(&t, e);
     if (k == 0 && t.status != 200)
-        k = err_set(e, ERR_INTERNAL, "failed to GET %s with status %ld: %s", url, t.status, buf_str(&t.failure));
+        k = fetch_refused(url, t.status, &t.failure, e);
+    k = as_internal(k, e);
     transfer_done(&t);
     for (size_t i = 0; i < s.n_handles; i++)
         curl_easy_cleanup(s.handles[i]);

@@ -77,7 +77,8 @@ typedef int registry_sink_fn(void *arg, const void *p, size_t n, struct err *e);
 int registry_blob(struct registry_session *s, const char *digest, int64_t offset, int64_t size, registry_sink_fn *sink, void *arg, struct err *e);
 
 /*
- * GET any address without credentials, its body to `sink`. A status from 400 on is ERR_INTERNAL with the reference's words. `cancelled` is asked now and then
+ * GET any address without credentials, its body to `sink`. A status other than 200 is an error with the reference's words, its kind that
+ * of the status (400, 401, 403, 404), else ERR_INTERNAL. `cancelled` is asked now and then
  * and may be NULL.
  */
 int registry_fetch(struct registry *r, const char *url, registry_cancelled_fn *cancelled, void *cancelled_arg, registry_sink_fn *sink, void *arg,

@@ -138,6 +138,7 @@ static void first_nameserver(char ret[64]) {
 static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
     char host[256] = "", dns[64];
     const char *from = strstr(t->url, "://"), *verb = t->shown ? t->shown : streq(t->method, "POST") ? "Post" : "Get";
+    curl_off_t connected = 0;
     long os_errno = 0;
 
     from = from ? from + 3 : t->url;
@@ -163,6 +164,9 @@ static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
     case CURLE_SSL_CONNECT_ERROR:
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": http: server gave HTTP response to HTTPS client", verb, t->url);
     case CURLE_OPERATION_TIMEDOUT:
+        curl_easy_getinfo(h, CURLINFO_CONNECT_TIME_T, &connected);
+        if (connected == 0)
+            return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp %s: i/o timeout", verb, t->url, t->dialled);
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": net/http: the registry sent nothing for %ld seconds", verb, t->url, STALL_SECONDS);
     case CURLE_TOO_MANY_REDIRECTS:
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": stopped after %d redirects", verb, t->url, LIMIT_REDIRECTS);

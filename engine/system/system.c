@@ -76,7 +76,7 @@ static int info_driver(struct engine *engine, struct api_system_info *ret, struc
     ret->driver_status.v = calloc(pairs.n / 2 + 1, sizeof(*ret->driver_status.v));
     if (r < 0 || !ret->driver_status.v)
         return r < 0 ? r : err_oom(e);
-    ret->driver_status.set = true;
+    ret->driver_status.set = pairs.n > 0; /* null for a driver with nothing to say */
     for (size_t i = 0; i + 1 < pairs.n; i += 2) {
         r = add_all(&ret->driver_status.v[ret->driver_status.n++], (const char *const *)pairs.v + i, 2, e);
         if (r < 0)
