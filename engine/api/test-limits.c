@@ -144,6 +144,29 @@ TEST(limit_connections) {
     stop(&f);
 }
 
+/* Connections that had a request cost memory: those that are too many go, the longest idle first. One that never had any stays. */
+TEST(limit_kept_connections) {
+    struct http_options o = {.max_kept = 2, .kept_ms = 1};
+    struct fixture f;
+    int fd[100], fresh;
+    size_t n = 0;
+
+    REQUIRE(start(&f, &o));
+    fresh = dial(&f);
+    for (; n < 3 || (n < ELEMENTSOF(fd) && !closed_within(fd[0], 10)); n++) {
+        fd[n] = dial(&f);
+        send_text(fd[n], "GET / HTTP/1.1\r\nHost: d\r\n\r\n");
+        CHECK(answered(fd[n]));
+    }
+    CHECK(n < ELEMENTSOF(fd));
+    send_text(fresh, "GET / HTTP/1.1\r\nHost: d\r\n\r\n");
+    CHECK(answered(fresh));
+    for (size_t i = 0; i < n; i++)
+        close(fd[i]);
+    close(fresh);
+    stop(&f);
+}
+
 /* All places for long handlers taken: quick requests do not notice, further long ones wait their turn. */
 TEST(limit_long_handlers) {
     struct http_options o = {.slow = 2};

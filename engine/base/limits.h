@@ -41,6 +41,8 @@
 #define LIMIT_JSON_DEPTH_API 2048 /* what the JSON library itself bears */
 #define LIMIT_CONNECTIONS 16384
 #define LIMIT_HTTP_HEAD_SECONDS 300
+#define LIMIT_KEPT_CONNECTIONS 128 /* that had a request and wait for the next; each holds 33 KiB */
+#define LIMIT_KEPT_MS 2000         /* none is closed sooner after its last answer */
 #define LIMIT_REPLY_BYTES MIB(256)
 
 /* Containers */

@@ -49,10 +49,15 @@ struct http_conn {
     pid_t pid;
     uid_t uid;
     gid_t gid;
-    /* Below: server->lock. In the idle list while no request is being served, in the order in which they became idle. */
-    bool idle;
+    /* Below: server->lock. In an idle list while no request is being served, in the order in which they became idle. */
+    bool idle, served;
     int64_t idle_since;
     struct http_conn *prev, *next;
+};
+
+struct http_idle {
+    struct http_conn *first, *last; /* longest idle first */
+    size_t n;
 };
 
 struct http_server {
@@ -65,10 +70,10 @@ struct http_server {
     struct loop_timer *reaper;
     atomic_bool stopping;
     pthread_mutex_t lock;
-    pthread_cond_t quiet;                     /* a call has ended */
-    struct http_conn *idle_first, *idle_last; /* longest idle first */
-    size_t n_conns, peak_conns;               /* peak: most since memory was last given back */
-    struct call *calls;                       /* requests whose handler runs */
+    pthread_cond_t quiet;       /* a call has ended */
+    struct http_idle idle[2];   /* [1]: those that had a request before */
+    size_t n_conns, peak_conns; /* peak: most since memory was last given back */
+    struct call *calls;         /* requests whose handler runs */
 };
 
 enum call_state {

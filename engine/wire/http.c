@@ -17,7 +17,7 @@
 #include "base/str.h"
 #include "wire/http-internal.h"
 
-#define REAPER_NS (15 * NSEC_PER_SEC)
+#define REAPER_NS (5 * NSEC_PER_SEC)
 #define TRIM_ABOVE 256 /* connections */
 
 #if MHD_VERSION >= 0x01000000
@@ -29,23 +29,30 @@
 /* ---- connections ------------------------------------------------------------------------------------------------------------- */
 
 static void idle_remove(struct http_server *s, struct http_conn *n) {
+    struct http_idle *l = &s->idle[n->served];
+
     if (!n->idle)
         return;
     n->idle = false;
-    *(n->prev ? &n->prev->next : &s->idle_first) = n->next;
-    *(n->next ? &n->next->prev : &s->idle_last) = n->prev;
+    *(n->prev ? &n->prev->next : &l->first) = n->next;
+    *(n->next ? &n->next->prev : &l->last) = n->prev;
     n->prev = n->next = NULL;
+    l->n--;
 }
 
-static void idle_append(struct http_server *s, struct http_conn *n) {
+static void idle_append(struct http_server *s, struct http_conn *n, bool served) {
+    struct http_idle *l = &s->idle[served];
+
     if (n->idle)
         return;
     n->idle = true;
+    n->served = served;
     n->idle_since = clock_mono_ns();
-    n->prev = s->idle_last;
+    n->prev = l->last;
     n->next = NULL;
-    *(s->idle_last ? &s->idle_last->next : &s->idle_first) = n;
-    s->idle_last = n;
+    *(l->last ? &l->last->next : &l->first) = n;
+    l->last = n;
+    l->n++;
 }
 
 /* Its owner, the library, sees the end of the stream and closes it. */
@@ -90,10 +97,19 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
     pthread_mutex_lock(&s->lock);
     s->n_conns++;
     s->peak_conns = MAX(s->peak_conns, s->n_conns);
-    if (s->n_conns > s->opts.max_connections && s->idle_first)
-        drop_idle(s, s->idle_first);
-    idle_append(s, n);
+    if (s->n_conns > s->opts.max_connections && (s->idle[true].first || s->idle[false].first))
+        drop_idle(s, s->idle[true].first ? s->idle[true].first : s->idle[false].first);
+    idle_append(s, n, false);
     pthread_mutex_unlock(&s->lock);
+}
+
+/* A connection that was used keeps the library's whole buffer in memory, one that only waits next to nothing: of the used ones only some may stay. */
+static void drop_used(struct http_server *s) {
+    struct http_idle *used = &s->idle[true];
+    int64_t before = clock_mono_ns() - s->opts.kept_ms * NSEC_PER_MSEC;
+
+    while (used->n > s->opts.max_kept && used->first->idle_since < before)
+        drop_idle(s, used->first);
 }
 
 /* Connections that have been without a complete request for too long: slow heads and forgotten keep-alives alike. */
@@ -103,8 +119,10 @@ static void reap(struct loop_timer *t, void *data) {
     bool trim;
 
     pthread_mutex_lock(&s->lock);
-    while (s->idle_first && s->idle_first->idle_since < before)
-        drop_idle(s, s->idle_first);
+    for (int i = 0; i < 2; i++)
+        while (s->idle[i].first && s->idle[i].first->idle_since < before)
+            drop_idle(s, s->idle[i].first);
+    drop_used(s);
     trim = s->peak_conns > TRIM_ABOVE && s->n_conns < s->peak_conns / 4;
     if (trim)
         s->peak_conns = s->n_conns;
@@ -420,7 +438,8 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls, 
     pthread_mutex_lock(&c->lock);
     if (c->conn) {
         pthread_mutex_lock(&l->server->lock);
-        idle_append(l->server, c->conn);
+        idle_append(l->server, c->conn, true);
+        drop_used(l->server);
         pthread_mutex_unlock(&l->server->lock);
     }
     if (toe != MHD_REQUEST_TERMINATED_COMPLETED_OK && c->state != CALL_REPLIED && c->state != CALL_ABORT)
@@ -476,6 +495,8 @@ int http_new(struct engine *engine, struct loop *loop, const struct http_hooks *
         s->opts = *opts;
     s->opts.memory_limit = s->opts.memory_limit ? s->opts.memory_limit : KIB(32);
     s->opts.max_connections = s->opts.max_connections ? s->opts.max_connections : LIMIT_CONNECTIONS;
+    s->opts.max_kept = s->opts.max_kept ? s->opts.max_kept : LIMIT_KEPT_CONNECTIONS;
+    s->opts.kept_ms = s->opts.kept_ms ? s->opts.kept_ms : LIMIT_KEPT_MS;
     s->opts.head_seconds = s->opts.head_seconds ? s->opts.head_seconds : LIMIT_HTTP_HEAD_SECONDS;
     s->opts.threads = s->opts.threads ? s->opts.threads : 2;
     s->opts.quick = s->opts.quick ? s->opts.quick : 64;

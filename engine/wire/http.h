@@ -51,6 +51,8 @@ struct http_hooks {
 struct http_options {
     size_t memory_limit;    /* bytes per connection for the head; 0: 32 KiB */
     size_t max_connections; /* 0: LIMIT_CONNECTIONS; beyond it the longest idle one is dropped */
+    size_t max_kept;        /* 0: LIMIT_KEPT_CONNECTIONS; of connections that had a request more are closed when idle for kept_ms */
+    int64_t kept_ms;        /* 0: LIMIT_KEPT_MS */
     int head_seconds;       /* 0: LIMIT_HTTP_HEAD_SECONDS: a connection may be without a complete request this long */
     unsigned threads;       /* library threads per listener; 0: 2 */
     size_t quick, slow;     /* concurrent handlers per class; 0: 64 and 4096 */
