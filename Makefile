@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everything is built out of tree. `make help` lists the targets people use.
 #   CC=clang          build with clang (its own build folder)
-#   SAN=1             AddressSanitizer + UndefinedBehaviorSanitizer (its own build folder)
+#   SAN=1             AddressSanitizer + UndefinedBehaviorSanitizer (its own build folder); SAN=thread: ThreadSanitizer
 #   V=1               show commands
 MAKEFLAGS += -rR --no-print-directory
 .DELETE_ON_ERROR:
@@ -22,7 +22,7 @@ Q := $(if $(V),,@)
 
 # ---- where things go -------------------------------------------------------------------------------------------------
 TOP := build
-B := $(TOP)$(if $(SAN),/san)$(if $(findstring clang,$(CC)),/clang)
+B := $(TOP)$(if $(SAN),/$(if $(filter thread,$(SAN)),tsan,san))$(if $(findstring clang,$(CC)),/clang)
 GEN := $(TOP)/gen
 BIN := $(B)/bin
 
@@ -30,10 +30,11 @@ comma := ,
 # ---- flags -----------------------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wformat=2 -Wno-unused-parameter \
         -Werror=incompatible-pointer-types -Werror=unused-result
-OPT := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined,-O2 -g -D_FORTIFY_SOURCE=2)
+SANITIZERS := $(if $(filter thread,$(SAN)),thread,address$(comma)undefined -fno-sanitize-recover=undefined)
+OPT := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZERS),-O2 -g -D_FORTIFY_SOURCE=2)
 CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iengine -I$(GEN) -include engine/base/banned.h
 CFLAGS := -std=gnu11 $(WARN) $(OPT) -fPIE -fstack-protector-strong -fno-strict-overflow -pthread
-LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(if $(SAN),-fsanitize=address$(comma)undefined)
+LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(if $(SAN),-fsanitize=$(SANITIZERS))
 # The programs that enter containers are static: no loader, no name services, no plug-ins (rule R6).
 STATIC_LDFLAGS := $(if $(SAN),$(LDFLAGS),-static -pthread -Wl,-z,relro,-z,now,--gc-sections)
 LIBS_DAEMON := -lmicrohttpd -ljansson -larchive -lcurl -lseccomp -lnl-route-3 -lnl-3 -lsqlite3 -lcrypto -lssl -lzstd -lisal -lz -llzma -lbz2

@@ -42,7 +42,7 @@
 #define LIMIT_CONNECTIONS 16384
 #define LIMIT_HTTP_HEAD_SECONDS 300
 #define LIMIT_KEPT_CONNECTIONS 128 /* that had a request and wait for the next; each holds 33 KiB */
-#define LIMIT_KEPT_MS 2000         /* none is closed sooner after its last answer */
+#define LIMIT_KEPT_MS 30000        /* none is closed sooner after its last answer; as long as Docker clients keep theirs */
 #define LIMIT_REPLY_BYTES MIB(256)
 
 /* Containers */
