@@ -81,6 +81,15 @@ static int commit(struct commit *k, const struct q_image_commit *q, json_t *body
     return r;
 }
 
+/* The body may be a whole request for a container, and is judged as one before anything is looked up; only its configuration counts. */
+static int check_body(json_t *body, struct err *e) {
+    struct api_container_create_request whole = {0};
+    int r = body ? api_container_create_request_read(&whole, body, NULL, e) : 0;
+
+    api_container_create_request_done(&whole);
+    return r;
+}
+
 static int reply(struct call *call, char *id, struct err *e) {
     struct api_id_response res = {.id = id};
     _cleanup_buf_ struct buf b = BUF_INIT(KIB(1));
@@ -100,6 +109,8 @@ int op_image_commit(struct call *call, struct err *e) {
 
     if (r >= 0)
         r = call_json(call, &body, e);
+    if (r >= 0)
+        r = check_body(body, e);
     if (r >= 0)
         r = repo_tag_reference(q.repo, q.tag, &name, e);
     if (r >= 0)
