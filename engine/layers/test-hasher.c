@@ -26,6 +26,8 @@ static void sum_of(bool threaded, char ret_all[65], char ret_odd[65]) {
     struct turn turn = {.at = 0};
 
     CHECK(h && all);
+    if (!h || !all)
+        return;
     keep[threaded] = h;
     hasher_init(h);
     if (threaded)

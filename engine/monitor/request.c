@@ -178,7 +178,7 @@ int launch_plan(const struct launch_request *req, const struct cgroup_layout *cg
 int netns_plan(const struct launch_netns *req, struct err *e) {
     struct plan_builder b = PLAN_BUILDER_INIT;
     _cleanup_free_ void *block = NULL;
-    size_t n;
+    size_t n = 0;
     int r = 0;
 
     for (size_t i = 0; i < req->n_remove && r == 0; i++) {
