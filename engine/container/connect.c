@@ -312,12 +312,10 @@ static void forget_endpoint(struct container *c, const struct endpoint *ep) {
 
 static int plug_running(struct container *c, struct network *net, const struct api_endpoint_settings *want, struct endpoint **ret, struct err *e) {
     struct endpoint *ep = NULL, *before = gateway_of(c, NULL), *after;
-    struct api_endpoint_settings given = want ? *want : (struct api_endpoint_settings){0}; /* borrowed */
     int r;
 
     /* As in the reference, a MAC address is only taken at create. */
-    given.mac_address = NULL;
-    r = net_join(c, net, &given, c->next_interface, NULL, &ep, e);
+    r = net_join(c, net, want, NULL, c->next_interface, NULL, &ep, e);
     if (r < 0)
         return r;
     r = keep_endpoint(c, ep, e);

@@ -50,6 +50,25 @@ static int read_body(json_t *body, struct ctr_create *req, struct err *e) {
     return r;
 }
 
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Clients before 1.44 do not know that a container can be made on several networks at once. */
+static int check_one_network(const struct api_endpoint_settings_map *m, struct err *e) {
+    _cleanup_strv_ struct strv names = STRV_INIT;
+    _cleanup_free_ char *text = NULL;
+
+    for (size_t i = 0; i < m->n; i++)
+        if (strv_add(&names, m->v[i].key) < 0)
+            return err_oom(e);
+    if (names.n < 2)
+        return 0;
+    qsort(names.v, names.n, sizeof(*names.v), by_text);
+    text = strv_join(&names, ", ");
+    return text ? err_set(e, ERR_INVALID, "Container cannot be created with multiple network endpoints: %s", text) : err_oom(e);
+}
+
 static int reply_created(struct call *call, const char *id, struct strv *warnings, struct err *e) {
     struct api_container_create_response res = {.id = (char *)id};
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JSON_BODY);
@@ -82,6 +101,8 @@ int op_container_create(struct call *call, struct err *e) {
             r = read_body(body, &req, e);
     }
     json_decref(body);
+    if (r >= 0 && call_api_version(call) < 144)
+        r = check_one_network(&req.networking.endpoints_config, e);
     if (r >= 0)
         r = containers_create(all_of(call), &req, &warnings, &c, e);
     return r < 0 ? r : reply_created(call, container_id(c), &warnings, e);

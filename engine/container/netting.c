@@ -34,6 +34,15 @@ void net_unplug(struct container *c) {
     c->n_endpoints = 0;
 }
 
+/* ---- wishes ---------------------------------------------------------------------------------------------------------------------- */
+/* A MAC address can only be asked for at create. */
+static const char *wanted_mac(const struct ctr_fixed *f, const char *net) {
+    for (size_t i = 0; i < f->networking.endpoints_config.n; i++)
+        if (streq(f->networking.endpoints_config.v[i].key, net) && f->networking.endpoints_config.v[i].value)
+            return f->networking.endpoints_config.v[i].value->mac_address;
+    return streq(f->host.network_mode, net) ? f->config.mac_address : NULL;
+}
+
 /* ---- joining ------------------------------------------------------------------------------------------------------------------- */
 struct place {
     struct network *net;
@@ -48,12 +57,19 @@ static int by_rank(const void *a, const void *b) {
     return x->rank != y->rank ? x->rank - y->rank : strcmp(network_name(x->net), network_name(y->net));
 }
 
+/* A network that was made anew under the same name is another one. */
+static int find_place(struct container *c, const struct api_endpoint_settings_map_entry *m, struct network **ret, struct err *e) {
+    const char *id = m->value ? m->value->network_id : NULL;
+
+    return networks_find(c->cs->engine->networks, str_empty(id) ? m->key : id, ret, e);
+}
+
 static int find_places(struct container *c, struct place *v, struct err *e) {
     const struct api_endpoint_settings_map *nets = &c->view->net->s.networks;
     const char *mode = c->view->fixed->host.network_mode;
 
     for (size_t i = 0; i < nets->n; i++) {
-        int r = networks_find(c->cs->engine->networks, nets->v[i].key, &v[i].net, e);
+        int r = find_place(c, &nets->v[i], &v[i].net, e);
 
         if (r < 0)
             return r;
@@ -65,8 +81,8 @@ static int find_places(struct container *c, struct place *v, struct err *e) {
     return 0;
 }
 
-int net_join(struct container *c, struct network *net, const struct api_endpoint_settings *want, unsigned index, const struct port_requests *ports,
-             struct endpoint **ret, struct err *e) {
+int net_join(struct container *c, struct network *net, const struct api_endpoint_settings *want, const char *mac, unsigned index,
+             const struct port_requests *ports, struct endpoint **ret, struct err *e) {
     const struct ctr_fixed *f = c->view->fixed;
     struct strv aliases = {want ? want->aliases.v : NULL, want ? want->aliases.n : 0},
                 links = {want ? want->links.v : NULL, want ? want->links.n : 0};
@@ -81,8 +97,7 @@ int net_join(struct container *c, struct network *net, const struct api_endpoint
         req.ipv4 = want->ipam_config->ipv4_address;
         req.ipv6 = want->ipam_config->ipv6_address;
     }
-    if (want && !str_empty(want->mac_address))
-        req.mac = want->mac_address;
+    req.mac = mac;
     if (ports) {
         req.ports = ports->v;
         req.n_ports = ports->n;
@@ -105,7 +120,7 @@ static int join_all(struct container *c, const struct place *v, size_t n, struct
     for (size_t i = 0; r >= 0 && i < n; i++) {
         struct endpoint *ep = NULL;
 
-        r = net_join(c, v[i].net, v[i].want, (unsigned)p->n_links, (int)i == gateway ? &ports : NULL, &ep, e);
+        r = net_join(c, v[i].net, v[i].want, wanted_mac(c->view->fixed, v[i].key), (unsigned)p->n_links, (int)i == gateway ? &ports : NULL, &ep, e);
         if (r < 0)
             break;
         c->endpoints[c->n_endpoints++] = ep;
@@ -129,8 +144,9 @@ int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
     struct net_plug p = {0};
     int r;
 
-    id_new(p.sandbox_id);
     p.joined = true;
+    if (!ctr_mode_container(f->host.network_mode))
+        id_new(p.sandbox_id);
     if (ctr_mode_container(f->host.network_mode) || (f->config.has_network_disabled && f->config.network_disabled)) {
         *ret = p;
         return 0;
@@ -310,13 +326,6 @@ static int copy_wanted(const struct api_endpoint_settings *from, struct api_endp
     return r;
 }
 
-static const char *wanted_mac(const struct ctr_fixed *f, const char *net) {
-    for (size_t i = 0; i < f->networking.endpoints_config.n; i++)
-        if (streq(f->networking.endpoints_config.v[i].key, net) && f->networking.endpoints_config.v[i].value)
-            return f->networking.endpoints_config.v[i].value->mac_address;
-    return streq(f->host.network_mode, net) ? f->config.mac_address : NULL;
-}
-
 static int describe_one(struct container *c, const char *name, const struct api_endpoint_settings *old, bool tried, struct ctr_net *n,
                         struct err *e) {
     const struct endpoint *ep = net_endpoint_on(c, name);
@@ -340,7 +349,7 @@ static int describe_one(struct container *c, const char *name, const struct api_
 
         if (tried && networks_find(c->cs->engine->networks, name, &net, NULL) >= 0 && str_set(&s->network_id, network_id(net)) < 0)
             return err_oom(e);
-        if ((!s->network_id && str_set(&s->network_id, old->network_id) < 0) || str_set(&s->mac_address, wanted_mac(c->view->fixed, name)) < 0)
+        if (!s->network_id && str_set(&s->network_id, old->network_id) < 0)
             return err_oom(e);
         r = copy_wanted(old, s, e);
     }
@@ -450,6 +459,7 @@ int net_describe(struct container *c, const struct ctr_net *old, const struct ne
 
 int net_renamed(struct container *c, const char *name, struct ctr_net **ret, struct err *e) {
     _cleanup_(ctr_net_unrefp) struct ctr_net *n = ctr_net_new();
+    const char *hostname = c->view->fixed->config.hostname;
     char id[ID_SHORT_LEN + 1];
     int r = n ? api_network_settings_copy(&n->s, &c->view->net->s, e) : err_oom(e);
 
@@ -466,6 +476,8 @@ int net_renamed(struct container *c, const char *name, struct ctr_net **ret, str
             r = api_string_list_add(&s->dns_names, s->aliases.v[k], e);
         if (r >= 0)
             r = api_string_list_add(&s->dns_names, id, e);
+        if (r >= 0 && !str_empty(hostname) && !streq(hostname, id) && !streq(hostname, name))
+            r = api_string_list_add(&s->dns_names, hostname, e);
     }
     if (r >= 0)
         r = save_endpoints(c, n, e);

@@ -34,8 +34,8 @@ int net_describe(struct container *c, const struct ctr_net *old, const struct ne
 /* The container's place on a network (by name or id), or NULL. */
 struct endpoint *net_endpoint_on(struct container *c, const char *name);
 /* Join one network as eth<index>; ports NULL: publish nothing. */
-int net_join(struct container *c, struct network *net, const struct api_endpoint_settings *want, unsigned index, const struct port_requests *ports,
-             struct endpoint **ret, struct err *e);
+int net_join(struct container *c, struct network *net, const struct api_endpoint_settings *want, const char *mac, unsigned index,
+             const struct port_requests *ports, struct endpoint **ret, struct err *e);
 /* The ports that this container publishes. port_requests_done() afterwards. */
 int net_read_ports(const struct ctr_fixed *f, struct port_requests *ret, struct err *e);
 /* The settings of a running container that was given another name (its endpoints know already). */

@@ -18,6 +18,7 @@ struct ipam {
     uint32_t first;  /* of the subnet, index 0 of the bit map */
     uint32_t size;   /* addresses in the subnet less one: highest index */
     uint32_t low;    /* nothing below is free within lo..hi */
+    bool reserved;   /* first and last address are not given */
     size_t used;
     size_t n_pages;
     uint64_t **pages; /* NULL: nothing taken there */
@@ -141,7 +142,7 @@ int ipam_new(const struct cidr4 *subnet, const struct cidr4 *range, struct ipam 
     uint32_t mask = cidr4_mask(subnet->prefix), first = cidr4_net(subnet), last = first | ~mask;
     struct ipam *p;
 
-    if (subnet->prefix == 0 || subnet->prefix > 30)
+    if (subnet->prefix == 0)
         return err_set(e, ERR_INVALID, "invalid network prefix length %u", subnet->prefix);
     if (range && (range->prefix < subnet->prefix || !cidr4_contains(subnet, range->addr)))
         return err_set(e, ERR_INVALID, "address range is outside of the network");
@@ -153,9 +154,11 @@ int ipam_new(const struct cidr4 *subnet, const struct cidr4 *range, struct ipam 
     p->size = last - first;
     p->lo = range ? cidr4_net(range) : first;
     p->hi = range ? cidr4_net(range) | ~cidr4_mask(range->prefix) : last;
-    if (p->lo == first)
+    /* Tiny networks have neither a network address nor one for broadcasts (RFC 3021). */
+    p->reserved = subnet->prefix < 31;
+    if (p->reserved && p->lo == first)
         p->lo++;
-    if (p->hi == last)
+    if (p->reserved && p->hi == last)
         p->hi--;
     p->low = p->lo;
     p->n_pages = (size_t)p->size / PAGE_BITS + 1;
@@ -239,7 +242,7 @@ int ipam_take(struct ipam *p, uint32_t *ret, struct err *e) {
 int ipam_take_addr(struct ipam *p, uint32_t addr, struct err *e) {
     if (!cidr4_contains(&p->subnet, addr))
         return err_set(e, ERR_INVALID, "no configured subnet contains the address");
-    if (taken(p, addr) || addr == p->first || addr == p->first + p->size)
+    if (taken(p, addr) || (p->reserved && (addr == p->first || addr == p->first + p->size)))
         return err_set(e, ERR_CONFLICT, "Address already in use");
     return mark(p, addr, e);
 }

@@ -145,7 +145,7 @@ static int check_bridge(struct netl_sock *s, const char *ifname, unsigned index,
     if (r < 0)
         return r;
     if (!streq(l.kind, "bridge"))
-        return err_set(e, ERR_CONFLICT, "existing interface %s is not a bridge", ifname);
+        return err_set(e, ERR_INTERNAL, "existing interface %s is not a bridge", ifname);
     return 0;
 }
 

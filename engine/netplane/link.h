@@ -24,7 +24,7 @@ struct link_bridge {
 
 /*
  * Make the bridge (MAC 02:42 and four random bytes) when it does not exist, give it the address and take away other IPv4 addresses of global scope, set it up.
- * An interface of that name which is no bridge is ERR_CONFLICT. keep_addrs: an existing bridge's addresses are the owner's business (--bridge).
+ * An interface of that name which is no bridge is ERR_INTERNAL. keep_addrs: an existing bridge's addresses are the owner's business (--bridge).
  */
 int link_bridge_ensure(const struct link_bridge *b, bool keep_addrs, int *ret_ifindex, struct err *e);
 /* An interface that leads nowhere, and one for frames with a VLAN tag on another. Up. The kernel's own words when it cannot ("operation not supported"). */

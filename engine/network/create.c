@@ -310,7 +310,7 @@ static int begin_removal(struct networks *n, struct network *net, struct err *e)
         const struct network *other = i->value;
 
         if (other->record.config_from && streq_ptr(other->record.config_from->network, net->record.name))
-            r = err_set(e, ERR_FORBIDDEN, "configuration network \"%s\" is in use", net->record.name);
+            r = err_set(e, ERR_FORBIDDEN, "error while removing network: configuration network \"%s\" is in use", net->record.name);
     }
     if (r == 0 && net->endpoints)
         r = err_set(e, ERR_FORBIDDEN, "error while removing network: network %s id %s has active endpoints", net->record.name, net->record.id);

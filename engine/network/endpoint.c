@@ -41,7 +41,9 @@ static void link_endpoint(struct networks *n, struct endpoint *ep) {
 }
 
 static void set_names(struct endpoint *ep, unsigned index) {
-    snprintf(ep->ifname, sizeof(ep->ifname), "eth%u", index);
+    const char *prefix = network_option(ep->net, "com.docker.network.container_iface_prefix");
+
+    snprintf(ep->ifname, sizeof(ep->ifname), "%.10s%u", str_empty(prefix) ? "eth" : prefix, index);
     /* Seven digits of the endpoint's own id, from the end that the reference does not show either. */
     snprintf(ep->host_ifname, sizeof(ep->host_ifname), "veth%s", ep->id + ID_LEN - 7);
 }
@@ -235,7 +237,7 @@ int networks_join(struct networks *n, struct network *net, const struct endpoint
     if (r < 0)
         return r;
     if (net->kind == NETWORK_CONFIG)
-        r = err_set(e, ERR_FORBIDDEN, "cannot add endpoint to a configuration network");
+        r = err_set(e, ERR_FORBIDDEN, "cannot create endpoint on configuration-only network");
     if (r == 0 && network_has_links(net)) {
         r = take_address(n, ep, req, e);
         if (r == 0) {

@@ -111,8 +111,8 @@ int networks_pick_subnet(struct networks *n, const char *but, bool global, struc
 int networks_pick_subnet6(struct networks *n, struct cidr6 *ret, struct err *e);
 /* Make the bridge device of a network. */
 int network_make_bridge(struct networks *n, struct network *net, struct err *e);
-extern const char *const option_bridge_name, *const option_icc, *const option_masquerade, *const option_binding, *const option_mtu,
-                                                                                                                     *const option_default;
+extern const char *const option_bridge_name,
+    *const option_icc, *const option_masquerade, *const option_inhibit, *const option_binding, *const option_mtu, *const option_default;
 
 /* ---- create.c ---- */
 int networks_create(struct networks *n, const struct api_network_create_request *req, struct network **ret, char **ret_warning, struct err *e);

@@ -195,8 +195,8 @@ int op_network_prune(struct call *c, struct err *e) {
     for (size_t i = 0; i < k; i++) {
         struct network *net = all[i];
 
-        if (r == 0 && !network_is_predefined(net->record.name) && !in_use(n, net) && network_prune_match(&f, net, until_ns) &&
-            networks_remove(n, net->record.id, NULL) == 0)
+        if (r == 0 && !network_is_predefined(net->record.name) && net->kind != NETWORK_CONFIG && !in_use(n, net) &&
+            network_prune_match(&f, net, until_ns) && networks_remove(n, net->record.id, NULL) == 0)
             r = api_string_list_add(&reply.networks_deleted, net->record.name, e);
         network_unref(net);
     }

@@ -99,7 +99,7 @@ struct port_requests {
 void port_requests_done(struct port_requests *p);
 
 /*
- * Read "80/tcp" keys and host bindings as the API gives them (HostConfig.PortBindings), plus exposed ports when publish_all. Result in
+ * Read "80/tcp" keys and host bindings as the API gives them (HostConfig.PortBindings) of exposed ports, plus the other exposed ports when publish_all. Result in
  * ascending order of container port as the reference maps them. ERR_INVALID with the reference's text.
  */
 int port_requests_read(struct port_requests *ret, const struct api_port_binding_list_map *bindings, const struct api_string_set *exposed,

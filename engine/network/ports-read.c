@@ -98,6 +98,17 @@ static bool has_port(const struct port_requests *p, const struct port_request *r
     return false;
 }
 
+/* "80" and "80/tcp" are one. */
+static bool is_exposed(const struct api_string_set *exposed, const struct port_request *r) {
+    for (size_t i = 0; exposed && i < exposed->n; i++) {
+        struct port_request x = {0};
+
+        if (read_key(exposed->v[i], &x, NULL) == 0 && x.proto == r->proto && x.container_port == r->container_port)
+            return true;
+    }
+    return false;
+}
+
 int port_requests_read(struct port_requests *ret, const struct api_port_binding_list_map *bindings, const struct api_string_set *exposed,
                        bool publish_all, struct err *e) {
     struct port_requests p = {0};
@@ -108,6 +119,8 @@ int port_requests_read(struct port_requests *ret, const struct api_port_binding_
         struct port_request req = {0};
 
         r = read_key(bindings->v[i].key, &req, e);
+        if (r == 0 && !is_exposed(exposed, &req))
+            continue;
         /* No binding at all counts as one with a free choice. */
         if (r == 0 && !list->n)
             r = add(&p, &req, e);

@@ -157,7 +157,7 @@ static int check_ipam_driver(const struct api_network_create_request *req, bool 
 static int check_options(const struct api_string_map *opts, struct err *e) {
     const char *name = api_string_map_get(opts, option_bridge_name), *mtu = api_string_map_get(opts, option_mtu),
                *binding = api_string_map_get(opts, option_binding);
-    const char *const bools[] = {option_icc, option_masquerade};
+    const char *const bools[] = {option_icc, option_masquerade, option_inhibit};
     uint32_t a = 0;
     int64_t v = 0;
     bool b;

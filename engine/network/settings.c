@@ -82,9 +82,11 @@ const char *endpoint_ifname(const struct endpoint *ep) {
 }
 
 unsigned endpoint_index(const struct endpoint *ep) {
-    unsigned i = 0;
+    const char *digits = ep->ifname + strlen(ep->ifname);
 
-    return sscanf(ep->ifname, "eth%u", &i) == 1 ? i : 0;
+    while (digits > ep->ifname && digits[-1] >= '0' && digits[-1] <= '9')
+        digits--;
+    return (unsigned)strtoul(digits, NULL, 10);
 }
 
 void endpoint_drop_link(const struct endpoint *ep) {

@@ -15,6 +15,7 @@
 const char *const option_bridge_name = "com.docker.network.bridge.name";
 const char *const option_icc = "com.docker.network.bridge.enable_icc";
 const char *const option_masquerade = "com.docker.network.bridge.enable_ip_masquerade";
+const char *const option_inhibit = "com.docker.network.bridge.inhibit_ipv4";
 const char *const option_binding = "com.docker.network.bridge.host_binding_ipv4";
 const char *const option_mtu = "com.docker.network.driver.mtu";
 const char *const option_default = "com.docker.network.bridge.default_bridge";
@@ -287,7 +288,7 @@ static int bridge_network(struct networks *n, struct network **ret, struct err *
 
 /* The bridge itself gets no IPv4 address: containers talk among themselves, or by a gateway of somebody else. */
 static bool inhibit(const struct network *net) {
-    const char *s = network_option(net, "com.docker.network.bridge.inhibit_ipv4");
+    const char *s = network_option(net, option_inhibit);
     bool v = false;
 
     return s && parse_bool(s, &v) == 0 && v;

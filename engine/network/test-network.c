@@ -49,14 +49,19 @@ TEST(network_port_requests) {
         uint16_t container, first, last;
         enum port_proto proto;
     } want[] = {
-        {80, 8080, 8080, PORT_TCP}, {90, 500, 500, PORT_UDP}, {443, 0, 0, PORT_TCP},
-        {99, 9000, 9010, PORT_TCP}, {53, 0, 0, PORT_TCP},     {53, 0, 0, PORT_UDP},
+        {80, 8080, 8080, PORT_TCP}, {90, 500, 500, PORT_UDP}, {443, 0, 0, PORT_TCP}, {99, 9000, 9010, PORT_TCP},
+        {53, 0, 0, PORT_TCP},       {53, 0, 0, PORT_UDP},     {1, 0, 0, PORT_TCP},
     };
 
     bind_port(&m, "80/tcp", "127.0.0.1", "8080");
     bind_port(&m, "90/udp", "", "500");
     bind_port(&m, "99", "", "9000-9010");
     bind_port(&m, "53/udp", "", NULL);
+    bind_port(&m, "7/tcp", "", "7"); /* not exposed: not published */
+    api_string_set_add(&exposed, "80/tcp", NULL);
+    api_string_set_add(&exposed, "90/udp", NULL);
+    api_string_set_add(&exposed, "99", NULL);
+    api_string_set_add(&exposed, "1", NULL);
     api_string_set_add(&exposed, "443/tcp", NULL);
     api_string_set_add(&exposed, "53/tcp", NULL);
     api_string_set_add(&exposed, "53/udp", NULL);
@@ -76,10 +81,10 @@ TEST(network_port_requests) {
     CHECK_INT(port_requests_read(&p, &m, NULL, false, &e), -ERR_INVALID);
     api_port_binding_list_map_done(&m);
     bind_port(&m, "1/tcp", "", "70000");
-    CHECK_INT(port_requests_read(&p, &m, NULL, false, &e), -ERR_INVALID);
+    CHECK_INT(port_requests_read(&p, &m, &exposed, false, &e), -ERR_INVALID);
     api_port_binding_list_map_done(&m);
     bind_port(&m, "1/tcp", "", "9-3");
-    CHECK_INT(port_requests_read(&p, &m, NULL, false, &e), -ERR_INVALID);
+    CHECK_INT(port_requests_read(&p, &m, &exposed, false, &e), -ERR_INVALID);
     api_port_binding_list_map_done(&m);
     api_string_set_done(&exposed);
 }
