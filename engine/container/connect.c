@@ -421,6 +421,7 @@ static int unplug_running(struct container *c, struct network *net, struct err *
     follow_hosts(c, ep, false);
     forget_endpoint(c, ep);
     networks_leave(ns, ep);
+    networks_settle(ns);
     follow_names(c);
     if (before != after && move_ports(c, NULL, after, &why) < 0)
         log_kv(LOG_LVL_WARN, "published ports could not follow to another network", "container", c->id, "error", err_msg(&why), NULL);

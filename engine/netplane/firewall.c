@@ -74,15 +74,13 @@ int firewall_plan_filter(const struct firewall_config *c, const struct firewall_
     for (size_t i = n; i-- > 0;) {
         char net[CIDR4_TEXT_MAX];
 
-        if (!v[i].internal)
-            continue;
         cidr4_format_net(&v[i].subnet, net);
-        ADD("-A DOCKER-ISOLATION-STAGE-1 ! -s %s -o %s -j DROP", net, v[i].ifname);
-        ADD("-A DOCKER-ISOLATION-STAGE-1 ! -d %s -i %s -j DROP", net, v[i].ifname);
-    }
-    for (size_t i = n; i-- > 0;) {
-        if (!v[i].internal)
+        if (v[i].internal) {
+            ADD("-A DOCKER-ISOLATION-STAGE-1 ! -s %s -o %s -j DROP", net, v[i].ifname);
+            ADD("-A DOCKER-ISOLATION-STAGE-1 ! -d %s -i %s -j DROP", net, v[i].ifname);
+        } else {
             ADD("-A DOCKER-ISOLATION-STAGE-1 -i %s ! -o %s -j DOCKER-ISOLATION-STAGE-2", v[i].ifname, v[i].ifname);
+        }
     }
     ADD("-A DOCKER-ISOLATION-STAGE-1 -j RETURN");
     for (size_t i = n; i-- > 0;) {

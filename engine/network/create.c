@@ -210,16 +210,26 @@ static void unmake(struct networks *n, struct network *net) {
         log_kv(LOG_LVL_ERROR, "network is not removed wholly", "network", net->record.name, "error", err_msg(&why), NULL);
 }
 
-static int same_bridge(struct networks *n, const struct network *net, struct err *e) {
+/* Bridges share one machine, whatever the scope of their networks is. */
+static int check_conflicts(struct networks *n, const struct network *net, struct err *e) {
     int r = 0;
 
     pthread_mutex_lock(&n->lock);
     for (struct map_entry *i = NULL; r == 0 && (i = map_next(&n->by_id, i));) {
         const struct network *other = i->value;
+        const char *what = NULL;
 
-        if (other != net && other->kind == NETWORK_BRIDGE && streq(other->bridge, net->bridge))
-            r = err_set(e, ERR_FORBIDDEN, "cannot create network %s (%s): conflicts with network %s (%s): networks have same bridge name",
-                        net->record.id, net->bridge, other->record.id, other->bridge);
+        if (other == net || other->kind != NETWORK_BRIDGE)
+            continue;
+        if (streq(other->bridge, net->bridge))
+            what = "same bridge name";
+        else if (net->ipam && other->ipam && cidr4_overlap(&net->addr, &other->addr))
+            what = "overlapping IPv4";
+        else if (net->ipam6 && other->ipam6 && cidr6_overlap(&net->addr6, &other->addr6))
+            what = "overlapping IPv6";
+        if (what)
+            r = err_set(e, ERR_FORBIDDEN, "cannot create network %s (%s): conflicts with network %s (%s): networks have %s", net->record.id,
+                        net->bridge, other->record.id, other->bridge, what);
     }
     pthread_mutex_unlock(&n->lock);
     return r;
@@ -237,7 +247,7 @@ static int make_device(struct networks *n, struct network *net, struct err *e) {
 static int make(struct networks *n, struct network *net, struct err *e) {
     const char *device = net->kind == NETWORK_BRIDGE ? net->bridge : net->parent;
     int64_t intent = 0;
-    int r = net->kind == NETWORK_BRIDGE ? same_bridge(n, net, e) : 0;
+    int r = net->kind == NETWORK_BRIDGE ? check_conflicts(n, net, e) : 0;
 
     if (r == 0)
         r = networks_enter(n, net, e);

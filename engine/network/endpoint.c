@@ -230,6 +230,10 @@ void endpoint_withdraw(struct networks *n, struct endpoint *ep) {
     ep->n_ports = 0;
 }
 
+void networks_settle(struct networks *n) {
+    proxy_settle(n->proxy);
+}
+
 int networks_join(struct networks *n, struct network *net, const struct endpoint_request *req, struct endpoint **ret, struct err *e) {
     struct endpoint *ep = NULL;
     int r = endpoint_new(net, req, &ep, e);

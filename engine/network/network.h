@@ -136,6 +136,8 @@ struct endpoint *networks_leave(struct networks *n, struct endpoint *ep);
  */
 int endpoint_publish(struct networks *n, struct endpoint *ep, const struct port_request *v, size_t k, struct err *e);
 void endpoint_withdraw(struct networks *n, struct endpoint *ep);
+/* Wait until ports given back do not answer any more. */
+void networks_settle(struct networks *n);
 /* Publish the event `disconnect` for a container that does not run and so has no endpoint to leave. */
 void networks_tell_disconnect(struct networks *n, const struct network *net, const char *container_id);
 /* Text for the container's record (JSON, one line). */
