@@ -57,6 +57,7 @@ int cmd_run(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_exec(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_logs(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_ps(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_exposure(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_images(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_inspect(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_pull(struct cli *c, int argc, char **argv, struct err *e);

@@ -371,7 +371,11 @@ static void restore_bridges(struct networks *n) {
 int networks_setup(struct networks *n, struct err *e) {
     struct network *none = NULL, *host = NULL, *bridge = NULL;
     const struct engine_config *c = n->engine->config;
-    int r = simple_network(n, "none", "null", &none, e);
+    int r;
+
+    if (!str_empty(c->bridge) && !str_empty(c->bip))
+        return err_set(e, ERR_INVALID, "You specified -b & --bip, mutually exclusive options. Please specify only one");
+    r = simple_network(n, "none", "null", &none, e);
 
     if (r == 0)
         r = simple_network(n, "host", "host", &host, e);
