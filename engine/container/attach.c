@@ -5,6 +5,7 @@
 
 #include "api-handlers.h"
 #include "base/str.h"
+#include "container/attach.h"
 #include "container/keys.h"
 #include "container/life.h"
 #include "container/logs.h"
@@ -54,7 +55,7 @@ int container_attach_client(struct container *c, struct ctr_client *k, struct er
     return 0;
 }
 
-static int check_state(const struct ctr_view *v, struct err *e) {
+int ctr_attach_allowed(const struct ctr_view *v, struct err *e) {
     if (v->state == ctr_paused)
         return err_set(e, ERR_CONFLICT, "container %s is paused, unpause the container before attach", v->fixed->id);
     if (v->state == ctr_restarting)
@@ -62,7 +63,7 @@ static int check_state(const struct ctr_view *v, struct err *e) {
     return 0;
 }
 
-static int keys_of(const char *text, char **ret, struct err *e) {
+int ctr_attach_keys(const char *text, char **ret, struct err *e) {
     char keys[64];
     size_t n;
 
@@ -74,15 +75,14 @@ static int keys_of(const char *text, char **ret, struct err *e) {
     return *ret ? 0 : err_oom(e);
 }
 
-static int replay(struct container *c, const struct ctr_view *v, const struct q_container_attach *q, int fd, struct err *e) {
-    struct ctr_log_request req = {
-        .path = v->fixed->log_file, .out = q->stdout, .err = q->stderr, .framed = !(v->fixed->config.has_tty && v->fixed->config.tty), .tail = -1};
+static int replay(const struct ctr_view *v, const struct ctr_attach_want *want, int fd, struct err *e) {
+    struct ctr_log_request req = {.path = v->fixed->log_file, .out = want->out, .err = want->err, .framed = want->framed, .tail = -1};
 
     return ctr_log_copy(&req, fd, e);
 }
 
 /* From before the client sees its reply until its descriptor is where a start finds it. */
-static void attaching(struct container *c, int change) {
+void ctr_attaching(struct container *c, int change) {
     pthread_mutex_lock(&c->lock);
     c->attaching += change;
     if (c->attaching == 0)
@@ -90,16 +90,12 @@ static void attaching(struct container *c, int change) {
     pthread_mutex_unlock(&c->lock);
 }
 
-static int serve_attach(struct container *c, const struct ctr_view *v, const struct q_container_attach *q, struct taken *t, char **keys, int version,
-                        struct err *e) {
-    bool tty = v->fixed->config.has_tty && v->fixed->config.tty;
+int ctr_attach_serve(struct container *c, const struct ctr_view *v, const struct ctr_attach_want *want, struct taken *t, struct err *e) {
     struct ctr_client *k;
 
-    if (taken_write_head(t, TAKEN_HIJACK, ctr_stream_type(tty, version), e) < 0)
+    if (want->logs && !str_empty(v->fixed->log_file) && replay(v, want, t->fd, e) < 0)
         return 0;
-    if (q->logs && !str_empty(v->fixed->log_file) && replay(c, v, q, t->fd, e) < 0)
-        return 0;
-    if (!q->stream)
+    if (!want->stream)
         return 0;
     k = calloc(1, sizeof(*k));
     if (!k)
@@ -108,11 +104,11 @@ static int serve_attach(struct container *c, const struct ctr_view *v, const str
     k->early = TAKE_PTR(t->early);
     k->n_early = t->n_early;
     t->n_early = 0;
-    k->in = q->stdin && v->fixed->config.has_open_stdin && v->fixed->config.open_stdin;
-    k->out = q->stdout;
-    k->err = q->stderr;
-    k->framed = !tty;
-    k->detach_keys = TAKE_PTR(*keys);
+    k->in = want->in && v->fixed->config.has_open_stdin && v->fixed->config.open_stdin;
+    k->out = want->out;
+    k->err = want->err;
+    k->framed = want->framed;
+    k->detach_keys = want->keys ? strdup(want->keys) : NULL;
     container_event(c, "attach", NULL);
     return container_attach_client(c, k, e);
 }
@@ -124,23 +120,27 @@ int op_container_attach(struct call *call, struct err *e) {
     _cleanup_taken_ struct taken t = TAKEN_INIT;
     _cleanup_free_ char *keys = NULL;
     _cleanup_err_ struct err late = ERR_INIT;
+    bool tty;
     int r = q_container_attach_read(&q, call_query(call), call_api_version(call), e);
 
     if (r >= 0)
-        r = keys_of(q.detach_keys, &keys, e);
+        r = ctr_attach_keys(q.detach_keys, &keys, e);
     if (r >= 0)
         r = containers_find(call_engine(call)->containers, call_path(call, "id"), &c, e);
     if (r < 0)
         return r;
     v = container_view(c);
-    r = check_state(v, e);
+    r = ctr_attach_allowed(v, e);
     if (r >= 0)
         r = call_take(call, &t, e);
     if (r < 0)
         return r;
+    tty = v->fixed->config.has_tty && v->fixed->config.tty;
+    struct ctr_attach_want want = {.logs = q.logs, .stream = q.stream, .in = q.stdin, .out = q.stdout, .err = q.stderr, .framed = !tty, .keys = keys};
     /* The connection is ours now: nothing below is an answer any more. */
-    attaching(c, 1);
-    ignore_result(serve_attach(c, v, &q, &t, &keys, call_api_version(call), &late));
-    attaching(c, -1);
+    ctr_attaching(c, 1);
+    if (taken_write_head(&t, TAKEN_HIJACK, ctr_stream_type(tty, call_api_version(call)), &late) >= 0)
+        ignore_result(ctr_attach_serve(c, v, &want, &t, &late));
+    ctr_attaching(c, -1);
     return 0;
 }
