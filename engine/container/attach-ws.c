@@ -91,7 +91,7 @@ static bool from_inside(struct pump *p) {
     return buf_ok(&p->to_client);
 }
 
-/* What to wait for now, or the end. */
+/* Decide what each side is watched for from here on, or end the connection. */
 static void settle(struct pump *p, bool ok) {
     uint32_t client = 0, inside = 0;
 
