@@ -343,28 +343,38 @@ static void retire(void) {
     bury_all();
 }
 
-int netd_run(int door_fd, int first_client) {
+int netd_begin(void) {
     netd.epoll = epoll_create1(EPOLL_CLOEXEC);
     netd.space = malloc(NETD_CHUNK);
-    if (netd.epoll < 0 || !netd.space)
+    return netd.epoll < 0 || !netd.space ? -ENOMEM : 0;
+}
+
+int netd_turn(int wait_ms) {
+    struct epoll_event ev[EVENTS];
+    int due = next_due();
+    int n = epoll_wait(netd.epoll, ev, EVENTS, due >= 0 && (wait_ms < 0 || due < wait_ms) ? due : wait_ms);
+
+    for (int i = 0; i < n; i++) {
+        struct source *s = ev[i].data.ptr;
+
+        if (!s->dead)
+            s->ready(s, ev[i].events);
+    }
+    bury_all();
+    return n;
+}
+
+int netd_run(int door_fd, int first_client) {
+    if (netd_begin() < 0)
         return -ENOMEM;
     door = (struct source){.ready = door_ready, .fd = door_fd};
     if (netd_watch(&door, EPOLLIN) < 0)
         return -errno;
     client_begin(first_client);
     while (!done()) {
-        struct epoll_event ev[EVENTS];
         bool idle = !needed();
-        int n = epoll_wait(netd.epoll, ev, EVENTS, idle ? NETD_IDLE_SECONDS * 1000 : next_due());
 
-        for (int i = 0; i < n; i++) {
-            struct source *s = ev[i].data.ptr;
-
-            if (!s->dead)
-                s->ready(s, ev[i].events);
-        }
-        bury_all();
-        if (n == 0 && idle && !needed())
+        if (netd_turn(idle ? NETD_IDLE_SECONDS * 1000 : -1) == 0 && idle && !needed())
             retire();
     }
     return 0;

@@ -67,6 +67,11 @@ struct netd {
 /* Process-wide state: the process is this one object. */
 extern struct netd netd;
 
+/* Make the epoll set. 0 or -ENOMEM. */
+int netd_begin(void);
+/* Wait (at most wait_ms; -1: for ever) and deal with what there is; returns how many were ready. */
+int netd_turn(int wait_ms);
+
 int netd_watch(struct source *s, uint32_t events);
 int netd_rewatch(struct source *s, uint32_t events);
 /* Close the descriptor and free the object at the end of the turn. (It leaves the epoll set by name: others may hold the same socket.) */

@@ -417,14 +417,20 @@ static void open_sockets(struct resolver *r, int *fds) {
         r->ask_tcp[i] = TAKE_FD(fds[NETD_SOCKET_ASK + NETD_ASK_UDP + i]);
 }
 
-static struct resolver *resolver_get(const uint8_t *id) {
+struct resolver *resolver_find(const uint8_t *id) {
     char key[2 * NETD_GROUP_BYTES + 1];
-    struct resolver *r;
 
     hex_encode(id, NETD_GROUP_BYTES, key);
-    r = map_get(&resolvers, key);
+    return map_get(&resolvers, key);
+}
+
+static struct resolver *resolver_get(const uint8_t *id) {
+    char key[2 * NETD_GROUP_BYTES + 1];
+    struct resolver *r = resolver_find(id);
+
     if (r)
         return r;
+    hex_encode(id, NETD_GROUP_BYTES, key);
     r = calloc(1, sizeof(*r));
     if (!r || map_set(&resolvers, key, r, NULL) < 0) {
         free(r);

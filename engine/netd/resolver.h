@@ -77,6 +77,8 @@ struct asked_by {
 extern struct names names;
 /* NETD_RESOLVER; takes the descriptors (n_fds: 0 or NETD_SOCKETS). */
 void resolver_set(const uint8_t *id, struct netd_fields f, int *fds, size_t n_fds);
+/* NULL when there is none. */
+struct resolver *resolver_find(const uint8_t *id);
 void resolver_remove(const uint8_t *id);
 void resolvers_stale(void);
 void resolvers_sweep(void);
