@@ -20,7 +20,7 @@ struct crowd {
 
 struct zone {
     char key[KEY];
-    char *name;
+    char *name, *shown; /* in lower case; as it was given */
     unsigned refs;
     struct map crowds; /* name -> struct crowd */
     struct map addrs;  /* address in hex -> struct site */
@@ -76,11 +76,12 @@ static void zone_put(struct names *n, struct zone *z) {
     map_done_with(&z->crowds, crowd_free);
     map_done(&z->addrs);
     free(z->name);
+    free(z->shown);
     free(z);
 }
 
 const char *zone_name(const struct zone *z) {
-    return z->name ? z->name : "";
+    return z->shown ? z->shown : "";
 }
 
 static int crowd_add(struct zone *z, const char *name, struct site *s) {
@@ -159,6 +160,8 @@ static void site_empty(struct names *n, struct site *s) {
     for (size_t i = 0; i < s->n_names; i++)
         free(s->names[i]);
     free(s->names);
+    free(s->shown);
+    s->shown = NULL;
     s->names = NULL;
     s->n_names = 0;
     s->has_v4 = s->has_v6 = false;
@@ -170,6 +173,11 @@ static int add_name(struct site *s, const struct netd_value *v) {
     if (!p)
         return -ENOMEM;
     s->names = p;
+    if (!s->n_names) {
+        s->shown = strndup((const char *)v->p, v->n);
+        if (!s->shown)
+            return -ENOMEM;
+    }
     p[s->n_names] = text_of(v->p, v->n);
     return p[s->n_names++] ? 0 : -ENOMEM;
 }
@@ -183,11 +191,11 @@ static int site_read(struct names *n, struct site *s, struct netd_fields f) {
             s->zone = zone_get(n, v.p);
             r = s->zone ? 0 : -ENOMEM;
         } else if (v.field == NETD_F_ZONE_NAME && s->zone) {
-            char *name = text_of(v.p, v.n);
-
             free(s->zone->name);
-            s->zone->name = name;
-            r = name ? 0 : -ENOMEM;
+            free(s->zone->shown);
+            s->zone->name = text_of(v.p, v.n);
+            s->zone->shown = strndup((const char *)v.p, v.n);
+            r = s->zone->name && s->zone->shown ? 0 : -ENOMEM;
         } else if (v.field == NETD_F_V4 && v.n == 4) {
             memcpy(s->v4, v.p, 4);
             s->has_v4 = true;
@@ -340,7 +348,7 @@ static const struct crowd *find_in(const struct view *v, const char *name, const
         const char *target = map_get(&m->links, name);
         const struct crowd *c;
 
-        if ((network && !streq(network, zone_name(m->zone))) || links != (target != NULL))
+        if ((network && (!m->zone->name || !streq(network, m->zone->name))) || links != (target != NULL))
             continue;
         c = map_get(&m->zone->crowds, links ? target : name);
         if (c)

@@ -23,7 +23,8 @@ struct site {
     struct zone *zone;
     uint8_t v4[4], v6[16];
     bool has_v4, has_v6, stale;
-    char **names;
+    char *shown;  /* the first name as it was given */
+    char **names; /* in lower case */
     size_t n_names;
 };
 
@@ -69,8 +70,9 @@ void names_done(struct names *n);
  * right part being a network. *ret: the sites, borrowed until the next change; returns how many, 0 when there is no such name.
  */
 size_t names_find(const struct view *v, const char *name, struct site *const **ret);
-/* The site with that address (4 or 16 bytes) on a network of the view; NULL. "c1.net" is made of its first name and its network's. */
+/* The site with that address (4 or 16 bytes) on a network of the view; NULL. "c1.net" is made of what it and its network show. */
 const struct site *names_at(const struct view *v, const uint8_t *addr, size_t n);
+/* As it was given. */
 const char *zone_name(const struct zone *z);
 
 #endif

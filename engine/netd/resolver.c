@@ -91,7 +91,7 @@ static bool answer_address_of(const struct resolver *r, const struct dns_query *
     uint8_t addr[16], data[DNS_NAME_MAX];
     size_t n = dns_reverse(q->text, addr), len;
     const struct site *s = n ? names_at(&r->view, addr, n) : NULL;
-    _cleanup_free_ char *text = s ? str_printf("%s.%s", s->names[0], zone_name(s->zone)) : NULL;
+    _cleanup_free_ char *text = s ? str_printf("%s.%s", s->shown, zone_name(s->zone)) : NULL;
 
     len = text ? dns_name_write(text, data) : 0;
     if (len)

@@ -274,6 +274,7 @@ TEST(names_as_a_container_sees_them) {
     at = names_at(&both, addr, 4);
     REQUIRE(at);
     CHECK_STR(at->names[0], "web");
+    CHECK_STR(at->shown, "Web");
     CHECK_STR(zone_name(at->zone), "neta");
     /* Said anew: the old names are gone. */
     site(&n, '2', 'a', "neta", 9, "db2", NULL);

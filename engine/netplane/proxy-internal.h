@@ -26,6 +26,7 @@ struct proxy {
     struct map groups; /* hex prefix of endpoint id -> this */
     struct map said;   /* names and resolvers: what must be said again to a new one */
     size_t resolvers;  /* of those */
+    bool gathering;    /* until the first proxy_sweep(): resolvers wait until all names have been said */
     struct strv gone;  /* groups that were with one that has died, to be told */
     /* the thread that watches over it */
     bool watching, stop;
@@ -47,6 +48,8 @@ int proxy_reach(struct proxy *p, struct err *e);
 void proxy_connected(struct proxy *p);
 /* Say everything again. */
 int proxy_repeat(struct proxy *p, struct err *e);
+/* No more names are to come from before: say the resolvers. */
+void proxy_all_said(struct proxy *p);
 /* Without the lock: end the watching thread. */
 void proxy_unwatch(struct proxy *p);
 /* Release what is kept. */

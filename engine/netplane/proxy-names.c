@@ -49,7 +49,7 @@ static int repeat_all(struct proxy *p) {
         for (struct map_entry *i = NULL; r == 0 && (i = map_next(&p->said, i));) {
             const struct saying *s = i->value;
 
-            if (s->resolver == resolver)
+            if (s->resolver == resolver && !(resolver && p->gathering))
                 r = proxy_send(p, s->packet, s->n, s->fds, s->n_fds);
         }
     }
@@ -62,6 +62,19 @@ int proxy_repeat(struct proxy *p, struct err *e) {
     return r < 0 ? err_errno(e, r, "say names to hatake-netd") : 0;
 }
 
+void proxy_all_said(struct proxy *p) {
+    _cleanup_err_ struct err why = ERR_INIT;
+    int r = -ENOTCONN;
+
+    p->gathering = false;
+    if (!p->resolvers)
+        return;
+    if (p->fd >= 0)
+        r = repeat_all(p);
+    if (r < 0 && proxy_reach(p, &why) < 0)
+        log_kv(LOG_LVL_ERROR, "names cannot be served", "error", err_msg(&why), NULL);
+}
+
 /* ---- saying ------------------------------------------------------------------------------------------------------------------------ */
 
 static void said_key(char key[GROUP_TEXT + 2], bool resolver, const char *group) {
@@ -71,6 +84,7 @@ static void said_key(char key[GROUP_TEXT + 2], bool resolver, const char *group)
 
 static int say_locked(struct proxy *p, struct saying *s, const char *key, struct err *e) {
     struct saying *old = NULL;
+    size_t send_fds = s->n_fds;
     int r;
 
     if (map_set(&p->said, key, s, (void **)&old) < 0)
@@ -82,11 +96,12 @@ static int say_locked(struct proxy *p, struct saying *s, const char *key, struct
         memcpy(s->fds, old->fds, sizeof(s->fds));
         s->n_fds = old->n_fds;
         old->n_fds = 0;
-        r = proxy_send(p, s->packet, s->n, NULL, 0);
-    } else {
-        r = proxy_send(p, s->packet, s->n, s->fds, s->n_fds);
+        send_fds = 0;
     }
     saying_free(old);
+    if (s->resolver && p->gathering)
+        return 0;
+    r = proxy_send(p, s->packet, s->n, s->fds, send_fds);
     /* Names alone need nobody to hear them; they are said to the one that is started for a resolver. */
     if (r < 0 && p->resolvers)
         return proxy_reach(p, e);

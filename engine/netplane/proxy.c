@@ -208,6 +208,7 @@ int proxy_new(const char *program, const char *socket_path, bool hold, struct pr
     }
     pthread_mutex_init(&p->lock, NULL);
     p->door = p->watched = p->wake = -EBADF;
+    p->gathering = true;
     p->fd = connect_running(p);
     /* What it knows of names is old until it has been said again. */
     if (p->fd >= 0) {
@@ -364,6 +365,7 @@ void proxy_sweep(struct proxy *p, bool (*keep)(const char *endpoint_prefix, void
         p->unsettled = true;
         map_remove(&p->groups, group);
     }
+    proxy_all_said(p);
     proxy_message(&m, NETD_SWEEP, NULL, NULL);
     ignore_result(send_msg(p, &m, NULL, 0) < 0);
     pthread_mutex_unlock(&p->lock);

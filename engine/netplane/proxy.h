@@ -35,7 +35,10 @@ void proxy_settle(void *p);
 bool proxy_has(struct proxy *p, const char *endpoint_id);
 /* Ask what it holds. Nothing runs: nothing is held. */
 int proxy_refresh(struct proxy *p, struct err *e);
-/* Drop all endpoints except those for which keep() says true, and all names and resolvers not said since proxy_new(). */
+/*
+ * Drop all endpoints except those for which keep() says true, and all names and resolvers not said since proxy_new(). Resolvers said before this call
+ * are told to hatake-netd by it, after all names: so none answers before it knows every name.
+ */
 void proxy_sweep(struct proxy *p, bool (*keep)(const char *endpoint_prefix, void *arg), void *arg);
 
 /*
