@@ -190,13 +190,25 @@ certificates() {
     refuses "$D/none.pem" -H tcp://127.0.0.1:24762 --tlsverify --tlscacert "$D/none.pem" --tlscert "$D/none.pem" --tlskey "$D/none.key"
 }
 
-@test "SIGHUP reads the log settings again, and the engine goes on" {
-    echo '{"debug": false}' >"$H/daemon.json"
+@test "SIGHUP reads daemon.json again: what may change does, a bad file changes nothing, an event tells" {
+    local now
+    info() { inside curl -gsSf --unix-socket "$D/s" http://engine/v1.45/info; }
+    echo '{"debug": false, "labels": ["a=b"]}' >"$H/daemon.json"
     second "--unix-socket $D/s http://engine/_ping" -H "unix://$D/s" --config-file "$D/daemon.json"
-    echo '{"debug": true}' >"$H/daemon.json"
+    info | grep -q '"Labels":\["a=b"\]'
+    echo '{"debug": true, "labels": ["c=d"], "max-concurrent-downloads": 7}' >"$H/daemon.json"
     kill -HUP "$SECOND"
-    poll grep -q 'read the log settings again' "$H/log"
-    inside curl -gsSf --unix-socket "$D/s" http://engine/_ping
+    poll grep -q 'Reloaded configuration' "$H/log"
+    info | grep -q '"Labels":\["c=d"\]'
+    info | grep -q '"Debug":true'
+    echo '{"labels": "x"}' >"$H/daemon.json"
+    kill -HUP "$SECOND"
+    poll grep -q 'the configuration was not reloaded' "$H/log"
+    info | grep -q '"Labels":\["c=d"\]'
+    now=$(date +%s)
+    inside curl -gsSf -m 30 --unix-socket "$D/s" "http://engine/v1.45/events?since=1&until=$((now + 1))" >"$H/events"
+    grep -q '"Type":"daemon","Action":"reload"' "$H/events"
+    grep -q '"max-concurrent-downloads":"7"' "$H/events"
 }
 
 @test "--log-format json: each line of the log is one JSON object" {

@@ -3,7 +3,7 @@
  * engine.h - what every section can reach: the managers, and the configuration they were started with.
  *
  * Only pointers and plain values: each manager's own header is its manual. daemon/ fills the struct before the first request and empties it
- * after the last one; in between nobody changes it, so any thread may read it.
+ * after the last one; in between only `config` changes, when the configuration file is read again, so any thread may read it.
  */
 #ifndef HATAKE_BASE_ENGINE_H
 #define HATAKE_BASE_ENGINE_H
@@ -88,13 +88,13 @@ struct engine_config {
 };
 
 struct engine {
-    const struct engine_config *config;
-    const char *id;                   /* /info ID: stable for a data root */
-    const char *version;              /* what /version says: the reference version we are compatible with */
-    const char *libexec_dir;          /* where hatake-monitor, hatake-netd and hatake-init are */
-    const char *seccomp_text;         /* what the file --seccomp-profile holds; NULL: builtin or unconfined */
-    int64_t started_at;               /* wall clock, ns */
-    const struct system_facts *facts; /* of the machine: system/system.h */
+    const struct engine_config *_Atomic config; /* reloading puts another in its place; the old one stays valid until the end */
+    const char *id;                             /* /info ID: stable for a data root */
+    const char *version;                        /* what /version says: the reference version we are compatible with */
+    const char *libexec_dir;                    /* where hatake-monitor, hatake-netd and hatake-init are */
+    const char *seccomp_text;                   /* what the file --seccomp-profile holds; NULL: builtin or unconfined */
+    int64_t started_at;                         /* wall clock, ns */
+    const struct system_facts *facts;           /* of the machine: system/system.h */
     struct db *db;
     struct loop *loop;
     struct launcher *launcher;

@@ -3,7 +3,7 @@
  * hataked - the engine's API process. This file: command line to configuration, the signals, telling the service manager.
  *
  * Signals are blocked before any thread exists and read by the main thread: TERM and INT end the engine in order (a second one at once),
- * HUP reads the debug and log-level settings of daemon.json again, USR1 is ignored.
+ * HUP reads daemon.json again, USR1 is ignored.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/options.h"
+#include "daemon/reload.h"
 #include "daemon/startup.h"
 #include "network/network.h"
 
@@ -51,25 +52,6 @@ static void raise_descriptor_limit(void) {
         return;
     l.rlim_cur = l.rlim_max;
     ignore_result(setrlimit(RLIMIT_NOFILE, &l) < 0);
-}
-
-static void reload(const struct options *o) {
-    _cleanup_err_ struct err e = ERR_INIT;
-    struct options again;
-    enum log_level level = LOG_LVL_INFO;
-
-    if (options_init(&again, &e) < 0)
-        return;
-    if (str_set(&again.config.config_file, o->config.config_file) < 0 || options_load_file(&again, &e) < 0 || options_validate(&again, &e) < 0) {
-        log_kv(LOG_LVL_ERROR, "the configuration was not read again", "error", err_msg(&e), NULL);
-    } else {
-        bool level_by_flag = map_has(&o->from_flag, "log-level"), debug_by_flag = map_has(&o->from_flag, "debug");
-
-        log_level_parse(level_by_flag ? o->config.log_level : again.config.log_level, &level);
-        log_set_level((debug_by_flag ? o->config.debug : again.config.debug) ? LOG_LVL_DEBUG : level);
-        log_kv(LOG_LVL_INFO, "read the log settings again; other settings need a restart", NULL);
-    }
-    options_done(&again);
 }
 
 static int refuse(const struct err *e, bool usage) {
@@ -111,15 +93,15 @@ static int configure(struct options *o, int argc, char **argv) {
     return 0;
 }
 
-static void wait_for_end(const struct options *o, const struct daemon_state *d, const sigset_t *set) {
+static void wait_for_end(struct reload *again, const sigset_t *set) {
     for (;;) {
         int sig = 0;
 
         if (sigwait(set, &sig) != 0)
             continue;
         if (sig == SIGHUP) {
-            reload(o);
-            networks_repair(d->engine.networks); /* a firewall that reloads flushes our rules and tells us so */
+            reload_now(again);
+            networks_repair(again->daemon->engine.networks); /* a firewall that reloads flushes our rules and tells us so */
         }
         if (sig == SIGTERM || sig == SIGINT) {
             log_kv(LOG_LVL_INFO, "processing signal: the engine stops", "signal", sig == SIGTERM ? "terminated" : "interrupt", NULL);
@@ -141,9 +123,10 @@ static void *end_at_second_signal(void *set) {
     return NULL;
 }
 
-static int serve(struct options *o) {
+static int serve(struct options *o, int argc, char **argv) {
     _cleanup_err_ struct err e = ERR_INIT;
     struct daemon_state d;
+    struct reload again = {.argc = argc, .argv = argv, .first = o, .daemon = &d};
     enum log_level level = LOG_LVL_INFO;
     pthread_t watcher;
     sigset_t set;
@@ -175,12 +158,13 @@ static int serve(struct options *o) {
     }
     log_kv(LOG_LVL_INFO, "Daemon has completed initialization", "version", HATAKE_VERSION, "data-root", o->config.data_root, NULL);
     notify_manager("READY=1");
-    wait_for_end(o, &d, &set);
+    wait_for_end(&again, &set);
     notify_manager("STOPPING=1");
     if (pthread_create(&watcher, NULL, end_at_second_signal, &set) == 0)
         pthread_detach(watcher);
     if (!startup_down(&d))
         _exit(0);
+    reload_done(&again);
     return 0;
 }
 
@@ -188,7 +172,7 @@ int main(int argc, char **argv) {
     struct options o;
     int r = configure(&o, argc, argv);
 
-    r = r > 0 ? r - 1 : serve(&o);
+    r = r > 0 ? r - 1 : serve(&o, argc, argv);
     options_done(&o);
     return r;
 }

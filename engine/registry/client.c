@@ -75,6 +75,10 @@ static bool may_be_insecure(const struct engine_config *c, const char *host_port
     return found;
 }
 
+void registry_set_config(struct registry *r, const struct engine_config *config) {
+    r->config = config;
+}
+
 int registry_new(const struct engine_config *config, struct registry **ret, struct err *e) {
     struct registry *r = calloc(1, sizeof(*r));
 

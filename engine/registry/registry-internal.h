@@ -14,7 +14,7 @@
 struct authorities;
 
 struct registry {
-    const struct engine_config *config;
+    const struct engine_config *_Atomic config;
     pthread_mutex_t lock; /* of authorities */
     struct authorities *authorities;
 };

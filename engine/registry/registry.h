@@ -28,7 +28,8 @@
 struct registry;
 struct registry_session;
 
-/* The configuration is kept by reference. */
+/* The configuration is kept by reference. Another one may take its place while sessions run; the old one must stay valid. */
+void registry_set_config(struct registry *r, const struct engine_config *config);
 int registry_new(const struct engine_config *config, struct registry **ret, struct err *e);
 struct registry *registry_free(struct registry *r);
 
