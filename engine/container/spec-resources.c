@@ -53,7 +53,8 @@ static int throttle(const struct api_throttle_device_list *l, const char *key, j
 
         if (stat(l->v[i].path ? l->v[i].path : "", &st) < 0) {
             json_decref(a);
-            return err_errno(e, errno, "%s", l->v[i].path ? l->v[i].path : "");
+            return err_set(e, ERR_INTERNAL, "stat %s: %s", l->v[i].path ? l->v[i].path : "",
+                           errno == ENOENT ? "no such file or directory" : strerrordesc_np(errno));
         }
         json_array_append_new(a, json_pack("{s:I,s:I,s:I}", "major", (json_int_t)major(st.st_rdev), "minor", (json_int_t)minor(st.st_rdev), "rate",
                                            (json_int_t)l->v[i].rate));

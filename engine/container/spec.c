@@ -305,7 +305,7 @@ static int build_linux(const struct ctr_spec_input *in, const struct ctr_securit
 
     if (!cgroup || !linux_part || !resources || json_object_set_new(doc, "linux", linux_part) < 0) {
         json_decref(resources);
-        return err_oom(e);
+        return e && e->kind != ERR_NONE ? -(int)e->kind : err_oom(e);
     }
     r = set_new(linux_part, "resources", resources, e);
     if (r >= 0)

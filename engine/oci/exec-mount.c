@@ -290,6 +290,7 @@ static void do_mount(struct child *c, const struct plan_op *op) {
     const char *type = plan_s(c->p, op, 0), *source = plan_s(c->p, op, 1), *target = plan_s(c->p, op, 2), *data = plan_s(c->p, op, 3);
     _cleanup_close_ int at = -EBADF, tree = -EBADF;
     char with_mode[512];
+    bool made = false;
     struct stat st;
     int r;
 
@@ -298,14 +299,16 @@ static void do_mount(struct child *c, const struct plan_op *op) {
                                                      : open_path(c, target, 0);
     if (at == -ELOOP && (streq(type, "proc") || streq(type, "sysfs")))
         child_fail(c, EINVAL, "error during container init: filesystem \"%s\" must be mounted on ordinary directory", target);
-    if (at == -ENOENT)
+    if (at == -ENOENT) {
+        made = true;
         at = open_or_create(c, target, true);
+    }
     if (at < 0)
         mount_failed(c, at, source, target, as_ms((uint64_t)op->i[0]));
     if (fstat(at, &st) < 0)
         mount_failed(c, -errno, source, target, as_ms((uint64_t)op->i[0]));
     /* What the folder has is what the mount gets, unless its options say otherwise: the later of two values counts. */
-    if (streq(type, "tmpfs") &&
+    if (streq(type, "tmpfs") && !made &&
         snprintf(with_mode, sizeof with_mode, "mode=%04o%s%s", st.st_mode & 07777, *data ? "," : "", data) < (int)sizeof with_mode)
         data = with_mode;
     if (!S_ISDIR(st.st_mode))
@@ -650,14 +653,17 @@ static void hooks_before_pivot(struct child *c) {
 
 static void pivot(struct child *c) {
     const struct plan_op *prop = plan_find(c->p, PLAN_ROOT_PROPAGATION);
-    int r = c->k->fchdir(c->root);
+    _cleanup_close_ int old = c->k->openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int r = old < 0 ? old : c->k->fchdir(c->root);
 
     if (r >= 0)
         r = c->k->pivot_root(".", ".");
     if (r < 0)
         child_fail_errno(c, r, "error during container init: pivot_root");
-    /* Where the old root was the working folder still is; nothing we undo there may reach the machine. */
-    r = c->k->mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
+    /* Nothing we undo in the old root may reach the machine. By its descriptor: "." is the new root, whose shared binds must stay so. */
+    r = c->k->fchdir(old);
+    if (r >= 0)
+        r = c->k->mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
     if (r >= 0)
         r = c->k->umount2(".", MNT_DETACH);
     if (r >= 0)
