@@ -3,12 +3,18 @@
 #include <pthread.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "layers/layers-internal.h"
 
+#define ATTEMPTS 5
+#define AGAIN_AFTER (2 * NSEC_PER_SEC)
+
 struct job {
     struct job *next;
+    int failed;  /* attempts that failed, with the one under way */
+    int64_t due; /* monotonic; 0: now */
     char path[];
 };
 
@@ -20,11 +26,49 @@ struct layer_reaper {
     pthread_t thread;
 };
 
-static void remove_now(const char *path) {
+static bool remove_now(const char *path, bool last) {
     _cleanup_err_ struct err e = ERR_INIT;
 
-    if (fs_remove_tree(path, &e) < 0)
-        log_kv(LOG_LVL_WARN, "removing a folder failed; the next start tries again", "path", path, "error", err_msg(&e), NULL);
+    if (fs_remove_tree(path, &e) == 0)
+        return true;
+    log_kv(LOG_LVL_WARN, last ? "removing a folder failed; the next start tries again" : "removing a folder failed; trying again soon", "path", path,
+           "error", err_msg(&e), NULL);
+    return false;
+}
+
+static void append(struct layer_reaper *r, struct job *j) {
+    j->next = NULL;
+    *r->last = j;
+    r->last = &j->next;
+}
+
+/* The first job that is due, taken out; at the end all are. *ret_due: when the next one is, 0 for none. Lock held. */
+static struct job *take_due(struct layer_reaper *r, int64_t *ret_due) {
+    int64_t now = clock_mono_ns();
+
+    *ret_due = 0;
+    for (struct job **at = &r->first; *at; at = &(*at)->next) {
+        struct job *j = *at;
+
+        if (j->due <= now || r->stop) {
+            *at = j->next;
+            if (!*at)
+                r->last = at;
+            return j;
+        }
+        if (!*ret_due || j->due < *ret_due)
+            *ret_due = j->due;
+    }
+    return NULL;
+}
+
+static void wait_until(struct layer_reaper *r, int64_t due) {
+    struct timespec until = {due / NSEC_PER_SEC, due % NSEC_PER_SEC};
+
+    if (due)
+        pthread_cond_timedwait(&r->wake, &r->lock, &until);
+    else
+        pthread_cond_wait(&r->wake, &r->lock);
 }
 
 static void *layer_reaper_run(void *arg) {
@@ -32,20 +76,26 @@ static void *layer_reaper_run(void *arg) {
 
     pthread_mutex_lock(&r->lock);
     for (;;) {
-        struct job *j;
+        int64_t due;
+        struct job *j = take_due(r, &due);
+        bool gone, last;
 
-        while (!r->first && !r->stop)
-            pthread_cond_wait(&r->wake, &r->lock);
-        j = r->first;
-        if (!j)
+        if (!j && r->stop)
             break;
-        r->first = j->next;
-        if (!r->first)
-            r->last = &r->first;
+        if (!j) {
+            wait_until(r, due);
+            continue;
+        }
+        last = ++j->failed >= ATTEMPTS || r->stop;
         pthread_mutex_unlock(&r->lock);
-        remove_now(j->path);
-        free(j);
+        gone = remove_now(j->path, last);
         pthread_mutex_lock(&r->lock);
+        if (gone || last) {
+            free(j);
+        } else {
+            j->due = clock_mono_ns() + AGAIN_AFTER;
+            append(r, j);
+        }
     }
     pthread_mutex_unlock(&r->lock);
     return NULL;
@@ -53,11 +103,15 @@ static void *layer_reaper_run(void *arg) {
 
 struct layer_reaper *layer_reaper_new(void) {
     struct layer_reaper *r = calloc(1, sizeof *r);
+    pthread_condattr_t attr;
 
     if (!r)
         return NULL;
     pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->wake, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&r->wake, &attr);
+    pthread_condattr_destroy(&attr);
     r->last = &r->first;
     return r;
 }
@@ -83,14 +137,13 @@ void layer_reaper_add(struct layer_reaper *r, const char *path) {
     pthread_attr_t attr;
 
     if (!j) {
-        remove_now(path);
+        remove_now(path, true);
         return;
     }
-    j->next = NULL;
+    *j = (struct job){.due = 0};
     memcpy(j->path, path, n);
     pthread_mutex_lock(&r->lock);
-    *r->last = j;
-    r->last = &j->next;
+    append(r, j);
     /* The thread is made at the first removal: an idle engine pays nothing. */
     if (!r->running) {
         pthread_attr_init(&attr);
