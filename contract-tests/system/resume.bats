@@ -30,7 +30,7 @@ registry() {
     local port=$((20000 + RANDOM % 20000)) image=$1
     shift
     mode "$@"
-    in_engine_net "$BATS_TEST_DIRNAME/cut-registry" "$IMAGES/$image/oci" "$STATE" 127.0.0.1 $port >&2 3>&- &
+    ip netns exec "$SUBJECT_NETNS" "$BATS_TEST_DIRNAME/cut-registry" "$IMAGES/$image/oci" "$STATE" 127.0.0.1 $port >&2 3>&- &
     poll test -e "$STATE/ready"
     FROM=127.0.0.1:$port/$image:latest
     LAYERS=$(python3 -c '
