@@ -8,6 +8,7 @@
  *
  * `spec` extensions understood by the builder besides runtime-spec 1.2:
  *   linux.seccomp.hatakeProfile: "builtin"   the reference's default profile for the process's capabilities; other members are then ignored
+ *   mounts[].hatakeBeneath: a folder      the source of a bind must begin with it and is resolved without leaving it, links included
  *
  * Ownership: the caller owns the request and everything in it; launcher_start() copies what it needs. Exception: attach[i].fd belongs to the
  * monitor once launcher_start() was called, whether it succeeds or not (the slot is set to -EBADF).

@@ -81,7 +81,7 @@ bool mount_option(struct mount_options *o, const char *name) {
            streq(name, "nostrictatime") || streq(name, "loud");
 }
 
-static void add_bind(struct build *b, const struct mount_options *o, const char *source, const char *target) {
+static void add_bind(struct build *b, const struct mount_options *o, const char *source, const char *target, const char *beneath) {
     struct plan_op *op = plan_add(b->b, PLAN_BIND);
 
     op->i[0] = (int64_t)o->set;
@@ -90,12 +90,13 @@ static void add_bind(struct build *b, const struct mount_options *o, const char 
     op->i[3] = o->propagation ? o->propagation : MS_PRIVATE | MS_REC;
     plan_set_s(b->b, 0, source);
     plan_set_s(b->b, 1, target);
+    plan_set_s(b->b, 2, beneath);
 }
 
 static int one_mount(struct build *b, const json_t *m, size_t index) {
     _cleanup_free_ const char **options = NULL;
     _cleanup_free_ char *joined = NULL;
-    const char *target = "", *type = "", *source = "";
+    const char *target = "", *type = "", *source = "", *beneath;
     struct mount_options o = {.data = BUF_INIT(4096)};
     size_t n = 0;
     struct plan_op *op;
@@ -120,7 +121,8 @@ static int one_mount(struct build *b, const json_t *m, size_t index) {
                 return err_oom(b->e);
             source = joined;
         }
-        add_bind(b, &o, source, target);
+        beneath = json_string_value(json_object_get(m, "hatakeBeneath"));
+        add_bind(b, &o, source, target, beneath ? beneath : "");
         b->dev_is_bind = b->dev_is_bind || streq(target, "/dev");
         return 0;
     }
@@ -224,7 +226,7 @@ int build_mounts(struct build *b) {
     if (r >= 0 && b->in->init_path) {
         struct mount_options ro = {.set = MOUNT_ATTR_RDONLY};
 
-        add_bind(b, &ro, b->in->init_path, "/sbin/docker-init");
+        add_bind(b, &ro, b->in->init_path, "/sbin/docker-init", "");
     }
     return r < 0 ? r : default_devices(b);
 }

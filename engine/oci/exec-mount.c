@@ -337,16 +337,32 @@ static void do_mount(struct child *c, const struct plan_op *op) {
         c->devpts = TAKE_FD(tree);
 }
 
+/* The source, where it must not lead out of a folder that others can write to: whatever its links say, when they say it. */
+static int open_beneath(struct child *c, const char *beneath, const char *source, unsigned flags) {
+    size_t n = strlen(beneath);
+    _cleanup_close_ int base = open(beneath, O_PATH | O_DIRECTORY | O_CLOEXEC), at = -EBADF;
+
+    if (base < 0)
+        return -errno;
+    if (strncmp(source, beneath, n) != 0 || source[n] != '/')
+        return -EXDEV;
+    at = kern_open_in(c->k, base, source + n + 1, O_PATH | O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+    return at < 0 ? at : c->k->open_tree(at, "", flags | AT_EMPTY_PATH);
+}
+
 /* First pass over binds, before anything of the namespace changes: sources are the caller's paths on the machine, with their propagation. */
 static void open_bind_sources(struct child *c) {
     for (size_t i = 0; i < c->p->n_ops; i++) {
         const struct plan_op *op = &c->p->ops[i];
         const char *source = plan_s(c->p, op, 0);
+        unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
         int fd;
 
         if (op->type != PLAN_BIND)
             continue;
-        fd = c->k->open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (op->i[2] & PLAN_BIND_RECURSIVE ? AT_RECURSIVE : 0));
+        if (op->i[2] & PLAN_BIND_RECURSIVE)
+            flags |= AT_RECURSIVE;
+        fd = *plan_s(c->p, op, 2) ? open_beneath(c, plan_s(c->p, op, 2), source, flags) : c->k->open_tree(AT_FDCWD, source, flags);
         if (fd < 0 && !(fd == -ENOENT && op->i[2] & PLAN_BIND_OPTIONAL)) {
             if (fd == -ENOENT)
                 child_fail_errno(c, fd, "error during container init: error mounting \"%s\" to rootfs at \"%s\": stat %s", source,
