@@ -49,7 +49,7 @@ LIB = $(B)/lib/$(1).a
 ALL_LIBS := $(foreach m,$(filter-out cli,$(MODULES)),$(call LIB,$(m)))
 
 PROGRAMS := $(if $(wildcard engine/daemon/main.c),hataked) $(if $(wildcard engine/monitor/main.c),hatake-monitor hatake-init) \
-            $(if $(wildcard engine/layers/main-unpack.c),hatake-unpack) $(if $(wildcard engine/container/main-files.c),hatake-files) $(if $(wildcard engine/netd/main.c),hatake-netd) $(if $(wildcard engine/oci/main.c),hatake-runtime) $(if $(wildcard engine/cli/main.c),hatake)
+            $(if $(wildcard engine/layers/main-unpack.c),hatake-unpack) $(if $(wildcard engine/container/main-files.c),hatake-files) $(if $(wildcard engine/volume/main-mount.c),hatake-mount) $(if $(wildcard engine/netd/main.c),hatake-netd) $(if $(wildcard engine/oci/main.c),hatake-runtime) $(if $(wildcard engine/cli/main.c),hatake)
 
 .PHONY: all
 all: $(addprefix $(BIN)/,$(PROGRAMS))
@@ -106,7 +106,7 @@ $(B)/test/$(1): $$(call objs,$$(wildcard engine/$(1)/test-*.c)) $(B)/obj/base/te
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$(CC) $(LDFLAGS) -o $$@ $$(sort $$(filter %.o,$$^)) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS_DAEMON)
 .PHONY: unit-$(1)
-unit-$(1): $(B)/test/$(1) $$(if $$(filter monitor network,$(1)),unit-programs)
+unit-$(1): $(B)/test/$(1) $$(if $$(filter monitor network volume,$(1)),unit-programs)
 	$$(Q)$(B)/test/$(1) $(T)
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
@@ -144,6 +144,11 @@ $(BIN)/hatake-files: $(call objs,$(wildcard engine/container/main-files.c engine
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) $(filter %.a,$^) -lisal -lzstd -lcrypto -llzma -lbz2 -lseccomp
+# Mounts the file systems of volumes.
+$(BIN)/hatake-mount: $(B)/obj/volume/main-mount.o $(B)/obj/volume/mount-options.o $(call LIB,base)
+	$(Q)mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
 $(BIN)/hatake: $(call objs,$(call srcs,cli) $(wildcard engine/cli/main*.c)) $(call LIB,base)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
@@ -155,7 +160,7 @@ $(BIN)/hatake: $(call objs,$(call srcs,cli) $(wildcard engine/cli/main*.c)) $(ca
 # The tests of some modules run the programs themselves, always those of the plain build.
 .PHONY: unit-programs
 ifeq ($(B),$(TOP))
-unit-programs: $(BIN)/hatake-monitor $(BIN)/hatake-netd
+unit-programs: $(BIN)/hatake-monitor $(BIN)/hatake-netd $(BIN)/hatake-mount
 else
 unit-programs:
 	$(Q)$(MAKE) SAN= CC=gcc unit-programs

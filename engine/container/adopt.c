@@ -66,7 +66,7 @@ static void adopt_alive(struct container *c) {
 
     net_adopt(c);
     for (size_t i = 0; i < c->n_volumes; i++)
-        ignore_result(volumes_mount(c->cs->engine->volumes, c->volumes[i], c->id, NULL));
+        volumes_mount(c->cs->engine->volumes, c->volumes[i], c->id);
     c->n_volumes_used = c->n_volumes;
     if (adopt_monitor(c, &e) >= 0)
         return;
@@ -237,6 +237,7 @@ int containers_adopt(struct containers *cs, struct err *e) {
         adopt_one(all[i]);
     clear_leftovers(cs);
     networks_adopted(cs->engine->networks);
+    volumes_sweep(cs->engine->volumes);
     for (size_t i = 0; i < n; i++) {
         container_boot_restart(all[i]);
         container_unref(all[i]);

@@ -32,7 +32,7 @@ static bool has_config(json_t *body) {
     return false;
 }
 
-static int read_body(json_t *body, struct ctr_create *req, struct err *e) {
+static int read_body(json_t *body, int version, struct ctr_create *req, struct err *e) {
     struct api_container_create_request full = {0};
     int r = api_container_create_request_read(&full, body, NULL, e);
 
@@ -47,6 +47,11 @@ static int read_body(json_t *body, struct ctr_create *req, struct err *e) {
         *full.networking_config = (struct api_networking_config){0};
     }
     api_container_create_request_done(&full);
+    /* Before 1.45 there were no subpaths: what such a client sends by that name means nothing. */
+    for (size_t i = 0; r >= 0 && version < 145 && i < req->host.mounts.n; i++) {
+        if (req->host.mounts.v[i].volume_options && str_set(&req->host.mounts.v[i].volume_options->subpath, NULL) < 0)
+            r = err_oom(e);
+    }
     return r;
 }
 
@@ -98,7 +103,7 @@ int op_container_create(struct call *call, struct err *e) {
         req.platform = q.platform;
         req.no_config = !json_is_object(body) ? json_is_null(body) : !has_config(body);
         if (!req.no_config || json_is_object(body))
-            r = read_body(body, &req, e);
+            r = read_body(body, call_api_version(call), &req, e);
     }
     json_decref(body);
     if (r >= 0 && call_api_version(call) < 144)

@@ -316,7 +316,7 @@ static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const struct
     r = ctr_mounts_acquire(cs, f->id, &f->host, &f->mounts, &m->volumes, &m->n_volumes, e);
     if (r < 0 || m->n_volumes == 0)
         return r;
-    return ctr_mounts_populate(cs, &rootfs, &f->mounts, m->volumes, e);
+    return ctr_mounts_populate(cs, f->id, &rootfs, &f->mounts, m->volumes, e);
 }
 
 static int insert(struct containers *cs, struct ctr_fixed *f, struct ctr_net *net, const char *asked, struct container **ret, struct err *e) {

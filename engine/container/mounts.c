@@ -253,16 +253,40 @@ static int fill_bind(const struct api_mount *a, struct ctr_mount *m, struct err 
     return 0;
 }
 
+/* "sub/../x": x. Nothing that begins at the root or above the volume. */
+static int fill_subpath(const struct api_mount *a, const char *sub, struct ctr_mount *m, struct err *e) {
+    _cleanup_strv_ struct strv parts = STRV_INIT;
+    _cleanup_free_ char *below = str_printf("/%s", sub), *clean = below ? ctr_clean_path(below) : NULL;
+    int depth = 0;
+
+    if (!clean || strv_split(&parts, sub, '/') < 0)
+        return err_oom(e);
+    for (size_t i = 0; i < parts.n && depth >= 0; i++)
+        depth += streq(parts.v[i], "..") ? -1 : streq(parts.v[i], ".") || !*parts.v[i] ? 0 : 1;
+    if (m->anonymous)
+        return mount_error(a, e, "must not set Subpath when using anonymous volumes", "");
+    if (*sub == '/' || depth < 0)
+        return mount_error(a, e, "subpath must be a relative path within the volume", "");
+    /* "." is the volume itself. */
+    return !clean[1] || str_set(&m->subpath, clean + 1) == 0 ? 0 : err_oom(e);
+}
+
 static int fill_volume(const struct api_mount *a, struct ctr_mount *m, struct err *e) {
     const struct api_mount_volume_options *o = a->volume_options;
+    int r;
 
     m->kind = CTR_MOUNT_VOLUME;
     m->anonymous = str_empty(a->source);
     m->no_copy = o && o->has_no_copy && o->no_copy;
+    if (o && !str_empty(o->subpath)) {
+        r = fill_subpath(a, o->subpath, m, e);
+        if (r < 0)
+            return r;
+    }
     if (m->anonymous && m->rw == false)
         return mount_error(a, e, "must not set ReadOnly mode when using anonymous volumes", "");
     m->mode = strdup("z");
-    if (!m->mode || (!m->anonymous && str_set(&m->volume, a->source) < 0) || (o && !str_empty(o->subpath) && str_set(&m->subpath, o->subpath) < 0) ||
+    if (!m->mode || (!m->anonymous && str_set(&m->volume, a->source) < 0) ||
         (o && o->driver_config && str_set(&m->driver, o->driver_config->name) < 0))
         return err_oom(e);
     return 0;
@@ -461,6 +485,13 @@ static int pairs(const struct api_string_map *m, struct strv *ret) {
     return 0;
 }
 
+/* Was there a mode in "name:/folder:mode"? */
+static bool asks_for_mode(const struct ctr_mount *m) {
+    const char *colon = m->spec ? strchr(m->spec, ':') : NULL;
+
+    return colon && strchr(colon + 1, ':');
+}
+
 static int acquire_one(struct containers *cs, const char *id, const struct api_host_config *host, struct ctr_mount *m, struct volume **ret,
                        struct err *e) {
     _cleanup_strv_ struct strv opts = STRV_INIT, labels = STRV_INIT;
@@ -478,6 +509,9 @@ static int acquire_one(struct containers *cs, const char *id, const struct api_h
     r = volumes_acquire(cs->engine->volumes, &req, id, &v, e);
     if (r < 0)
         return r;
+    /* "z" is what a folder of ours gets when nobody says otherwise; those of plugins get nothing. */
+    if (!streq(volume_driver(v), "local") && streq(m->mode, "z") && !asks_for_mode(m))
+        *m->mode = 0;
     if (str_set(&m->volume, volume_name(v)) < 0 || str_set(&m->source, volume_path(v)) < 0 || str_set(&m->driver, volume_driver(v)) < 0) {
         volumes_release(cs->engine->volumes, v, id, true);
         return err_oom(e);
@@ -517,8 +551,8 @@ int ctr_mounts_acquire(struct containers *cs, const char *id, const struct api_h
     return 0;
 }
 
-int ctr_mounts_populate(struct containers *cs, const struct layers_rootfs *rootfs, const struct ctr_mounts *l, struct volume **volumes,
-                        struct err *e) {
+int ctr_mounts_populate(struct containers *cs, const char *id, const struct layers_rootfs *rootfs, const struct ctr_mounts *l,
+                        struct volume **volumes, struct err *e) {
     _cleanup_close_ int root = -EBADF;
     size_t k = 0;
 
@@ -538,7 +572,7 @@ int ctr_mounts_populate(struct containers *cs, const struct layers_rootfs *rootf
                 return r;
         }
         src = ctr_root_openat(root, m->destination, O_RDONLY | O_DIRECTORY);
-        r = volumes_copy_up(cs->engine->volumes, volumes[k - 1], src < 0 ? -1 : src, e);
+        r = volumes_copy_up(cs->engine->volumes, volumes[k - 1], id, src < 0 ? -1 : src, e);
         if (r < 0)
             return r;
     }

@@ -23,8 +23,8 @@ int ctr_mounts_acquire(struct containers *cs, const char *id, const struct api_h
 /* Give all volumes back; with `anonymous` those without a name go away. */
 void ctr_mounts_release(struct containers *cs, const char *id, struct volume **v, size_t n, bool anonymous);
 /* Copy what the image has at the mount points into volumes that are empty. */
-int ctr_mounts_populate(struct containers *cs, const struct layers_rootfs *rootfs, const struct ctr_mounts *l, struct volume **volumes,
-                        struct err *e);
+int ctr_mounts_populate(struct containers *cs, const char *id, const struct layers_rootfs *rootfs, const struct ctr_mounts *l,
+                        struct volume **volumes, struct err *e);
 
 /* Cleaned absolute path ("/a/../b/" gives "/b"): fresh memory. */
 char *ctr_clean_path(const char *path);

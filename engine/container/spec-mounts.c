@@ -167,14 +167,23 @@ static int add_tmpfs(json_t *l, const char *destination, const char *text, struc
 
 /* ---- binds and volumes ------------------------------------------------------------------------------------------------------------ */
 static int add_mount(const struct ctr_mount *m, const char *source, json_t *l, struct err *e) {
+    _cleanup_free_ char *below = m->subpath ? str_printf("%s/%s", source, m->subpath) : NULL;
     json_t *options = json_array();
     const char *prop = m->kind == CTR_MOUNT_BIND && !str_empty(m->propagation) ? m->propagation : "rprivate";
+    int r;
 
     json_array_append_new(options, json_string(m->non_recursive ? "bind" : "rbind"));
     json_array_append_new(options, json_string(prop));
     if (!m->rw)
         json_array_append_new(options, json_string(m->ro_non_recursive || m->non_recursive ? "ro" : "rro"));
-    return add(l, m->destination, "bind", source, options, e);
+    if (m->subpath && !below) {
+        json_decref(options);
+        return err_oom(e);
+    }
+    r = add(l, m->destination, "bind", below ? below : source, options, e);
+    if (r == 0 && below && json_object_set_new(json_array_get(l, json_array_size(l) - 1), "hatakeBeneath", json_string(source)) < 0)
+        r = err_oom(e);
+    return r;
 }
 
 static int add_user(const struct ctr_spec_input *in, json_t *l, struct err *e) {

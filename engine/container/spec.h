@@ -18,7 +18,7 @@ struct ctr_spec_input {
     const struct ctr_user *user;
     const char *hostname_path, *hosts_path, *resolv_path; /* binds over /etc/...; NULL: none */
     const char *netns_path, *pidns_path, *ipcns_path;     /* of the container to join; NULL: by the modes */
-    const char *const *volume_paths;                      /* source of each volume mount, in order; with a subpath already resolved */
+    const char *const *volume_paths;                      /* source of each volume mount, in order, without its subpath */
     const char *hostname;                                 /* NULL: the configuration's */
     const char *shm_path;                                 /* folder to bind at /dev/shm; NULL: by the IPC mode */
     const char *seccomp_text;                             /* profile of the engine (JSON) or NULL: the built-in one */

@@ -18,6 +18,7 @@
 #include "container/root.h"
 #include "container/shm.h"
 #include "container/spec.h"
+#include "kern/kern.h"
 #include "layers/layers.h"
 #include "monitor/launch.h"
 #include "volume/volume.h"
@@ -38,7 +39,8 @@ struct launching {
     char *shm_path;
     char *netns_path, *pidns_path, *ipcns_path;
     const char **volume_paths;
-    struct strv subpaths;
+    struct strv volume_sources; /* what volume_paths points to */
+    bool host_volumes;          /* some are mounted where only the host's mount namespace has them */
     json_t *spec;
     struct launch_health health;
     char *exec_dir;
@@ -59,7 +61,7 @@ static void launching_done(struct launching *l) {
     free(l->pidns_path);
     free(l->ipcns_path);
     free(l->volume_paths);
-    strv_done(&l->subpaths);
+    strv_done(&l->volume_sources);
     json_decref(l->spec);
     json_decref(l->health.process);
     free(l->exec_dir);
@@ -213,6 +215,36 @@ static int make_bind_source(const struct ctr_mount *m, struct err *e) {
     return fs_mkdir_p(m->source, 0755, e);
 }
 
+/*
+ * A subpath must lead to something inside the volume, wherever links in it point; said here in the reference's words. What is mounted in the end is resolved again by
+ * the child, beneath the volume, so nothing that changes meanwhile leads out of it.
+ */
+static int check_subpath(const char *volume, const char *sub, struct err *e) {
+    _cleanup_close_ int root = open(volume, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (root < 0)
+        return err_errno(e, errno, "cannot access path %s", volume);
+    /* One part more each time, to be able to name the one that is missing. */
+    for (size_t n = strcspn(sub, "/");; n += 1 + strcspn(sub + n + 1, "/")) {
+        _cleanup_free_ char *part = strndup(sub, n);
+        int fd = part ? kern_open_in(&kern_linux, root, part, O_PATH | O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS) : -ENOMEM;
+
+        close_fd(fd);
+        if (fd == -ENOENT)
+            return err_set(e, ERR_INTERNAL, "cannot access path %s/%s: lstat %s/%s: no such file or directory", volume, sub, volume, part);
+        if (fd == -EXDEV)
+            return err_set(e, ERR_INTERNAL, "path concatenation escapes the base directory, base: %s, subpath: %s", volume, sub);
+        if (fd == -ELOOP)
+            return err_set(e, ERR_INTERNAL, "error while resolving symlinks in combined path \"%s/%s\": EvalSymlinks: too many links", volume, sub);
+        if (fd == -ENOTDIR)
+            return err_set(e, ERR_INTERNAL, "error while resolving symlinks in combined path \"%s/%s\": not a directory", volume, sub);
+        if (fd < 0)
+            return err_errno(e, fd, "cannot access path %s/%s", volume, sub);
+        if (!sub[n])
+            return 0;
+    }
+}
+
 static int plug_mounts(struct launching *l, struct err *e) {
     struct container *c = l->c;
     size_t k = 0;
@@ -227,15 +259,18 @@ static int plug_mounts(struct launching *l, struct err *e) {
         if (m->kind == CTR_MOUNT_BIND) {
             r = make_bind_source(m, e);
         } else if (m->kind == CTR_MOUNT_VOLUME && k < c->n_volumes) {
-            r = volumes_mount_at(c->cs->engine->volumes, c->volumes[k], c->id, m->destination, m->rw, m->propagation, e);
-            if (r >= 0)
-                c->n_volumes_used = k + 1;
-            l->volume_paths[k] = volume_path(c->volumes[k]);
-            if (r >= 0 && m->subpath) {
-                if (strv_addf(&l->subpaths, "%s/%s", volume_path(c->volumes[k]), m->subpath) < 0)
-                    return err_oom(e);
-                l->volume_paths[k] = l->subpaths.v[l->subpaths.n - 1];
-            }
+            char *path = NULL;
+
+            r = volumes_mount_at(c->cs->engine->volumes, c->volumes[k], c->id, m->destination, m->rw, m->propagation, &path, e);
+            if (r < 0)
+                return r;
+            c->n_volumes_used = k + 1;
+            if (strv_consume(&l->volume_sources, path) < 0)
+                return err_oom(e);
+            l->volume_paths[k] = path;
+            l->host_volumes = l->host_volumes || volume_is_mounted_for_use(c->volumes[k]);
+            if (m->subpath)
+                r = check_subpath(path, m->subpath, e);
             k++;
         }
         if (r < 0)
@@ -290,7 +325,7 @@ static bool host_mounts(const struct launching *l) {
     for (size_t i = 0; i < l->f->mounts.n; i++)
         if (l->f->mounts.v[i].kind == CTR_MOUNT_BIND)
             return true;
-    return ctr_mode_is(l->f->host.ipc_mode, "host") || l->shm_path;
+    return ctr_mode_is(l->f->host.ipc_mode, "host") || l->shm_path || l->host_volumes;
 }
 
 /* A runtime that was registered is not ours to replace in silence. */

@@ -1,49 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Volumes with driver options: type, device and o as mount(8) knows them. */
+/* Volumes with driver options: type, device and o as mount(8) knows them. What is mounted is mounted by hatake-mount. */
+#include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "volume/volume-internal.h"
 
-#define DATA_MAX 4096
+#define MOUNT_SECONDS 180 /* servers that do not answer */
+#define FIRST_FREE_FD 10  /* above those the helper is given */
 
-static const struct {
-    const char *name;
-    unsigned long set, clear;
-} words[] = {
-    {"defaults", 0, 0},
-    {"ro", MS_RDONLY, 0},
-    {"rw", 0, MS_RDONLY},
-    {"nosuid", MS_NOSUID, 0},
-    {"suid", 0, MS_NOSUID},
-    {"nodev", MS_NODEV, 0},
-    {"dev", 0, MS_NODEV},
-    {"noexec", MS_NOEXEC, 0},
-    {"exec", 0, MS_NOEXEC},
-    {"sync", MS_SYNCHRONOUS, 0},
-    {"async", 0, MS_SYNCHRONOUS},
-    {"dirsync", MS_DIRSYNC, 0},
-    {"mand", MS_MANDLOCK, 0},
-    {"nomand", 0, MS_MANDLOCK},
-    {"noatime", MS_NOATIME, 0},
-    {"atime", 0, MS_NOATIME},
-    {"nodiratime", MS_NODIRATIME, 0},
-    {"diratime", 0, MS_NODIRATIME},
-    {"relatime", MS_RELATIME, 0},
-    {"norelatime", 0, MS_RELATIME},
-    {"strictatime", MS_STRICTATIME, 0},
-    {"bind", MS_BIND, 0},
-    {"rbind", MS_BIND | MS_REC, 0},
-};
+/* A device of cifs is read as a URL; its escapes must be right. */
+static int check_url(const char *device, struct err *e) {
+    for (const char *p = device; (p = strchr(p, '%')); p++) {
+        if (!isxdigit((unsigned char)p[1]) || !isxdigit((unsigned char)p[2]))
+            return err_set(e, ERR_INVALID, "error parsing mount device url: parse \"%s\": invalid URL escape \"%.3s\"", device, p);
+    }
+    return 0;
+}
 
-int volume_check_options(const struct api_string_map *opts, struct err *e) {
+int volume_size_parse(const char *text, uint64_t *ret) {
+    static const char units[] = "bkmgtp";
+    char *end;
+    double n;
+    const char *unit;
+
+    if (!isdigit((unsigned char)*text))
+        return -EINVAL;
+    n = strtod(text, &end);
+    if (end > text && strpbrk(text, "xXpPnN") && strpbrk(text, "xXpPnN") < end)
+        return -EINVAL;
+    while (*end == ' ')
+        end++;
+    unit = *end ? strchr(units, tolower((unsigned char)*end)) : units;
+    if (!unit || n < 0)
+        return -EINVAL;
+    if (unit > units) {
+        end++;
+        if (tolower((unsigned char)*end) == 'i')
+            end++;
+    }
+    if (tolower((unsigned char)*end) == 'b')
+        end++;
+    if (*end)
+        return -EINVAL;
+    for (; unit > units; unit--)
+        n *= 1024;
+    if (n >= 9.2e18)
+        return -EINVAL;
+    *ret = (uint64_t)n;
+    return 0;
+}
+
+int volume_check_options(struct volumes *vs, const struct api_string_map *opts, struct err *e) {
     static const char *const known[] = {"type", "o", "device", "size"};
-    static const char *const needed[] = {"device", "type"};
+    /* An option, and what it needs beside it. */
+    static const char *const needs[][2] = {{"device", "type"}, {"type", "device"}, {"o", "device"}, {"o", "type"}};
+    const char *size = api_string_map_get(opts, "size"), *type = api_string_map_get(opts, "type"), *device = api_string_map_get(opts, "device");
+    uint64_t bytes = 0;
 
     for (size_t i = 0; i < opts->n; i++) {
         size_t k = 0;
@@ -53,65 +82,143 @@ int volume_check_options(const struct api_string_map *opts, struct err *e) {
         if (k == ELEMENTSOF(known))
             return err_set(e, ERR_INVALID, "invalid option: \"%s\"", opts->v[i].key);
     }
-    if (api_string_map_get(opts, "size"))
+    if (size && volume_size_parse(size, &bytes) < 0)
+        return err_set(e, ERR_INVALID, "invalid size: '%s'", size);
+    if (bytes && !volumes_can_limit(vs))
         return err_set(e, ERR_INVALID, "quota size requested but no quota support");
-    for (size_t i = 0; opts->n && i < ELEMENTSOF(needed); i++) {
-        if (!api_string_map_get(opts, needed[i]))
-            return err_set(e, ERR_INVALID, "missing required option: \"%s\"", needed[i]);
+    for (size_t i = 0; i < ELEMENTSOF(needs); i++) {
+        if (api_string_map_get(opts, needs[i][0]) && !api_string_map_get(opts, needs[i][1]))
+            return err_set(e, ERR_INVALID, "missing required option: \"%s\"", needs[i][1]);
     }
-    return 0;
+    return streq_ptr(type, "cifs") && device ? check_url(device, e) : 0;
 }
 
-static int parse_o(const char *o, unsigned long *ret_flags, struct buf *data, struct err *e) {
-    _cleanup_strv_ struct strv list = STRV_INIT;
-    unsigned long flags = 0;
+/* ---- the helper ---------------------------------------------------------------------------------------------------------------------- */
 
-    if (strv_split(&list, o, ',') < 0)
+static int spawn(struct volumes *vs, const char *verb, int in, int out, pid_t *ret, struct err *e) {
+    _cleanup_free_ char *program = str_printf("%s/hatake-mount", vs->engine->libexec_dir ? vs->engine->libexec_dir : "/usr/libexec/hatake");
+    char *argv[] = {program, (char *)verb, NULL}, *envp[] = {(char *)"LC_ALL=C", NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
+    int r;
+
+    if (!program)
         return err_oom(e);
-    for (size_t i = 0; i < list.n; i++) {
-        size_t k = 0;
-
-        if (!*list.v[i])
-            continue;
-        while (k < ELEMENTSOF(words) && !streq(words[k].name, list.v[i]))
-            k++;
-        if (k < ELEMENTSOF(words)) {
-            flags = (flags | words[k].set) & ~words[k].clear;
-        } else {
-            if (data->len)
-                buf_addc(data, ',');
-            buf_adds(data, list.v[i]);
-        }
-    }
-    *ret_flags = flags;
-    return buf_check(data, e);
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    posix_spawnattr_setpgroup(&attr, 0);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+    r = posix_spawn(ret, program, &actions, &attr, argv, envp);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attr);
+    return r == 0 ? 0 : err_errno(e, r, "starting %s", program);
 }
 
-int volume_do_mount(struct volume *v, struct err *e) {
-    const char *type = api_string_map_get(&v->record.options, "type"), *device = api_string_map_get(&v->record.options, "device"),
-               *o = api_string_map_get(&v->record.options, "o");
-    _cleanup_buf_ struct buf data = BUF_INIT(DATA_MAX);
-    unsigned long flags = 0;
-    int r = parse_o(o ? o : "", &flags, &data, e);
+/* What the helper has to say, until it ends. -ERR_DEADLINE: it waits for somebody. */
+static int listen_to(int fd, struct buf *said, struct err *e) {
+    int64_t until = clock_mono_ns() + (int64_t)MOUNT_SECONDS * NSEC_PER_SEC;
 
+    for (;;) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int64_t left = (until - clock_mono_ns()) / NSEC_PER_MSEC;
+        void *room = buf_reserve(said, KIB(1));
+        ssize_t n;
+
+        if (!room)
+            return buf_check(said, e);
+        if (left <= 0)
+            return err_set(e, ERR_DEADLINE, "failed to mount local volume: no answer within %d s", MOUNT_SECONDS);
+        if (poll(&p, 1, (int)left) <= 0)
+            continue;
+        n = read(fd, room, KIB(1));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return 0;
+        buf_commit(said, (size_t)n);
+    }
+}
+
+static int run_helper(struct volumes *vs, const char *verb, const struct buf *request, struct err *e) {
+    _cleanup_close_ int in = -EBADF, out = -EBADF, answer = -EBADF, to = -EBADF;
+    _cleanup_buf_ struct buf said = BUF_INIT(KIB(32));
+    int a[2], b[2], r, status = 0;
+    pid_t pid = -1, done;
+
+    if (pipe2(a, O_CLOEXEC) < 0)
+        return err_errno(e, errno, "pipe");
+    in = a[0];
+    to = a[1];
+    if (pipe2(b, O_CLOEXEC) < 0)
+        return err_errno(e, errno, "pipe");
+    answer = b[0];
+    out = b[1];
+    /* posix_spawn's dup2 onto the same number would leave it close-on-exec. */
+    for (int i = 0; i < 2; i++) {
+        int *fd = i ? &out : &in, high = fcntl(*fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+
+        if (high < 0)
+            return err_errno(e, errno, "pipe");
+        close_fd(*fd);
+        *fd = high;
+    }
+    r = spawn(vs, verb, in, out, &pid, e);
+    in = close_fd(in);
+    out = close_fd(out);
     if (r < 0)
         return r;
-    if (mount(device, v->record.mountpoint, type ? type : "", flags, buf_str(&data)) < 0)
-        return err_errno(e, errno, "failed to mount local volume: mount %s:%s, flags: 0x%lx, data: %s", device, v->record.mountpoint, flags,
-                         buf_str(&data));
-    /* The kernel ignores flags of a fresh bind mount. */
-    if (flags & MS_BIND && flags & MS_RDONLY && mount(NULL, v->record.mountpoint, NULL, MS_REMOUNT | flags, NULL) < 0) {
-        r = err_errno(e, errno, "failed to mount local volume: make %s read-only", v->record.mountpoint);
-        umount2(v->record.mountpoint, MNT_DETACH);
+    /* The request is smaller than a pipe's buffer. */
+    ignore_result(full_write(to, request->data, request->len) < 0);
+    to = close_fd(to);
+    r = listen_to(answer, &said, e);
+    if (r < 0)
+        kill(pid, SIGKILL);
+    do
+        done = waitpid(pid, &status, 0);
+    while (done < 0 && errno == EINTR);
+    if (r < 0)
         return r;
-    }
-    return 0;
+    if (done == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    return err_set(e, ERR_INTERNAL, "%s", said.len ? buf_str(&said) : "failed to mount local volume: hatake-mount was killed");
 }
 
-void volume_do_unmount(struct volume *v) {
-    if (umount2(v->record.mountpoint, UMOUNT_NOFOLLOW) == 0 || errno == EINVAL)
-        return;
-    /* Busy: whoever still looks at it keeps it, nobody new finds it. */
-    if (umount2(v->record.mountpoint, UMOUNT_NOFOLLOW | MNT_DETACH) < 0 && errno != EINVAL)
-        log_kv(LOG_LVL_WARN, "volume cannot be unmounted", "volume", v->record.name, "error", strerror(errno), NULL);
+static void add_field(struct buf *b, const char *s) {
+    buf_add(b, s ? s : "", s ? strlen(s) + 1 : 1);
+}
+
+int volume_do_mount(struct volumes *vs, struct volume *v, struct err *e) {
+    static const char *const fields[] = {"device", "type", "o"};
+    _cleanup_buf_ struct buf request = BUF_INIT(KIB(32));
+    int r;
+
+    add_field(&request, v->record.mountpoint);
+    for (size_t i = 0; i < ELEMENTSOF(fields); i++)
+        add_field(&request, api_string_map_get(&v->record.options, fields[i]));
+    r = buf_check(&request, e);
+    return r < 0 ? r : run_helper(vs, "mount", &request, e);
+}
+
+void volume_do_unmount(struct volumes *vs, struct volume *v) {
+    _cleanup_buf_ struct buf request = BUF_INIT(KIB(32));
+    _cleanup_err_ struct err why = ERR_INIT;
+
+    add_field(&request, v->record.mountpoint);
+    if (run_helper(vs, "unmount", &request, &why) < 0)
+        log_kv(LOG_LVL_WARN, "volume cannot be unmounted", "volume", v->record.name, "error", err_msg(&why), NULL);
+}
+
+bool volume_is_mounted(const struct volume *v) {
+    struct statx sx;
+
+    if (statx(AT_FDCWD, v->record.mountpoint, AT_SYMLINK_NOFOLLOW, 0, &sx) < 0)
+        return false;
+    return sx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT && sx.stx_attributes & STATX_ATTR_MOUNT_ROOT;
 }

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Volume operations of the API. */
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "api-handlers.h"
 #include "base/cleanup.h"
@@ -22,10 +19,11 @@ static int copy_map(struct api_string_map *to, const struct api_string_map *from
 }
 
 int volume_describe(const struct volume *v, struct api_volume *ret, struct err *e) {
+    const char *created = v->seen_at ? v->seen_at : v->record.created_at;
     int r;
 
     if (str_set(&ret->name, v->record.name) < 0 || str_set(&ret->driver, v->record.driver) < 0 || str_set(&ret->scope, v->record.scope) < 0 ||
-        str_set(&ret->mountpoint, v->record.mountpoint) < 0 || str_set(&ret->created_at, v->record.created_at) < 0)
+        str_set(&ret->mountpoint, v->record.mountpoint) < 0 || str_set(&ret->created_at, created) < 0)
         return err_oom(e);
     r = copy_map(&ret->labels, &v->record.labels, e);
     return r < 0 ? r : copy_map(&ret->options, &v->record.options, e);
@@ -39,25 +37,70 @@ static int to_pairs(const struct api_string_map *m, struct strv *ret, struct err
     return 0;
 }
 
-static bool label_match(const struct filters *f, const char *key, const struct volume *v) {
+static bool label_match(const struct filters *f, const char *key, const struct api_volume *v) {
     _cleanup_strv_ struct strv pairs = STRV_INIT;
 
     if (!filters_has(f, key))
         return true;
-    return to_pairs(&v->record.labels, &pairs, NULL) == 0 && filters_kv(f, key, &pairs);
+    return to_pairs(&v->labels, &pairs, NULL) == 0 && filters_kv(f, key, &pairs);
 }
 
 /* A volume whose name contains one of the values. */
-static bool name_match(const struct filters *f, const struct volume *v) {
+static bool name_match(const struct filters *f, const struct api_volume *v) {
     const struct strv *names = filters_get(f, "name");
 
     if (!names || !names->n)
         return true;
     for (size_t i = 0; i < names->n; i++) {
-        if (strstr(v->record.name, names->v[i]))
+        if (strstr(v->name, names->v[i]))
             return true;
     }
     return false;
+}
+
+/* The volumes of the local driver that match what can be told without looking at holders. */
+static int list_local(struct volumes *vs, struct api_volume_list *ret, struct err *e) {
+    struct volume **all = NULL;
+    size_t k = 0;
+    int r = volumes_all(vs, &all, &k, e);
+
+    for (size_t i = 0; i < k; i++) {
+        if (r == 0 && !all[i]->remote) {
+            struct api_volume *item = api_volume_list_add(ret);
+
+            r = item ? volume_describe(all[i], item, e) : err_oom(e);
+        }
+        volume_unref(all[i]);
+    }
+    free(all);
+    return r;
+}
+
+static bool held(struct volumes *vs, const char *name) {
+    struct volume *v;
+    bool yes;
+
+    pthread_mutex_lock(&vs->lock);
+    v = map_get(&vs->by_name, name);
+    yes = v && v->holders.n;
+    pthread_mutex_unlock(&vs->lock);
+    return yes;
+}
+
+/* Which of them are wanted; the others are taken out. */
+static void select_wanted(struct volumes *vs, const struct filters *f, bool dangling, struct api_volume_list *l) {
+    size_t n = 0;
+
+    for (size_t i = 0; i < l->n; i++) {
+        struct api_volume *v = &l->v[i];
+
+        if (name_match(f, v) && filters_exact(f, "driver", v->driver) && label_match(f, "label", v) &&
+            (!filters_has(f, "dangling") || dangling != held(vs, v->name)))
+            l->v[n++] = *v;
+        else
+            api_volume_done(v);
+    }
+    l->n = n;
 }
 
 int op_volume_list(struct call *c, struct err *e) {
@@ -67,8 +110,6 @@ int op_volume_list(struct call *c, struct err *e) {
     _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
     struct api_volume_list_response reply = {.volumes.set = true};
     struct q_volume_list q = {0};
-    struct volume **all = NULL;
-    size_t k = 0;
     bool dangling = false;
     int r = q_volume_list_read(&q, call_query(c), call_api_version(c), e);
 
@@ -82,33 +123,53 @@ int op_volume_list(struct call *c, struct err *e) {
     if (r == 0)
         r = filters_bool(&f, "dangling", false, &dangling, e);
     if (r == 0)
-        r = volumes_all(vs, &all, &k, e);
-    for (size_t i = 0; i < k; i++) {
-        struct volume *v = all[i];
-        bool wanted = r == 0 && name_match(&f, v) && filters_exact(&f, "driver", v->record.driver) && label_match(&f, "label", v) &&
-                      (!filters_has(&f, "dangling") || dangling == (volumes_holders(vs, v) == 0));
-
-        if (wanted) {
-            struct api_volume *item = api_volume_list_add(&reply.volumes);
-
-            r = item ? volume_describe(v, item, e) : err_oom(e);
-        }
-        volume_unref(v);
-    }
-    free(all);
+        r = list_local(vs, &reply.volumes, e);
     if (r == 0)
+        r = volume_driver_list(vs, &reply.volumes, &reply.warnings, e);
+    if (r == 0) {
+        select_wanted(vs, &f, dangling, &reply.volumes);
         r = api_volume_list_response_write(&reply, call_api_version(c), &out, e);
+    }
     api_volume_list_response_done(&reply);
     return r < 0 ? r : call_reply(c, 200, &out, e);
 }
 
-int op_volume_inspect(struct call *c, struct err *e) {
-    _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
-    struct volume *v = NULL;
-    int r = volumes_find(call_engine(c)->volumes, call_path(c, "name"), &v, e);
+static int add_status(struct api_json_map *to, json_t *status, struct err *e) {
+    const char *key;
+    json_t *value;
 
+    to->v = calloc(json_object_size(status), sizeof(*to->v));
+    if (!to->v)
+        return err_oom(e);
+    to->set = true;
+    json_object_foreach(status, key, value) {
+        to->v[to->n].key = strdup(key);
+        if (!to->v[to->n].key)
+            return err_oom(e);
+        to->v[to->n++].value = json_incref(value);
+    }
+    return 0;
+}
+
+int op_volume_inspect(struct call *c, struct err *e) {
+    _cleanup_(volume_facts_done) struct volume_facts facts = {0};
+    _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
+    struct volumes *vs = call_engine(c)->volumes;
+    struct api_volume reply = {0};
+    struct volume *v = NULL;
+    int r = volumes_find(vs, call_path(c, "name"), &v, e);
+
+    if (r == 0 && v->remote)
+        r = volume_ask(vs, v, &facts, e);
     if (r == 0)
-        r = api_volume_write(&v->record, call_api_version(c), &out, e);
+        r = volume_describe(v, &reply, e);
+    if (r == 0 && facts.mountpoint && str_set(&reply.mountpoint, facts.mountpoint) < 0)
+        r = err_oom(e);
+    if (r == 0 && json_object_size(facts.status))
+        r = add_status(&reply.status, facts.status, e);
+    if (r == 0)
+        r = api_volume_write(&reply, call_api_version(c), &out, e);
+    api_volume_done(&reply);
     volume_unref(v);
     return r < 0 ? r : call_reply(c, 200, &out, e);
 }
@@ -117,6 +178,7 @@ int op_volume_create(struct call *c, struct err *e) {
     _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
     _cleanup_strv_ struct strv opts = STRV_INIT, labels = STRV_INIT;
     struct api_volume_create_options req = {0};
+    struct api_volume reply = {0};
     struct volume_request want;
     struct volume *v = NULL;
     json_t *body = NULL;
@@ -140,7 +202,10 @@ int op_volume_create(struct call *c, struct err *e) {
         r = volumes_create(call_engine(c)->volumes, &want, &v, e);
     api_volume_create_options_done(&req);
     if (r == 0)
-        r = api_volume_write(&v->record, call_api_version(c), &out, e);
+        r = volume_describe(v, &reply, e);
+    if (r == 0)
+        r = api_volume_write(&reply, call_api_version(c), &out, e);
+    api_volume_done(&reply);
     volume_unref(v);
     return r < 0 ? r : call_reply(c, 201, &out, e);
 }
@@ -160,40 +225,16 @@ int op_volume_update(struct call *c, struct err *e) {
     return err_set(e, ERR_UNAVAILABLE, "volume update only valid for cluster volumes, but swarm is unavailable");
 }
 
-/* Bytes of files below a folder, hard links counted once each time they appear, as the reference does for its report. */
-static int64_t tree_bytes(int dirfd, const char *name, unsigned depth) {
-    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    _cleanup_closedir_ DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    struct dirent *ent;
-    int64_t sum = 0;
-
-    if (!d) {
-        close_fd(fd);
-        return 0;
-    }
-    while (depth < 256 && (ent = readdir(d))) {
-        struct stat st;
-
-        if (streq(ent->d_name, ".") || streq(ent->d_name, "..") || fstatat(fd, ent->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        if (S_ISDIR(st.st_mode))
-            sum += tree_bytes(fd, ent->d_name, depth + 1);
-        else
-            sum += st.st_size;
-    }
-    return sum;
-}
-
 static bool prune_match(const struct filters *f, const struct volume *v) {
     const struct strv *without = filters_get(f, "label!");
     bool all = false;
 
-    if (filters_bool(f, "all", false, &all, NULL) < 0 || (!all && !v->anonymous) || !label_match(f, "label", v))
+    if (filters_bool(f, "all", false, &all, NULL) < 0 || !volume_is_plain(v) || (!all && !v->anonymous) || !label_match(f, "label", &v->record))
         return false;
     for (size_t i = 0; without && i < without->n; i++) {
         _cleanup_filters_ struct filters one = FILTERS_INIT;
 
-        if (filters_add(&one, "label", without->v[i]) < 0 || label_match(&one, "label", v))
+        if (filters_add(&one, "label", without->v[i]) < 0 || label_match(&one, "label", &v->record))
             return false;
     }
     return true;
@@ -227,7 +268,7 @@ int op_volume_prune(struct call *c, struct err *e) {
         struct volume *v = all[i];
 
         if (r == 0 && volumes_holders(vs, v) == 0 && prune_match(&f, v)) {
-            int64_t bytes = tree_bytes(AT_FDCWD, v->record.mountpoint, 0);
+            int64_t bytes = MAX(volume_bytes(v), 0);
 
             if (volumes_remove(vs, v->record.name, false, NULL) == 0) {
                 reply.space_reclaimed += bytes;

@@ -8,6 +8,8 @@
 
 static const char *const steps[] = {
     "CREATE TABLE volume(name TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT",
+    "CREATE TABLE volume_use(id TEXT PRIMARY KEY, volume TEXT NOT NULL, container TEXT NOT NULL) STRICT;"
+    "CREATE TABLE volume_limit(project INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
 };
 
 int volume_store_setup(struct volumes *vs, struct err *e) {
@@ -40,8 +42,28 @@ static int load_one(const struct db_row *row, void *arg, struct err *e) {
     return 0;
 }
 
+static int load_use(const struct db_row *row, void *arg, struct err *e) {
+    struct volumes *vs = arg;
+    struct volume *v = map_get(&vs->by_name, db_row_text(row, 1));
+
+    return v ? volume_add_use(v, db_row_text(row, 0), db_row_text(row, 2), false, e) : 0;
+}
+
 int volume_store_load(struct volumes *vs, struct err *e) {
-    return db_query(vs->engine->db, "SELECT name, record FROM volume", DB_NONE, load_one, vs, e);
+    int r = db_query(vs->engine->db, "SELECT name, record FROM volume", DB_NONE, load_one, vs, e);
+
+    if (r == 0)
+        r = db_exec(vs->engine->db, "DELETE FROM volume_use WHERE volume NOT IN (SELECT name FROM volume)", DB_NONE, e);
+    return r < 0 ? r : db_query(vs->engine->db, "SELECT id, volume, container FROM volume_use", DB_NONE, load_use, vs, e);
+}
+
+int volume_store_use(struct volumes *vs, const struct volume *v, const struct volume_use *u, struct err *e) {
+    return db_exec(vs->engine->db, "INSERT INTO volume_use(id, volume, container) VALUES(?1, ?2, ?3)",
+                   DB_ARGS(DB_TEXT(u->id), DB_TEXT(v->record.name), DB_TEXT(u->container)), e);
+}
+
+int volume_store_unuse(struct volumes *vs, const char *id, struct err *e) {
+    return db_exec(vs->engine->db, "DELETE FROM volume_use WHERE id = ?1", DB_ARGS(DB_TEXT(id)), e);
 }
 
 int volume_store_add(struct volumes *vs, const struct volume *v, struct err *e) {

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "db/journal.h"
+#include "plugin/client.h"
 #include "system/events.h"
 #include "volume/volume-internal.h"
 
@@ -31,6 +32,12 @@ struct volume *volume_unref(struct volume *v) {
         return NULL;
     api_volume_done(&v->record);
     strv_done(&v->holders);
+    for (size_t i = 0; i < v->n_uses; i++) {
+        free(v->uses[i].id);
+        free(v->uses[i].container);
+    }
+    free(v->uses);
+    free(v->seen_at);
     pthread_mutex_destroy(&v->copying);
     free(v);
     return NULL;
@@ -70,6 +77,16 @@ int volume_check_name(const char *name, struct err *e) {
                           name);
 }
 
+/* What follows from the record. */
+static void volume_settle_record(struct volume *v) {
+    if (clock_parse(v->record.created_at ? v->record.created_at : "", &v->created, NULL) < 0)
+        v->created = 0;
+    v->anonymous = api_string_map_get(&v->record.labels, volume_anonymous_label) != NULL;
+    v->remote = !streq(v->record.driver ? v->record.driver : "local", "local");
+    v->has_device =
+        !v->remote && (!str_empty(api_string_map_get(&v->record.options, "device")) || !str_empty(api_string_map_get(&v->record.options, "type")));
+}
+
 int volume_from_record(struct api_volume *record, struct volume **ret, struct err *e) {
     struct volume *v = calloc(1, sizeof(*v));
 
@@ -81,10 +98,7 @@ int volume_from_record(struct api_volume *record, struct volume **ret, struct er
     v->record = *record;
     memset(record, 0, sizeof(*record));
     pthread_mutex_init(&v->copying, NULL);
-    if (clock_parse(v->record.created_at ? v->record.created_at : "", &v->created, NULL) < 0)
-        v->created = 0;
-    v->anonymous = api_string_map_get(&v->record.labels, volume_anonymous_label) != NULL;
-    v->has_device = !str_empty(api_string_map_get(&v->record.options, "device"));
+    volume_settle_record(v);
     *ret = v;
     return 0;
 }
@@ -150,15 +164,65 @@ static struct volume *settled(struct volumes *vs, const char *name) {
     return v;
 }
 
+/* A plugin's volume that nobody recorded: recorded now. */
+static int adopt_remote(struct volumes *vs, const char *name, struct plugin *plugin, const struct volume_facts *facts, struct volume **ret,
+                        struct err *e) {
+    struct api_volume record = {0};
+    struct volume *v = NULL;
+    int r;
+
+    if (str_set(&record.name, name) < 0 || str_set(&record.driver, plugin_name(plugin)) < 0 || str_set(&record.mountpoint, "") < 0 ||
+        str_set(&record.created_at, volume_no_time) < 0 || str_set(&record.scope, volume_scope_of(vs, plugin)) < 0) {
+        api_volume_done(&record);
+        return err_oom(e);
+    }
+    r = volume_from_record(&record, &v, e);
+    if (r == 0 && str_set(&v->seen_at, facts->created) < 0)
+        r = err_oom(e);
+    if (r == 0)
+        r = volume_store_add(vs, v, e);
+    if (r == 0)
+        r = volumes_enter(vs, v, e);
+    if (r < 0)
+        volume_unref(v);
+    else
+        *ret = v;
+    return r;
+}
+
 int volumes_find(struct volumes *vs, const char *name, struct volume **ret, struct err *e) {
+    _cleanup_(volume_facts_done) struct volume_facts facts = {0};
+    struct plugin *plugin = NULL;
     struct volume *v;
+    int r;
 
     pthread_mutex_lock(&vs->lock);
     v = settled(vs, name);
     if (v)
         *ret = volume_ref(v);
     pthread_mutex_unlock(&vs->lock);
-    return v ? 0 : err_set(e, ERR_NOT_FOUND, "get %s: no such volume", name);
+    if (v)
+        return 0;
+    r = volume_check_name(name, NULL) == 0 ? volume_driver_probe(vs, name, &plugin, &facts, e) : 0;
+    if (r > 0)
+        return adopt_remote(vs, name, plugin, &facts, ret, e);
+    return r < 0 ? r : err_set(e, ERR_NOT_FOUND, "get %s: no such volume", name);
+}
+
+int volume_ask(struct volumes *vs, struct volume *v, struct volume_facts *ret, struct err *e) {
+    struct plugin *plugin = NULL;
+    int r = volume_driver_find(vs, v->record.driver, false, &plugin, e);
+
+    if (r < 0)
+        err_wrap(e, "error while checking if volume \"%s\" exists in driver \"%s\"", v->record.name, v->record.driver);
+    else
+        r = volume_driver_get(plugin, v->record.name, ret, e);
+    if (r < 0)
+        return err_wrap(e, "get %s", v->record.name);
+    pthread_mutex_lock(&vs->lock);
+    r = str_set(&v->seen_at, ret->created);
+    pthread_mutex_unlock(&vs->lock);
+    return r < 0 ? err_oom(e) : 0;
 }
 
 /* ---- making ------------------------------------------------------------------------------------------------------------------------ */
@@ -176,20 +240,30 @@ static int fill_map(struct api_string_map *to, const struct strv *pairs, struct 
     return r;
 }
 
-static int make_record(struct volumes *vs, const struct volume_request *req, const char *name, bool anonymous, struct api_volume *r, struct err *e) {
+/* The name alone: a place among the volumes while the rest is made. */
+static int make_place(const char *name, struct volume **ret, struct err *e) {
+    struct api_volume record = {0};
+
+    if (str_set(&record.name, name) < 0)
+        return err_oom(e);
+    return volume_from_record(&record, ret, e);
+}
+
+static int fill_record(struct volumes *vs, const struct volume_request *req, bool anonymous, struct api_volume *r, struct err *e) {
+    bool remote = !str_empty(req->driver) && !streq(req->driver, "local");
     char created[CLOCK_TEXT_MAX];
     int ret;
 
     clock_format(clock_wall_ns() / NSEC_PER_SEC * NSEC_PER_SEC, created);
-    r->mountpoint = str_printf("%s/%s/_data", vs->root, name);
-    if (!r->mountpoint || str_set(&r->name, name) < 0 || str_set(&r->driver, "local") < 0 || str_set(&r->scope, "local") < 0 ||
-        str_set(&r->created_at, created) < 0)
+    r->mountpoint = remote ? strdup("") : str_printf("%s/%s/_data", vs->root, r->name);
+    if (!r->mountpoint || str_set(&r->driver, remote ? req->driver : "local") < 0 || str_set(&r->scope, "local") < 0 ||
+        str_set(&r->created_at, remote ? volume_no_time : created) < 0)
         return err_oom(e);
     r->options.set = req->empty_opts;
     r->labels.set = req->empty_labels;
     ret = fill_map(&r->options, req->opts, e);
-    if (ret == 0)
-        ret = volume_check_options(&r->options, e);
+    if (ret == 0 && !remote)
+        ret = volume_check_options(vs, &r->options, e);
     if (ret == 0)
         ret = fill_map(&r->labels, req->labels, e);
     if (ret == 0 && anonymous)
@@ -197,21 +271,29 @@ static int make_record(struct volumes *vs, const struct volume_request *req, con
     return ret;
 }
 
+static int make_folders(struct volumes *vs, const struct volume *v, const char *dir, struct err *e) {
+    const char *size = api_string_map_get(&v->record.options, "size");
+    uint64_t bytes = 0;
+
+    if ((mkdir(dir, 0701) < 0 && errno != EEXIST) || (mkdir(v->record.mountpoint, 0755) < 0 && errno != EEXIST))
+        return err_errno(e, errno, "make %s", v->record.mountpoint);
+    /* mkdir(2) applies the umask; the modes are part of the layout. */
+    if (chmod(dir, 0701) < 0)
+        return err_errno(e, errno, "mode of %s", dir);
+    if (size && volume_size_parse(size, &bytes) == 0 && bytes)
+        return volume_limit_set(vs, v, bytes, e);
+    return 0;
+}
+
 /* Folders, then the record: a crash in between leaves an empty folder that becomes a volume at the next start. */
 static int make_on_disk(struct volumes *vs, const struct volume *v, struct err *e) {
     char *dir = str_printf("%s/%s", vs->root, v->record.name);
-    int r = 0;
+    int r = dir ? make_folders(vs, v, dir, e) : err_oom(e);
 
-    if (!dir)
-        return err_oom(e);
-    if ((mkdir(dir, 0701) < 0 && errno != EEXIST) || (mkdir(v->record.mountpoint, 0755) < 0 && errno != EEXIST))
-        r = err_errno(e, errno, "make %s", v->record.mountpoint);
-    /* mkdir(2) applies the umask; the modes are part of the layout. */
-    else if (chmod(dir, 0701) < 0)
-        r = err_errno(e, errno, "mode of %s", dir);
     if (r == 0)
         r = volume_store_add(vs, v, e);
-    if (r < 0) {
+    if (r < 0 && dir) {
+        ignore_result(volume_limit_drop(vs, v->record.name, NULL) < 0);
         rmdir(v->record.mountpoint);
         rmdir(dir);
     }
@@ -219,11 +301,19 @@ static int make_on_disk(struct volumes *vs, const struct volume *v, struct err *
     return r;
 }
 
-static int check_existing(const struct volume *v, const struct volume_request *req, struct err *e) {
-    if (!str_empty(req->driver) && !streq(req->driver, v->record.driver))
-        return err_set(e, ERR_CONFLICT, "volume name must be unique: a volume named %s already exists with the %s driver", v->record.name,
-                       v->record.driver);
-    return 0;
+/* A volume of a plugin: found there or made there, then recorded. `plugin`: the one that was found to have it, or NULL. */
+static int make_remote(struct volumes *vs, struct volume *v, struct plugin *plugin, struct err *e) {
+    _cleanup_(volume_facts_done) struct volume_facts facts = {0};
+    bool known = plugin != NULL;
+    int r = known ? 0 : volume_driver_find(vs, v->record.driver, false, &plugin, e);
+
+    if (r == 0)
+        r = str_set(&v->record.scope, volume_scope_of(vs, plugin)) < 0 ? err_oom(e) : 0;
+    if (r == 0 && !known && volume_driver_get(plugin, v->record.name, &facts, NULL) < 0)
+        r = volume_driver_create(plugin, &v->record, e);
+    if (r == 0 && facts.created && str_set(&v->seen_at, facts.created) < 0)
+        r = err_oom(e);
+    return r == 0 ? volume_store_add(vs, v, e) : r;
 }
 
 static void finish_busy(struct volumes *vs, struct volume *v, bool keep) {
@@ -243,54 +333,132 @@ static int hold_locked(struct volume *v, const char *container_id, struct err *e
     return strv_add(&v->holders, container_id) < 0 ? err_oom(e) : 0;
 }
 
+/* Make what stands for a name so far (busy) a volume. Sets *ret_new when it did not exist anywhere before. */
+static int make(struct volumes *vs, const struct volume_request *req, struct volume *v, bool anonymous, bool *ret_new, struct err *e) {
+    struct plugin *plugin = NULL;
+    struct volume_facts facts = {0};
+    struct volume_request found;
+    int r = 0;
+
+    *ret_new = true;
+    /* No driver is named: a plugin may have one of that name. A fresh name nobody can have. */
+    if (str_empty(req->driver) && !anonymous)
+        r = volume_driver_probe(vs, v->record.name, &plugin, &facts, e);
+    if (r > 0) {
+        found = (struct volume_request){.driver = plugin_name(plugin)};
+        req = &found;
+        *ret_new = false;
+    }
+    if (r >= 0)
+        r = fill_record(vs, req, anonymous, &v->record, e);
+    if (r == 0) {
+        volume_settle_record(v);
+        if (facts.created && str_set(&v->seen_at, facts.created) < 0)
+            r = err_oom(e);
+    }
+    volume_facts_done(&facts);
+    if (r == 0)
+        r = v->remote ? make_remote(vs, v, plugin, e) : make_on_disk(vs, v, e);
+    return r;
+}
+
+/* Does the plugin still have it? 1, 0: it is gone and its record too; an error when it must not be lost or cannot be asked. The volume is busy. */
+static int still_there(struct volumes *vs, struct volume *v, struct err *e) {
+    _cleanup_(volume_facts_done) struct volume_facts facts = {0};
+    _cleanup_err_ struct err why = ERR_INIT;
+    struct plugin *plugin = NULL;
+    int r = volume_driver_find(vs, v->record.driver, false, &plugin, &why);
+
+    if (r == 0)
+        r = volume_driver_get(plugin, v->record.name, &facts, &why);
+    if (r == 0) {
+        pthread_mutex_lock(&vs->lock);
+        ignore_result(str_set(&v->seen_at, facts.created) < 0);
+        pthread_mutex_unlock(&vs->lock);
+        return 1;
+    }
+    if (r != -ERR_NOT_FOUND || !plugin)
+        return err_set(e, ERR_CONFLICT,
+                       "found reference to volume '%s' in driver '%s', but got an error while checking the driver: %s: volume name must be unique",
+                       v->record.name, v->record.driver, err_msg(&why));
+    if (volumes_holders(vs, v))
+        return err_set(e, ERR_CONFLICT,
+                       "found references to volume '%s' in driver '%s' but the volume was not found in the driver -- you may need to remove "
+                       "containers referencing this volume or force remove the volume to re-create it: volume name must be unique",
+                       v->record.name, v->record.driver);
+    return volume_store_remove(vs, v->record.name, e);
+}
+
+/*
+ * The volume of that name if it may be used as asked for. 1: *ret is set; 0: there is none (any more). `trust`: a plugin is not asked whether it has it. With
+ * the lock held, which is given up meanwhile.
+ */
+static int take_existing(struct volumes *vs, const struct volume_request *req, struct volume *v, const char *container_id, bool trust,
+                         struct volume **ret, struct err *e) {
+    int r = 1;
+
+    if (v->remote && !trust) {
+        v->busy = true;
+        volume_ref(v);
+        pthread_mutex_unlock(&vs->lock);
+        r = still_there(vs, v, e);
+        finish_busy(vs, v, r != 0);
+        pthread_mutex_lock(&vs->lock);
+        volume_unref(v);
+        if (r <= 0)
+            return r;
+        v = map_get(&vs->by_name, v->record.name);
+        if (!v)
+            return 0;
+    }
+    if (!str_empty(req->driver) && !streq(req->driver, v->record.driver))
+        return err_set(e, ERR_CONFLICT, "driver '%s' already has volume '%s': volume name must be unique", v->record.driver, v->record.name);
+    r = hold_locked(v, container_id, e);
+    if (r < 0)
+        return r;
+    *ret = volume_ref(v);
+    return 1;
+}
+
 /* Find or make; hold it for container_id when that is not NULL, in the same breath. */
-static int obtain(struct volumes *vs, const struct volume_request *req, const char *name, bool anonymous, const char *container_id,
+static int obtain(struct volumes *vs, const struct volume_request *req, const char *name, bool anonymous, const char *container_id, bool trust,
                   struct volume **ret, struct err *e) {
-    struct api_volume record = {0};
     struct volume *v = NULL, *fresh = NULL;
+    bool made = false;
     int r = 0;
 
     pthread_mutex_lock(&vs->lock);
-    v = settled(vs, name);
-    if (v) {
-        r = check_existing(v, req, e);
-        if (r == 0)
-            r = hold_locked(v, container_id, e);
-        if (r == 0)
-            *ret = volume_ref(v);
-        pthread_mutex_unlock(&vs->lock);
-        return r;
-    }
-    r = make_record(vs, req, name, anonymous, &record, e);
-    if (r < 0)
-        api_volume_done(&record);
-    else
-        r = volume_from_record(&record, &fresh, e);
+    while (r == 0 && (v = settled(vs, name)))
+        r = take_existing(vs, req, v, container_id, trust, ret, e);
     if (r == 0)
+        r = make_place(name, &fresh, e);
+    if (r == 0 && fresh)
         r = hold_locked(fresh, container_id, e);
-    if (r == 0 && map_set(&vs->by_name, name, fresh, NULL) < 0)
+    if (r == 0 && fresh && map_set(&vs->by_name, name, fresh, NULL) < 0)
         r = err_oom(e);
-    if (r == 0)
+    if (r == 0 && fresh)
         fresh->busy = true;
     pthread_mutex_unlock(&vs->lock);
-    if (r < 0) {
+    if (r != 0) {
         volume_unref(fresh);
-        return r;
+        return r < 0 ? r : 0;
     }
     volume_ref(fresh); /* the caller's; the map has the first one */
-    r = make_on_disk(vs, fresh, e);
+    r = make(vs, req, fresh, anonymous, &made, e);
     finish_busy(vs, fresh, r == 0);
     if (r < 0) {
         volume_unref(fresh);
         return r;
     }
-    volumes_event(vs, fresh, "create", NULL);
+    if (made)
+        volumes_event(vs, fresh, "create", NULL);
     *ret = fresh;
     return 0;
 }
 
-static int create(struct volumes *vs, const struct volume_request *req, const char *container_id, struct volume **ret, struct err *e) {
-    bool anonymous = str_empty(req->name);
+static int create(struct volumes *vs, const struct volume_request *req, const char *container_id, bool trust, struct volume **ret, struct err *e) {
+    bool anonymous = str_empty(req->name), remote = !str_empty(req->driver) && !streq(req->driver, "local");
+    struct plugin *plugin = NULL;
     char id[ID_LEN + 1];
     const char *name = req->name;
     int r = 0;
@@ -299,27 +467,27 @@ static int create(struct volumes *vs, const struct volume_request *req, const ch
         id_new(id);
         name = id;
     }
-    if (!str_empty(req->driver) && !streq(req->driver, "local"))
-        r = err_set(e, ERR_NOT_FOUND, "error looking up volume plugin %s: plugin \"%s\" not found", req->driver, req->driver);
+    if (remote && !trust)
+        r = volume_driver_find(vs, req->driver, false, &plugin, e);
     if (r == 0)
         r = volume_check_name(name, e);
     if (r == 0)
-        r = obtain(vs, req, name, anonymous, container_id, ret, e);
+        r = obtain(vs, req, name, anonymous, container_id, trust, ret, e);
     return r < 0 ? err_wrap(e, "create %s", name) : 0;
 }
 
 int volumes_create(struct volumes *vs, const struct volume_request *req, struct volume **ret, struct err *e) {
-    return create(vs, req, NULL, ret, e);
+    return create(vs, req, NULL, false, ret, e);
 }
 
 int volumes_acquire(struct volumes *vs, const struct volume_request *req, const char *container_id, struct volume **ret, struct err *e) {
-    return create(vs, req, container_id, ret, e);
+    return create(vs, req, container_id, false, ret, e);
 }
 
 int volumes_hold(struct volumes *vs, const char *name, const char *container_id, struct volume **ret, struct err *e) {
     struct volume_request req = {.name = name};
 
-    return create(vs, &req, container_id, ret, e);
+    return create(vs, &req, container_id, true, ret, e);
 }
 
 /* ---- removing ---------------------------------------------------------------------------------------------------------------------- */
@@ -332,11 +500,26 @@ static int remove_on_disk(struct volumes *vs, struct volume *v, struct err *e) {
     if (r == 0)
         r = volume_store_remove(vs, v->record.name, e);
     if (r == 0)
+        r = volume_limit_drop(vs, v->record.name, e);
+    if (r == 0)
         r = fs_remove_tree(dir, e);
     if (r == 0)
         r = intent_done(vs->engine->db, intent, e);
     free(dir);
     return r;
+}
+
+/* With force the record goes whatever the plugin says. */
+static int remove_remote(struct volumes *vs, struct volume *v, bool force, struct err *e) {
+    struct plugin *plugin = NULL;
+    int r = volume_driver_find(vs, v->record.driver, false, &plugin, e), r2;
+
+    if (r == 0)
+        r = volume_driver_remove(plugin, v->record.name, e);
+    if (r < 0 && !force)
+        return r;
+    r2 = volume_store_remove(vs, v->record.name, e);
+    return r2 < 0 ? r2 : 0;
 }
 
 static int in_use(const struct volume *v, struct err *e) {
@@ -346,9 +529,20 @@ static int in_use(const struct volume *v, struct err *e) {
 }
 
 int volumes_remove(struct volumes *vs, const char *name, bool force, struct err *e) {
-    struct volume *v;
-    int r = 0;
+    _cleanup_(volume_facts_done) struct volume_facts facts = {0};
+    struct volume *v = NULL;
+    bool missing = false;
+    int r = volumes_find(vs, name, &v, e);
 
+    if (r == 0 && v->remote) {
+        r = volume_ask(vs, v, &facts, e);
+        missing = r == -ERR_NOT_FOUND && force;
+        if (missing)
+            r = 0;
+    }
+    volume_unref(v);
+    if (r < 0)
+        return r == -ERR_NOT_FOUND && force ? 0 : r;
     pthread_mutex_lock(&vs->lock);
     v = settled(vs, name);
     if (!v)
@@ -362,7 +556,7 @@ int volumes_remove(struct volumes *vs, const char *name, bool force, struct err 
     pthread_mutex_unlock(&vs->lock);
     if (!v || r < 0)
         return r;
-    r = remove_on_disk(vs, v, e);
+    r = missing ? volume_store_remove(vs, name, e) : v->remote ? remove_remote(vs, v, force, e) : remove_on_disk(vs, v, e);
     finish_busy(vs, v, r < 0);
     if (r == 0)
         volumes_event(vs, v, "destroy", NULL);
@@ -404,104 +598,6 @@ size_t volumes_holders(struct volumes *vs, const struct volume *v) {
     return n;
 }
 
-/* ---- use --------------------------------------------------------------------------------------------------------------------------- */
-
-static int use(struct volumes *vs, struct volume *v, struct err *e) {
-    int r = 0;
-
-    pthread_mutex_lock(&v->copying);
-    if (v->has_device && !v->mounted) {
-        r = volume_do_mount(v, e);
-        v->mounted = r == 0;
-    }
-    if (r == 0) {
-        pthread_mutex_lock(&vs->lock);
-        v->uses++;
-        pthread_mutex_unlock(&vs->lock);
-    }
-    pthread_mutex_unlock(&v->copying);
-    return r;
-}
-
-int volumes_mount_at(struct volumes *vs, struct volume *v, const char *container_id, const char *destination, bool read_write,
-                     const char *propagation, struct err *e) {
-    _cleanup_strv_ struct strv attrs = STRV_INIT;
-    int r = use(vs, v, e);
-
-    if (r < 0)
-        return r;
-    if (strv_addf(&attrs, "container=%s", container_id) == 0 && strv_addf(&attrs, "destination=%s", destination) == 0 &&
-        strv_addf(&attrs, "propagation=%s", propagation ? propagation : "") == 0 &&
-        strv_addf(&attrs, "read/write=%s", read_write ? "true" : "false") == 0)
-        volumes_event(vs, v, "mount", &attrs);
-    return 0;
-}
-
-int volumes_mount(struct volumes *vs, struct volume *v, const char *container_id, struct err *e) {
-    return use(vs, v, e);
-}
-
-void volumes_unmount(struct volumes *vs, struct volume *v, const char *container_id) {
-    _cleanup_strv_ struct strv attrs = STRV_INIT;
-    bool last;
-
-    pthread_mutex_lock(&v->copying);
-    pthread_mutex_lock(&vs->lock);
-    if (v->uses)
-        v->uses--;
-    last = v->uses == 0;
-    pthread_mutex_unlock(&vs->lock);
-    if (last && v->mounted) {
-        volume_do_unmount(v);
-        v->mounted = false;
-    }
-    pthread_mutex_unlock(&v->copying);
-    if (strv_addf(&attrs, "container=%s", container_id) == 0)
-        volumes_event(vs, v, "unmount", &attrs);
-}
-
-static bool is_empty_dir(int fd) {
-    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
-    bool empty = d != NULL;
-    struct dirent *ent;
-
-    if (!d) {
-        close_fd(copy);
-        return false;
-    }
-    while (empty && (ent = readdir(d)))
-        empty = streq(ent->d_name, ".") || streq(ent->d_name, "..");
-    closedir(d);
-    return empty;
-}
-
-int volumes_copy_up(struct volumes *vs, struct volume *v, int src_dirfd, struct err *e) {
-    _cleanup_close_ int dst = -EBADF;
-    bool temporary = false;
-    int r = 0;
-
-    if (src_dirfd < 0)
-        return 0;
-    pthread_mutex_lock(&v->copying);
-    if (v->has_device && !v->mounted) {
-        r = volume_do_mount(v, e);
-        temporary = r == 0;
-    }
-    if (r == 0) {
-        dst = open(v->record.mountpoint, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (dst < 0)
-            r = err_errno(e, errno, "open %s", v->record.mountpoint);
-    }
-    if (r == 0 && is_empty_dir(dst))
-        r = volume_copy_tree(src_dirfd, dst, e);
-    dst = close_fd(dst);
-    if (temporary)
-        volume_do_unmount(v);
-    pthread_mutex_unlock(&v->copying);
-    return r < 0 ? err_wrap(e, "copy the image's content into volume %s", v->record.name) : 0;
-}
-
 /* ---- the manager ------------------------------------------------------------------------------------------------------------------- */
 
 static int finish_removal(const struct intent *it, void *arg, struct err *e) {
@@ -536,7 +632,7 @@ static int adopt_folders(struct volumes *vs, struct err *e) {
 
         if (ent->d_name[0] == '.' || map_has(&vs->by_name, ent->d_name) || volume_check_name(ent->d_name, NULL) < 0)
             continue;
-        r = make_record(vs, &none, ent->d_name, false, &record, e);
+        r = str_set(&record.name, ent->d_name) < 0 ? err_oom(e) : fill_record(vs, &none, false, &record, e);
         if (r < 0 || lstat(record.mountpoint, &st) < 0 || !S_ISDIR(st.st_mode)) {
             unlinkat(dirfd(d), ent->d_name, AT_REMOVEDIR);
             api_volume_done(&record);
@@ -564,6 +660,11 @@ int volumes_new(struct engine *engine, struct volumes **ret, struct err *e) {
     pthread_mutex_init(&vs->lock, NULL);
     pthread_cond_init(&vs->changed, NULL);
     vs->root = str_printf("%s/volumes", engine->config->data_root);
+    r = plugins_new(&(struct plugins_config){0}, &vs->plugins, e);
+    if (r < 0) {
+        volumes_free(vs);
+        return r;
+    }
     r = vs->root ? fs_mkdir_p(vs->root, 0701, e) : err_oom(e);
     if (r == 0 && chmod(vs->root, 0701) < 0)
         r = err_errno(e, errno, "mode of %s", vs->root);
@@ -589,6 +690,8 @@ struct volumes *volumes_free(struct volumes *vs) {
     for (struct map_entry *i = NULL; (i = map_next(&vs->by_name, i));)
         volume_unref(i->value);
     map_done(&vs->by_name);
+    map_done(&vs->scopes);
+    plugins_free(vs->plugins);
     pthread_mutex_destroy(&vs->lock);
     pthread_cond_destroy(&vs->changed);
     free(vs->root);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * volume.h - named and anonymous volumes of the local driver.
+ * volume.h - named and anonymous volumes, of the local driver and of plugins.
  *
  * A volume is the folder <data root>/volumes/<name>/_data (modes 0701 and 0755 as the reference's) and a row of table `volume`. With driver options
  * (type, device, o) the folder is the mount point of a file system that is mounted while at least one running container uses the volume.
  *
+ * A volume of another driver is kept by the plugin of that name (plugin/client.h); the row says only whose it is and how it was made.
+ *
  * References: a container holds a volume from create to remove (volumes_acquire / volumes_release), whether it runs or not; a volume with holders
  * cannot be removed. References live in memory and are taken again by containers loaded at start. While a container runs it also holds a
- * use (volumes_mount / volumes_unmount), which only matters to volumes with driver options.
+ * use (volumes_mount_at / volumes_unmount), which only matters to volumes with driver options and to those of plugins.
  *
  * Threads: any. Errors carry the reference's texts.
  */
@@ -69,25 +71,38 @@ const char *volume_path(const struct volume *v);
 bool volume_is_anonymous(const struct volume *v);
 
 /*
- * The container starts / has stopped: count the use; the file system of a volume with options is mounted at the first and unmounted after the last. volumes_mount_at()
- * publishes `mount` (propagation "" for the default), volumes_unmount() `unmount`; volumes_mount() publishes nothing (containers adopted at start).
+ * The container starts / has stopped. volumes_mount_at() mounts what has to be mounted and gives the path to bind from (fresh memory); it publishes `mount`
+ * (propagation "" for the default). Its errors begin "error while mounting volume '<path>': ". volumes_unmount() undoes one of the container's uses and publishes
+ * `unmount`. volumes_mount() is for running containers found at start: their uses are noted already. After all those, volumes_sweep() ends the
+ * uses of containers that did not come back.
  */
 int volumes_mount_at(struct volumes *vs, struct volume *v, const char *container_id, const char *destination, bool read_write,
-                     const char *propagation, struct err *e);
-int volumes_mount(struct volumes *vs, struct volume *v, const char *container_id, struct err *e);
+                     const char *propagation, char **ret_path, struct err *e);
+void volumes_mount(struct volumes *vs, struct volume *v, const char *container_id);
 void volumes_unmount(struct volumes *vs, struct volume *v, const char *container_id);
+void volumes_sweep(struct volumes *vs);
+/* Does it lie somewhere that is mounted only while it is used? */
+bool volume_is_mounted_for_use(const struct volume *v);
 
 /*
  * First use: when the volume is empty, copy what the image has at the mount point into it, with owners, modes, times, extended attributes, links and
  * special files; nothing is followed. src_dirfd is a descriptor of the folder in the container's root file system, resolved by the
  * caller inside it (rule R1); -1: the image has no such folder, then nothing is done. Never overwrites. The volume's own owner and mode become the source's.
+ * Volumes of plugins are left alone.
  */
-int volumes_copy_up(struct volumes *vs, struct volume *v, int src_dirfd, struct err *e);
+int volumes_copy_up(struct volumes *vs, struct volume *v, const char *container_id, int src_dirfd, struct err *e);
 
 /* Fill a reply object (zero-initialised by the caller; api_volume_done afterwards). */
 int volume_describe(const struct volume *v, struct api_volume *ret, struct err *e);
 
 /* Number of containers that hold it. */
 size_t volumes_holders(struct volumes *vs, const struct volume *v);
+
+/* Names of the drivers in use, "local" among them, sorted. */
+int volumes_drivers(struct volumes *vs, struct strv *ret, struct err *e);
+
+/* The local volumes without options, with UsageData, as GET /system/df has them: how many containers hold them, and bytes of what lies in them (-1: cannot be told). */
+struct api_volume_list;
+int volumes_usage(struct volumes *vs, struct api_volume_list *ret, struct err *e);
 
 #endif
