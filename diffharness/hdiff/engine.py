@@ -123,6 +123,7 @@ def _make(role, prefix, env):
     share = env.get("SHARE_INSIDE", "/srv/lab")
     variables = {
         "address": env.get(f"{prefix}_ADDRESS", ""), "cgroup": env.get(f"{prefix}_CGROUP", ""),
+        "holder": env.get(f"{prefix}_HOLDER_PID", ""),
         "socket_dir": os.path.dirname(urlsplit(host).path),
         "daemon": "/usr/sbin/dockerd" if prefix == "REFERENCE" else os.environ.get("ENGINE_BIN", os.path.join(TOP, "build", "bin", "hataked")),
         "root": "/var/lib/docker", "tools": os.path.join(TOP, "diffharness", "tools"), "share": share, "images": env.get("IMAGES", ""),
