@@ -47,10 +47,9 @@ static int read_body(json_t *body, int version, struct ctr_create *req, struct e
         *full.networking_config = (struct api_networking_config){0};
     }
     api_container_create_request_done(&full);
-    /* Before 1.45 there were no subpaths: what such a client sends by that name means nothing. */
     for (size_t i = 0; r >= 0 && version < 145 && i < req->host.mounts.n; i++) {
-        if (req->host.mounts.v[i].volume_options && str_set(&req->host.mounts.v[i].volume_options->subpath, NULL) < 0)
-            r = err_oom(e);
+        if (req->host.mounts.v[i].volume_options && !str_empty(req->host.mounts.v[i].volume_options->subpath))
+            r = err_set(e, ERR_INVALID, "VolumeOptions.Subpath needs API v1.45 or newer");
     }
     return r;
 }

@@ -231,9 +231,9 @@ static int check_subpath(const char *volume, const char *sub, struct err *e) {
 
         close_fd(fd);
         if (fd == -ENOENT)
-            return err_set(e, ERR_INTERNAL, "cannot access path %s/%s: lstat %s/%s: no such file or directory", volume, sub, volume, part);
+            return err_set(e, ERR_NOT_FOUND, "cannot access path %s/%s: lstat %s/%s: no such file or directory", volume, sub, volume, part);
         if (fd == -EXDEV)
-            return err_set(e, ERR_INTERNAL, "path concatenation escapes the base directory, base: %s, subpath: %s", volume, sub);
+            return err_set(e, ERR_INVALID, "path concatenation escapes the base directory, base: %s, subpath: %s", volume, sub);
         if (fd == -ELOOP)
             return err_set(e, ERR_INTERNAL, "error while resolving symlinks in combined path \"%s/%s\": EvalSymlinks: too many links", volume, sub);
         if (fd == -ENOTDIR)

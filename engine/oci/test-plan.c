@@ -119,8 +119,8 @@ TEST(plan_of_mounts) {
                   NULL);
 
     contains(t, "mount attrs=0x2 flags=1 propagation=0x0 type=tmpfs source=tmpfs target=/t data=size=65536k\n");
-    contains(t, "bind set=0x1 clear=0x0 flags=1 propagation=0x84000 source=/src target=/b\n");
-    contains(t, "bind set=0x1 clear=0x0 flags=2 propagation=0x44000 source=/src target=/r\n");
+    contains(t, "bind set=0x1 clear=0x0 flags=1 propagation=0x84000 source=/src target=/b beneath=\"\"\n");
+    contains(t, "bind set=0x1 clear=0x0 flags=2 propagation=0x44000 source=/src target=/r beneath=\"\"\n");
 }
 
 TEST(plan_refusals) {

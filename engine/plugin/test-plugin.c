@@ -16,7 +16,7 @@
 struct fake {
     int listener;
     const char *const *answers;
-    char asked[8][512];
+    char asked[8][2048];
     pthread_t thread;
 };
 

@@ -45,20 +45,6 @@ static bool label_match(const struct filters *f, const char *key, const struct a
     return to_pairs(&v->labels, &pairs, NULL) == 0 && filters_kv(f, key, &pairs);
 }
 
-/* A volume whose name contains one of the values. */
-static bool name_match(const struct filters *f, const struct api_volume *v) {
-    const struct strv *names = filters_get(f, "name");
-
-    if (!names || !names->n)
-        return true;
-    for (size_t i = 0; i < names->n; i++) {
-        if (strstr(v->name, names->v[i]))
-            return true;
-    }
-    return false;
-}
-
-/* The volumes of the local driver that match what can be told without looking at holders. */
 static int list_local(struct volumes *vs, struct api_volume_list *ret, struct err *e) {
     struct volume **all = NULL;
     size_t k = 0;
@@ -94,7 +80,7 @@ static void select_wanted(struct volumes *vs, const struct filters *f, bool dang
     for (size_t i = 0; i < l->n; i++) {
         struct api_volume *v = &l->v[i];
 
-        if (name_match(f, v) && filters_exact(f, "driver", v->driver) && label_match(f, "label", v) &&
+        if (filters_match(f, "name", v->name) && filters_exact(f, "driver", v->driver) && label_match(f, "label", v) &&
             (!filters_has(f, "dangling") || dangling != held(vs, v->name)))
             l->v[n++] = *v;
         else
@@ -120,6 +106,8 @@ int op_volume_list(struct call *c, struct err *e) {
     q_volume_list_done(&q);
     if (r == 0)
         r = filters_validate(&f, accepted, e);
+    if (r == 0 && filters_has(&f, "dangling") && !filters_get(&f, "dangling")->n)
+        r = err_set(e, ERR_INVALID, "invalid filter 'dangling'");
     if (r == 0)
         r = filters_bool(&f, "dangling", false, &dangling, e);
     if (r == 0)
@@ -225,11 +213,27 @@ int op_volume_update(struct call *c, struct err *e) {
     return err_set(e, ERR_UNAVAILABLE, "volume update only valid for cluster volumes, but swarm is unavailable");
 }
 
-static bool prune_match(const struct filters *f, const struct volume *v) {
-    const struct strv *without = filters_get(f, "label!");
-    bool all = false;
+/* Filter `all` of prune, which is read more leniently than others. */
+static int prune_all(const struct filters *f, bool *ret, struct err *e) {
+    const struct strv *l = filters_get(f, "all");
 
-    if (filters_bool(f, "all", false, &all, NULL) < 0 || !volume_is_plain(v) || (!all && !v->anonymous) || !label_match(f, "label", &v->record))
+    *ret = false;
+    if (!l || !l->n)
+        return 0;
+    if (l->n > 1) {
+        _cleanup_free_ char *text = strv_join(l, " ");
+
+        return err_set(e, ERR_INVALID, "invalid filter 'all=[%s]': only one value is expected", text ? text : "");
+    }
+    if (parse_bool(l->v[0], ret) < 0)
+        return err_set(e, ERR_INVALID, "invalid filter 'all': strconv.ParseBool: parsing \"%s\": invalid syntax", l->v[0]);
+    return 0;
+}
+
+static bool prune_match(const struct filters *f, bool all, const struct volume *v) {
+    const struct strv *without = filters_get(f, "label!");
+
+    if (!volume_is_plain(v) || (!all && !v->anonymous) || !label_match(f, "label", &v->record))
         return false;
     for (size_t i = 0; without && i < without->n; i++) {
         _cleanup_filters_ struct filters one = FILTERS_INIT;
@@ -261,13 +265,13 @@ int op_volume_prune(struct call *c, struct err *e) {
     if (r == 0 && old)
         r = filters_add(&f, "all", "true") < 0 ? err_oom(e) : 0;
     if (r == 0)
-        r = filters_bool(&f, "all", false, &every, e);
+        r = prune_all(&f, &every, e);
     if (r == 0)
         r = volumes_all(vs, &all, &k, e);
     for (size_t i = 0; i < k; i++) {
         struct volume *v = all[i];
 
-        if (r == 0 && volumes_holders(vs, v) == 0 && prune_match(&f, v)) {
+        if (r == 0 && volumes_holders(vs, v) == 0 && prune_match(&f, every, v)) {
             int64_t bytes = MAX(volume_bytes(v), 0);
 
             if (volumes_remove(vs, v->record.name, false, NULL) == 0) {
@@ -278,8 +282,6 @@ int op_volume_prune(struct call *c, struct err *e) {
         volume_unref(v);
     }
     free(all);
-    if (!reply.volumes_deleted.n)
-        reply.volumes_deleted.set = false;
     if (r == 0)
         r = api_volume_prune_response_write(&reply, call_api_version(c), &out, e);
     api_volume_prune_response_done(&reply);
