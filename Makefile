@@ -234,7 +234,8 @@ INSTALL_LIBEXEC := $(filter-out $(INSTALL_BIN),$(PROGRAMS))
 install: all $(TOP)/man/hataked.8 $(TOP)/man/hatake.1 $(TOP)/images/busybox.tar ## install below DESTDIR and prefix (/usr/local), with units, manual pages, completion
 	$(Q)install -d $(addprefix $(DESTDIR),$(bindir) $(libexecdir) $(mandir)/man8 $(mandir)/man1 $(unitdir) $(sysusersdir) $(compldir) $(docdir) $(datadir)/hatake)
 	$(Q)install -m 755 $(addprefix $(BIN)/,$(INSTALL_BIN)) $(DESTDIR)$(bindir)
-	$(Q)install -m 755 $(addprefix $(BIN)/,$(INSTALL_LIBEXEC)) $(DESTDIR)$(libexecdir)
+	$(Q)install -m 755 $(addprefix $(BIN)/,$(filter-out hatake-init,$(INSTALL_LIBEXEC))) $(DESTDIR)$(libexecdir)
+	$(Q)ln -f $(DESTDIR)$(libexecdir)/hatake-monitor $(DESTDIR)$(libexecdir)/hatake-init
 	$(Q)install -m 644 $(TOP)/man/hataked.8 $(DESTDIR)$(mandir)/man8
 	$(Q)install -m 644 $(TOP)/man/hatake.1 $(DESTDIR)$(mandir)/man1
 	$(Q)sed 's|@BINDIR@|$(bindir)|' $(INSTALL_FROM)/hatake.service.in >$(TOP)/hatake.service

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "content/content.h"
 #include "image/image-internal.h"
 #include "image/view.h"
 #include "system/events.h"
@@ -87,6 +88,8 @@ int op_image_prune(struct call *c, struct err *e) {
         r = filters_parse(&f, q.filters, e);
     if (r == 0)
         r = prune(s, &f, &out, e);
+    if (r == 0)
+        content_collect(s->content, 0, 0); /* downloads that nobody goes on with */
     if (r == 0)
         r = api_image_prune_response_write(&out, call_api_version(c), &b, e);
     if (r == 0 && s->engine->events && strv_addf(&attrs, "reclaimed=%lld", (long long)out.space_reclaimed) == 0)
