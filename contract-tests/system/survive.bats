@@ -92,12 +92,12 @@ crash() { # kill -9, then a new daemon
     docker run -d --name "$N" --health-cmd 'echo x >>/n; test $(wc -l </n) -lt 4' --health-interval 200ms --health-retries 1 busybox sleep 1000
     pid=$(docker inspect -f '{{.State.Pid}}' "$N")
     own_kill
-    poll 60 eval "[ \$(wc -l <'/proc/$pid/root/n') -ge 10 ]"
+    poll eval "[ \$(wc -l <'/proc/$pid/root/n') -ge 10 ]"
     own_start
     same 'unhealthy 5' "$(docker inspect -f '{{.State.Health.Status}} {{len .State.Health.Log}}' "$N")"
     contains "$(docker ps --filter "name=$N" --format '{{.Status}}')" '(unhealthy)'
     docker exec "$N" rm /n
-    poll 60 eval "[ \$(docker inspect -f '{{.State.Health.Status}}' $N) = healthy ]"
+    poll eval "[ \$(docker inspect -f '{{.State.Health.Status}}' $N) = healthy ]"
 }
 
 @test "results of health checks outlive a container that ended meanwhile" {
@@ -105,9 +105,9 @@ crash() { # kill -9, then a new daemon
     docker run -d --name "$N" --health-cmd 'echo y >>/n' --health-interval 100ms busybox sh -c 'until [ $(wc -l </n) -ge 8 ]; do usleep 20000; done; exit 4'
     pid=$(docker inspect -f '{{.State.Pid}}' "$N")
     own_kill
-    poll 60 test ! -d "/proc/$pid"
+    poll test ! -d "/proc/$pid"
     own_start
-    poll 20 is_state "$N" exited
+    poll is_state "$N" exited
     same 'unhealthy 0 5 4' "$(docker inspect -f '{{.State.Health.Status}} {{.State.Health.FailingStreak}} {{len .State.Health.Log}} {{.State.ExitCode}}' "$N")"
 }
 
