@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -12,6 +13,7 @@
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/map.h"
+#include "base/spawn.h"
 #include "base/str.h"
 #include "base/strv.h"
 #include "base/test.h"
@@ -203,4 +205,47 @@ TEST(files_are_replaced_read_and_removed) {
     CHECK_INT(fs_remove_tree(dir, &e), 0);
     CHECK(!fs_exists(dir));
     CHECK_INT(fs_remove_tree(dir, &e), 0);
+}
+
+/* What `sh -c script` writes to 1 and to 2, which are given in the wrong places on purpose: 1 sits where 2 shall be and the other way round. */
+static int shell(const char *script, struct buf *out, struct buf *err) {
+    char *argv[] = {(char *)"sh", (char *)"-c", (char *)(uintptr_t)script, NULL}, *envp[] = {(char *)"A=b", NULL};
+    int one[2], two[2], status;
+    pid_t pid;
+    ssize_t n;
+    char piece[256];
+
+    if (spawn_pipe(one, NULL) < 0 || spawn_pipe(two, NULL) < 0)
+        return -1;
+    if (spawn_start("/bin/sh", argv, envp, (const struct spawn_fd[]){{two[1], 2}, {one[1], 1}, {one[1], 7}}, 3, &pid, NULL) < 0)
+        return -1;
+    close_fd(one[1]);
+    close_fd(two[1]);
+    while ((n = read(one[0], piece, sizeof piece)) > 0)
+        buf_add(out, piece, (size_t)n);
+    while ((n = read(two[0], piece, sizeof piece)) > 0)
+        buf_add(err, piece, (size_t)n);
+    close_fd(one[0]);
+    close_fd(two[0]);
+    status = spawn_wait(pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(spawn_gives_what_is_named_and_no_more) {
+    _cleanup_buf_ struct buf out = BUF_INIT(4096), err = BUF_INIT(4096);
+
+    CHECK_INT(shell("echo to-one; echo to-seven >&7; echo to-two >&2; cat; env | grep ^A=; ls /proc/self/fd >&2; exit 3", &out, &err), 3);
+    CHECK_STR(buf_str(&out), "to-one\nto-seven\nA=b\n");
+    CHECK_STR(buf_str(&err), "to-two\n0\n1\n2\n3\n7\n"); /* 3 is the folder ls reads */
+}
+
+TEST(spawn_says_which_program_is_missing) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    char *argv[] = {(char *)"x", NULL}, *envp[] = {NULL};
+    pid_t pid = 0;
+
+    CHECK_INT(spawn_start("/no/such/program", argv, envp, NULL, 0, &pid, &e), -ERR_NOT_FOUND);
+    CHECK(strstr(err_msg(&e), "/no/such/program") != NULL);
+    CHECK_INT(pid, 0);
+    CHECK_INT(spawn_wait(1), -1);
 }

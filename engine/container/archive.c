@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -12,13 +11,13 @@
 #include "base/engine.h"
 #include "base/fs.h"
 #include "base/limits.h"
+#include "base/spawn.h"
 #include "base/str.h"
 #include "container/files-wire.h"
 #include "container/more.h"
 #include "layers/layers.h"
 
 #define POLL_MS 1000
-#define FIRST_FREE_FD 10
 
 struct helper {
     pid_t pid;
@@ -136,12 +135,10 @@ static int write_request(struct buf *b, struct container *c, const struct ctr_fi
 
 static int request_file(const struct buf *b, struct err *e) {
     _cleanup_close_ int fd = memfd_create("hatake-files", MFD_CLOEXEC);
-    int high;
 
     if (fd < 0 || full_write(fd, b->data, b->len) < 0 || lseek(fd, 0, SEEK_SET) < 0)
-        return err_errno(e, errno, "memfd");
-    high = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
-    return high < 0 ? err_errno(e, errno, "memfd") : high;
+        return err_errno(e, errno, "writing the request to hatake-files");
+    return TAKE_FD(fd);
 }
 
 /* Mount namespace of the container's first process, if that is still the one of the record. */
@@ -151,7 +148,6 @@ static int mounts_of(const struct ctr_view *v, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(4096);
     unsigned long long ticks = 0;
     const char *s;
-    int high;
 
     snprintf(path, sizeof path, "/proc/%lld", (long long)v->pid);
     dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -165,56 +161,16 @@ static int mounts_of(const struct ctr_view *v, struct err *e) {
         ticks = strtoull(s + 1, NULL, 10);
     if (v->pid_ticks && ticks != v->pid_ticks)
         return err_set(e, ERR_CONFLICT, "container %s is not running", v->fixed->id);
-    high = fcntl(ns, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
-    return high < 0 ? err_errno(e, errno, "mount namespace") : high;
+    return TAKE_FD(ns);
 }
 
 /* ---- the helper -------------------------------------------------------------------------------------------------------------------------- */
 static int spawn(struct helper *h, const char *libexec, int in, int out, int request, int ns, struct err *e) {
     _cleanup_free_ char *program = str_printf("%s/hatake-files", libexec);
     char *argv[] = {program, (char *)"--request=3", NULL}, *envp[] = {(char *)"LC_ALL=C", NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    int r;
+    const struct spawn_fd fds[] = {{in, STDIN_FILENO}, {out, STDOUT_FILENO}, {request, 3}, {ns, 4}};
 
-    if (!program)
-        return err_oom(e);
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in, 0);
-    posix_spawn_file_actions_adddup2(&actions, out, 1);
-    posix_spawn_file_actions_adddup2(&actions, request, 3);
-    if (ns >= 0)
-        posix_spawn_file_actions_adddup2(&actions, ns, 4);
-    r = posix_spawn(&h->pid, program, &actions, &attr, argv, envp);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attr);
-    if (r != 0)
-        h->pid = 0;
-    return r == 0 ? 0 : err_errno(e, r, "starting %s", program);
-}
-
-static int high_pipe(int ret[2], struct err *e) {
-    int low[2];
-
-    if (pipe2(low, O_CLOEXEC) < 0)
-        return err_errno(e, errno, "pipe");
-    for (size_t i = 0; i < 2; i++) {
-        ret[i] = fcntl(low[i], F_DUPFD_CLOEXEC, FIRST_FREE_FD);
-        close_fd(low[i]);
-    }
-    if (ret[0] >= 0 && ret[1] >= 0)
-        return 0;
-    close_fd(ret[0]);
-    close_fd(ret[1]);
-    return err_errno(e, EMFILE, "pipe");
+    return program ? spawn_start(program, argv, envp, fds, ns >= 0 ? 4 : 3, &h->pid, e) : err_oom(e);
 }
 
 static void helper_end(struct helper *h, bool done) {
@@ -224,8 +180,7 @@ static void helper_end(struct helper *h, bool done) {
         return;
     if (!done)
         kill(h->pid, SIGKILL);
-    while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    ignore_result(spawn_wait(h->pid) < 0);
     h->pid = 0;
 }
 
@@ -233,11 +188,11 @@ static int helper_start(struct helper *h, const char *libexec, const struct buf 
     _cleanup_close_ int text = request_file(request, e), in0 = -EBADF, out1 = -EBADF;
     int in[2], out[2], r;
 
-    if (text < 0 || high_pipe(in, e) < 0)
+    if (text < 0 || spawn_pipe(in, e) < 0)
         return -(int)ERR_INTERNAL;
     in0 = in[0];
     h->in = in[1];
-    r = high_pipe(out, e);
+    r = spawn_pipe(out, e);
     if (r < 0)
         return r;
     h->out = out[0];

@@ -3,12 +3,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/engine.h"
 #include "base/limits.h"
+#include "base/spawn.h"
 #include "base/str.h"
 #include "container/more.h"
 
@@ -67,30 +67,15 @@ struct ps {
 };
 
 static int spawn(char *const *argv, int out, int err, pid_t *ret, struct err *e) {
-    char *envp[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    int r = ENOENT;
-
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, out, 1);
-    posix_spawn_file_actions_adddup2(&actions, err, 2);
     /* Fixed places: the engine's own PATH is not asked. */
     static const char *const places[] = {"/usr/bin/ps", "/bin/ps"};
-    for (size_t i = 0; r != 0 && i < ELEMENTSOF(places); i++)
-        r = posix_spawn(ret, places[i], &actions, &attr, argv, envp);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attr);
-    return r == 0 ? 0 : r == ENOENT ? err_set(e, ERR_NOT_IMPLEMENTED, "ps: exec: \"ps\": executable file not found in $PATH") : err_errno(e, r, "ps");
+    char *envp[] = {(char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    const struct spawn_fd fds[] = {{out, STDOUT_FILENO}, {err, STDERR_FILENO}};
+    int r = -(int)ERR_NOT_FOUND;
+
+    for (size_t i = 0; r == -(int)ERR_NOT_FOUND && i < ELEMENTSOF(places); i++)
+        r = spawn_start(places[i], argv, envp, fds, ELEMENTSOF(fds), ret, e);
+    return r == -(int)ERR_NOT_FOUND ? err_set(e, ERR_NOT_IMPLEMENTED, "ps: exec: \"ps\": executable file not found in $PATH") : r;
 }
 
 /* 1: there may be more; 0: end. */
@@ -126,12 +111,14 @@ static int run_ps(struct ps *ps, char *const *argv, struct err *e) {
     int out[2], err[2], r;
     pid_t pid;
 
-    if (pipe2(out, O_CLOEXEC) < 0)
-        return err_errno(e, errno, "pipe");
+    r = spawn_pipe(out, e);
+    if (r < 0)
+        return r;
     out0 = out[0];
     out1 = out[1];
-    if (pipe2(err, O_CLOEXEC) < 0)
-        return err_errno(e, errno, "pipe");
+    r = spawn_pipe(err, e);
+    if (r < 0)
+        return r;
     err0 = err[0];
     err1 = err[1];
     r = spawn(argv, out1, err1, &pid, e);
@@ -142,8 +129,7 @@ static int run_ps(struct ps *ps, char *const *argv, struct err *e) {
     r = collect(ps, out0, err0, e);
     if (r < 0)
         kill(-pid, SIGKILL);
-    while (waitpid(pid, &ps->status, 0) < 0 && errno == EINTR)
-        ;
+    ps->status = spawn_wait(pid);
     return r;
 }
 

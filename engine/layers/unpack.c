@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -15,6 +14,7 @@
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/limits.h"
+#include "base/spawn.h"
 #include "base/str.h"
 #include "layers/layers-internal.h"
 
@@ -45,8 +45,7 @@ struct unpack *unpack_free(struct unpack *u) {
     u->out = close_fd(u->out);
     if (u->pid > 0) {
         kill(u->pid, SIGKILL);
-        while (waitpid(u->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
+        ignore_result(spawn_wait(u->pid) < 0);
     }
     if (u->staging)
         store_discard(u->layers, strrchr(u->staging, '/') + 1);
@@ -71,49 +70,17 @@ static int64_t disk_reserve(const char *path) {
     return MIN(part, (int64_t)RESERVE_MAX);
 }
 
-/* Descriptors from 10 up, so that the moves to 0-3 in the child cannot collide. */
-static int lift(int *fd, struct err *e) {
-    int high = fcntl(*fd, F_DUPFD_CLOEXEC, 10);
-
-    if (high < 0)
-        return err_errno(e, errno, "starting hatake-unpack");
-    close_fd(*fd);
-    *fd = high;
-    return 0;
-}
-
 static int spawn_helper(struct unpack *u, int in, int out, int dir, struct err *e) {
     _cleanup_free_ char *program = str_printf("%s/hatake-unpack", u->layers->libexec_dir);
     char reserve[24];
     char *argv[] = {program, (char *)(uintptr_t)u->mode, u->layers->overlay ? "overlay" : "file", reserve, NULL};
     char *envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    int r;
+    const struct spawn_fd fds[] = {{in, STDIN_FILENO}, {out, STDOUT_FILENO}, {dir, 3}};
 
     if (!program)
         return err_oom(e);
     snprintf(reserve, sizeof reserve, "%lld", (long long)disk_reserve(u->layers->home));
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in, 0);
-    posix_spawn_file_actions_adddup2(&actions, out, 1);
-    posix_spawn_file_actions_adddup2(&actions, dir, 3);
-    r = posix_spawn(&u->pid, program, &actions, &attr, argv, envp);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attr);
-    if (r != 0) {
-        u->pid = 0;
-        return err_errno(e, r, "starting %s", program);
-    }
-    return 0;
+    return spawn_start(program, argv, envp, fds, ELEMENTSOF(fds), &u->pid, e);
 }
 
 static int make_staging(struct unpack *u, int *ret_dir, struct err *e) {
@@ -199,8 +166,6 @@ static int start(struct layers *l, const char *mode, int file, unpack_event_fn f
         return r;
     if (fcntl(u->in, F_SETFL, O_NONBLOCK) < 0 || fcntl(u->out, F_SETFL, O_NONBLOCK) < 0)
         return err_errno(e, errno, "pipe");
-    if (lift(&dir, e) < 0 || lift(&in_child, e) < 0 || lift(&out_child, e) < 0)
-        return -ERR_INTERNAL;
     r = spawn_helper(u, in_child, out_child, dir, e);
     if (r < 0)
         return r;
@@ -346,12 +311,11 @@ static int take_results(struct unpack *u, struct err *e) {
 
 /* The helper ended: why, when it did not say so itself. */
 static int helper_gone(struct unpack *u, struct err *e) {
-    int status = 0;
+    int status;
 
     u->in = close_fd(u->in);
     u->out = close_fd(u->out);
-    while (waitpid(u->pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    status = spawn_wait(u->pid);
     u->pid = 0;
     if (u->done)
         return 0;

@@ -2,7 +2,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/id.h"
+#include "base/spawn.h"
 #include "base/str.h"
 #include "netplane/proxy-internal.h"
 
@@ -54,8 +54,7 @@ static int listen_at(const struct proxy *p, struct err *e) {
 static int spawn(struct proxy *p, struct err *e) {
     _cleanup_close_ int door = -EBADF, ours = -EBADF, theirs = -EBADF;
     char *const argv[] = {(char *)"hatake-netd", NULL}, *const env[] = {NULL};
-    posix_spawn_file_actions_t actions;
-    int pair[2], low[2] = {-EBADF, -EBADF}, r, status = 0;
+    int pair[2], r;
     pid_t pid;
 
     door = p->door >= 0 ? TAKE_FD(p->door) : listen_at(p, e);
@@ -65,26 +64,10 @@ static int spawn(struct proxy *p, struct err *e) {
         return err_errno(e, errno, "proxy connection");
     ours = pair[0];
     theirs = pair[1];
-    /* Out of the way of 3 and 4, or one dup2 would overwrite the other's source. */
-    low[0] = fcntl(door, F_DUPFD_CLOEXEC, 10);
-    low[1] = fcntl(theirs, F_DUPFD_CLOEXEC, 10);
-    if (low[0] < 0 || low[1] < 0 || posix_spawn_file_actions_init(&actions) != 0) {
-        close_fd(low[0]);
-        close_fd(low[1]);
-        return err_errno(e, EMFILE, "start the proxy");
-    }
-    r = posix_spawn_file_actions_adddup2(&actions, low[0], 3);
-    if (r == 0)
-        r = posix_spawn_file_actions_adddup2(&actions, low[1], 4);
-    if (r == 0)
-        r = posix_spawn(&pid, p->program, &actions, NULL, argv, env);
-    posix_spawn_file_actions_destroy(&actions);
-    close_fd(low[0]);
-    close_fd(low[1]);
-    if (r != 0)
-        return err_errno(e, r, "start %s", p->program);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
+    r = spawn_start(p->program, argv, env, (const struct spawn_fd[]){{door, 3}, {theirs, 4}}, 2, &pid, e);
+    if (r < 0)
+        return r;
+    ignore_result(spawn_wait(pid) < 0);
     set_timeout(ours);
     close_fd(p->fd);
     p->fd = TAKE_FD(ours);

@@ -6,7 +6,6 @@
 #include <linux/stat.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,11 +18,11 @@
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/spawn.h"
 #include "base/str.h"
 #include "volume/volume-internal.h"
 
 #define MOUNT_SECONDS 180 /* servers that do not answer */
-#define FIRST_FREE_FD 10  /* above those the helper is given */
 
 /* A device of cifs is read as a URL; its escapes must be right. */
 static int check_url(const char *device, struct err *e) {
@@ -98,27 +97,9 @@ int volume_check_options(struct volumes *vs, const struct api_string_map *opts, 
 static int spawn(struct volumes *vs, const char *verb, int in, int out, pid_t *ret, struct err *e) {
     _cleanup_free_ char *program = str_printf("%s/hatake-mount", vs->engine->libexec_dir ? vs->engine->libexec_dir : "/usr/libexec/hatake");
     char *argv[] = {program, (char *)verb, NULL}, *envp[] = {(char *)"LC_ALL=C", NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    int r;
+    const struct spawn_fd fds[] = {{in, STDIN_FILENO}, {out, STDOUT_FILENO}};
 
-    if (!program)
-        return err_oom(e);
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-    r = posix_spawn(ret, program, &actions, &attr, argv, envp);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attr);
-    return r == 0 ? 0 : err_errno(e, r, "starting %s", program);
+    return program ? spawn_start(program, argv, envp, fds, ELEMENTSOF(fds), ret, e) : err_oom(e);
 }
 
 /* What the helper has to say, until it ends. -ERR_DEADLINE: it waits for somebody. */
@@ -149,26 +130,19 @@ static int listen_to(int fd, struct buf *said, struct err *e) {
 static int run_helper(struct volumes *vs, const char *verb, const struct buf *request, struct err *e) {
     _cleanup_close_ int in = -EBADF, out = -EBADF, answer = -EBADF, to = -EBADF;
     _cleanup_buf_ struct buf said = BUF_INIT(KIB(32));
-    int a[2], b[2], r, status = 0;
-    pid_t pid = -1, done;
+    int a[2], b[2], r, status;
+    pid_t pid = -1;
 
-    if (pipe2(a, O_CLOEXEC) < 0)
-        return err_errno(e, errno, "pipe");
+    r = spawn_pipe(a, e);
+    if (r < 0)
+        return r;
     in = a[0];
     to = a[1];
-    if (pipe2(b, O_CLOEXEC) < 0)
-        return err_errno(e, errno, "pipe");
+    r = spawn_pipe(b, e);
+    if (r < 0)
+        return r;
     answer = b[0];
     out = b[1];
-    /* posix_spawn's dup2 onto the same number would leave it close-on-exec. */
-    for (int i = 0; i < 2; i++) {
-        int *fd = i ? &out : &in, high = fcntl(*fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
-
-        if (high < 0)
-            return err_errno(e, errno, "pipe");
-        close_fd(*fd);
-        *fd = high;
-    }
     r = spawn(vs, verb, in, out, &pid, e);
     in = close_fd(in);
     out = close_fd(out);
@@ -180,12 +154,10 @@ static int run_helper(struct volumes *vs, const char *verb, const struct buf *re
     r = listen_to(answer, &said, e);
     if (r < 0)
         kill(pid, SIGKILL);
-    do
-        done = waitpid(pid, &status, 0);
-    while (done < 0 && errno == EINTR);
+    status = spawn_wait(pid);
     if (r < 0)
         return r;
-    if (done == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
     return err_set(e, ERR_INTERNAL, "%s", said.len ? buf_str(&said) : "failed to mount local volume: hatake-mount was killed");
 }
