@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "container/files-wire.h"
 #include "container/more.h"
+#include "kern/proc.h"
 #include "layers/layers.h"
 
 #define POLL_MS 1000
@@ -141,27 +142,10 @@ static int request_file(const struct buf *b, struct err *e) {
     return TAKE_FD(fd);
 }
 
-/* Mount namespace of the container's first process, if that is still the one of the record. */
 static int mounts_of(const struct ctr_view *v, struct err *e) {
-    char path[64];
-    _cleanup_close_ int dir = -EBADF, ns = -EBADF;
-    _cleanup_buf_ struct buf b = BUF_INIT(4096);
-    unsigned long long ticks = 0;
-    const char *s;
+    int fd = proc_open_at((pid_t)v->pid, v->pid_ticks, "ns/mnt", O_RDONLY);
 
-    snprintf(path, sizeof path, "/proc/%lld", (long long)v->pid);
-    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    ns = dir < 0 ? -1 : openat(dir, "ns/mnt", O_RDONLY | O_CLOEXEC);
-    if (ns < 0 || fs_read_file_at(dir, "stat", &b, NULL) < 0)
-        return err_set(e, ERR_CONFLICT, "container %s is not running", v->fixed->id);
-    s = strrchr(buf_str(&b), ')');
-    for (int field = 2; s && field < 22; field++)
-        s = strchr(s + 1, ' ');
-    if (s)
-        ticks = strtoull(s + 1, NULL, 10);
-    if (v->pid_ticks && ticks != v->pid_ticks)
-        return err_set(e, ERR_CONFLICT, "container %s is not running", v->fixed->id);
-    return TAKE_FD(ns);
+    return fd >= 0 ? fd : err_set(e, ERR_CONFLICT, "container %s is not running", v->fixed->id);
 }
 
 /* ---- the helper -------------------------------------------------------------------------------------------------------------------------- */

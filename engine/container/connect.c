@@ -14,33 +14,17 @@
 #include "container/life.h"
 #include "container/netting.h"
 #include "container/validate.h"
+#include "kern/proc.h"
 #include "monitor/client.h"
 
 DEFINE_CLEANUP(struct network *, network_unref)
 
 /* ---- the running container ------------------------------------------------------------------------------------------------------------- */
 
-/* Its network namespace, if its first process is still the one of the record. */
 static int open_netns(const struct ctr_view *v, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(4096);
-    _cleanup_close_ int dir = -EBADF, ns = -EBADF;
-    unsigned long long ticks = 0;
-    const char *s;
-    char path[64];
+    int fd = proc_open_at((pid_t)v->pid, v->pid_ticks, "ns/net", O_RDONLY);
 
-    snprintf(path, sizeof(path), "/proc/%lld", (long long)v->pid);
-    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    ns = dir < 0 ? -1 : openat(dir, "ns/net", O_RDONLY | O_CLOEXEC);
-    if (ns < 0 || fs_read_file_at(dir, "stat", &b, NULL) < 0)
-        return err_set(e, ERR_CONFLICT, "container %s is not running", v->fixed->id);
-    s = strrchr(buf_str(&b), ')');
-    for (int field = 2; s && field < 22; field++)
-        s = strchr(s + 1, ' ');
-    if (s)
-        ticks = strtoull(s + 1, NULL, 10);
-    if (v->pid_ticks && ticks != v->pid_ticks)
-        return err_set(e, ERR_CONFLICT, "container %s is not running", v->fixed->id);
-    return TAKE_FD(ns);
+    return fd >= 0 ? fd : err_set(e, ERR_CONFLICT, "container %s is not running", v->fixed->id);
 }
 
 /* The endpoint that default routes and published ports belong to, leaving `but` out; NULL: none. */
@@ -74,26 +58,30 @@ static int move_ports(struct container *c, struct endpoint *from, struct endpoin
     return r;
 }
 
+/* The launcher works inside the running container. */
+static int in_netns(struct container *c, struct launch_netns *req, struct err *e) {
+    _cleanup_close_ int ns = open_netns(c->view, e);
+
+    if (ns < 0)
+        return ns;
+    req->netns = ns;
+    return launcher_netns(c->cs->engine->launcher, req, e);
+}
+
 static int add_interface(struct container *c, const struct endpoint *ep, bool gateway, struct err *e) {
-    _cleanup_close_ int ns = -EBADF;
     struct launch_link link = {0};
     struct launch_netns req = {.links = &link, .n_links = 1};
     int r;
 
     if (!endpoint_link(ep, gateway, &link))
         return 0;
-    r = ns = open_netns(c->view, e);
-    if (r >= 0) {
-        req.netns = ns;
-        r = launcher_netns(c->cs->engine->launcher, &req, e);
-    }
+    r = in_netns(c, &req, e);
     strv_done(&link.sysctls);
     return r;
 }
 
 static int remove_interface(struct container *c, const struct endpoint *ep, const struct endpoint *gateway, struct err *e) {
     const char *name = endpoint_ifname(ep);
-    _cleanup_close_ int ns = -EBADF;
     struct launch_link link = {0};
     struct launch_netns req = {.remove = &name, .n_remove = 1};
     int r;
@@ -105,11 +93,7 @@ static int remove_interface(struct container *c, const struct endpoint *ep, cons
         req.gateway = link.gateway;
         req.gateway6 = link.gateway6;
     }
-    r = ns = open_netns(c->view, e);
-    if (r >= 0) {
-        req.netns = ns;
-        r = launcher_netns(c->cs->engine->launcher, &req, e);
-    }
+    r = in_netns(c, &req, e);
     strv_done(&link.sysctls);
     return r;
 }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/id.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -14,6 +13,7 @@
 #include "container/root.h"
 #include "container/spec.h"
 #include "exec/exec-internal.h"
+#include "kern/proc.h"
 #include "monitor/client.h"
 
 #define KEEP_ENDED (300 * NSEC_PER_SEC)
@@ -217,15 +217,9 @@ static void over(struct execs *xs, struct exec *x, int code) {
 
 /* The running container's own root, as its processes see it. */
 static int find_user(struct container *c, const struct ctr_view *v, const char *spec, struct ctr_user *ret, struct err *e) {
-    _cleanup_free_ char *path = str_printf("/proc/%lld/root", (long long)v->pid);
-    _cleanup_close_ int root = -EBADF;
-    _cleanup_view_ struct ctr_view *now = NULL;
+    _cleanup_close_ int root = proc_open_at((pid_t)v->pid, v->pid_ticks, "root", O_PATH | O_DIRECTORY);
 
-    if (!path)
-        return err_oom(e);
-    root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    now = container_view(c);
-    if (root < 0 || now->pid != v->pid)
+    if (root < 0)
         return err_set(e, ERR_CONFLICT, "container %s is not running", c->id);
     return ctr_user_of_root(root, spec, &v->fixed->host.group_add, ret, e);
 }
@@ -376,16 +370,10 @@ void execs_container_removed(struct execs *xs, struct container *c) {
     pthread_mutex_unlock(&xs->lock);
 }
 
-/* The state letter of a process; 0 when there is none. */
-static char process_state(int64_t pid) {
-    _cleanup_free_ char *path = str_printf("/proc/%lld/stat", (long long)pid);
-    _cleanup_buf_ struct buf b = BUF_INIT(4096);
-    const char *p;
+static bool is_running(int64_t pid) {
+    struct proc_stat s;
 
-    if (!path || fs_read_file(path, &b, NULL) < 0)
-        return 0;
-    p = strrchr(buf_str(&b), ')');
-    return p && p[1] == ' ' ? p[2] : 0;
+    return proc_stat_of((pid_t)pid, &s) == 0 && proc_is_alive(&s);
 }
 
 static void wait_change(struct execs *xs, int64_t deadline) {
@@ -396,7 +384,6 @@ static void wait_change(struct execs *xs, int64_t deadline) {
 
 void exec_settle(struct execs *xs, struct exec *x) {
     int64_t starting = clock_mono_ns() + START_WAIT, deadline, pid;
-    char state;
 
     pthread_mutex_lock(&xs->lock);
     /* Output can be at the client before the start's own thread has noted the process. */
@@ -404,7 +391,7 @@ void exec_settle(struct execs *xs, struct exec *x) {
         wait_change(xs, starting);
     pid = x->state == EXEC_RUNNING ? x->pid : 0;
     pthread_mutex_unlock(&xs->lock);
-    if (pid <= 0 || ((state = process_state(pid)) != 0 && state != 'Z' && state != 'X'))
+    if (pid <= 0 || is_running(pid))
         return;
     deadline = clock_mono_ns() + SETTLE;
     pthread_mutex_lock(&xs->lock);

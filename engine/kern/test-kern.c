@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <unistd.h>
 
 #include "base/test.h"
 #include "kern/cgroup.h"
 #include "kern/kern.h"
 #include "kern/netlink.h"
+#include "kern/proc.h"
 
 TEST(cgroup_layouts) {
     static const char hybrid[] = "22 1 8:1 / / rw,relatime - ext4 /dev/sda rw\n"
@@ -89,4 +92,30 @@ TEST(open_in_gives_up) {
     times = 0;
     CHECK_INT(kern_open_in(&k, 0, "x", 0, 0, RESOLVE_IN_ROOT), -EAGAIN);
     CHECK_INT(times, 64);
+}
+
+TEST(stat_is_read_behind_any_name) {
+    struct proc_stat s;
+
+    REQUIRE(proc_stat_parse("7 (a) b) Z 1 (2) S 1 7 7 0 -1 4194308 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2", &s) == 0);
+    CHECK_INT(s.state, 'S');
+    CHECK(s.flags & PROC_EXITING);
+    CHECK_INT((int)s.ticks, 987654);
+    CHECK(proc_is_alive(&s));
+    CHECK_INT(proc_stat_parse("7 (a) S 1 2", &s), -EINVAL);
+    CHECK_INT(proc_stat_parse("7 (a)", &s), -EINVAL);
+    CHECK_INT(proc_stat_parse("", &s), -EINVAL);
+}
+
+TEST(a_process_is_its_number_and_its_start) {
+    struct proc_stat s;
+    int fd;
+
+    REQUIRE(proc_stat_of(getpid(), &s) == 0);
+    fd = proc_open_at(getpid(), s.ticks, "ns/net", O_RDONLY);
+    CHECK(fd >= 0);
+    close(fd);
+    CHECK_INT(proc_open(getpid(), s.ticks + 1), -ESRCH);
+    CHECK_INT(proc_open_at(getpid(), 0, "no-such-file", O_RDONLY), -ESRCH);
+    CHECK_INT(proc_stat_of(4194304 + 1, &s), -ESRCH); /* beyond the kernel's largest number */
 }

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "kern/proc.h"
 #include "monitor/health.h"
 
 #define NOT_RUN -1 /* exit code of a probe that did not start or did not end in time */
@@ -250,22 +251,9 @@ void health_output(struct mon *m, const char *p, size_t n) {
 
 /* The end of the container's first process kills all others, and they are reaped before it: a probe among them says nothing. */
 static bool init_is_ending(const struct mon *m) {
-    char path[64], text[512], *p;
-    ssize_t n = -1;
-    int fd;
+    struct proc_stat s;
 
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)m->first.pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0)
-        n = read(fd, text, sizeof text - 1);
-    close_fd(fd);
-    if (n <= 0)
-        return true;
-    text[n] = 0;
-    p = strrchr(text, ')');
-    for (int field = 2; p && field < 9; field++)
-        p = strchr(p + 1, ' ');
-    return p && strtoul(p + 1, NULL, 10) & 4; /* flags, PF_EXITING: proc(5) */
+    return proc_stat_of(m->first.pid, &s) < 0 || (s.flags & PROC_EXITING);
 }
 
 void health_ended(struct mon *m, struct proc *p) {

@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "kern/proc.h"
 #include "monitor/health.h"
 #include "monitor/main.h"
 
@@ -249,23 +250,10 @@ static void accept_daemon(struct mon *m) {
 }
 
 static void start_ticks(struct mon *m) {
-    char path[64], text[1024], *p;
-    ssize_t n = -1;
-    int fd;
+    struct proc_stat s;
 
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)m->first.pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0)
-        n = read(fd, text, sizeof text - 1);
-    close_fd(fd);
-    if (n <= 0)
-        return;
-    text[n] = 0;
-    p = strrchr(text, ')'); /* the name may hold anything */
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    for (p = p ? p + 1 : NULL; p && *p >= '0' && *p <= '9'; p++)
-        m->ticks = m->ticks * 10 + (uint64_t)(*p - '0');
+    if (proc_stat_of(m->first.pid, &s) == 0)
+        m->ticks = s.ticks;
 }
 
 /* v1 tells of kills through an eventfd; only worth its files where a limit can be hit. */

@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "kern/proc.h"
 
 int container_dir(const struct options *o, char *ret, size_t cap, struct err *e) {
     size_t n = strlen(o->id);
@@ -27,18 +28,9 @@ int container_dir(const struct options *o, char *ret, size_t cap, struct err *e)
 }
 
 uint64_t process_ticks(pid_t pid) {
-    _cleanup_buf_ struct buf b = BUF_INIT(8192);
-    char path[64], *p;
+    struct proc_stat s;
 
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (fs_read_file(path, &b, NULL) < 0 || !b.data)
-        return 0;
-    p = strrchr(b.data, ')');
-    if (p && p[1] == ' ' && (p[2] == 'Z' || p[2] == 'X'))
-        return 0;
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    return p ? strtoull(p + 1, NULL, 10) : 0;
+    return proc_stat_of(pid, &s) == 0 && proc_is_alive(&s) ? s.ticks : 0;
 }
 
 int container_store(const struct container *c, const void *block, size_t n, struct err *e) {
