@@ -5,6 +5,9 @@
 
 #include "base/str.h"
 
+#define RECORD_HEAD 10 /* type, class, time to live, length */
+#define JUMPS_MAX 126  /* pointers in one name */
+
 static uint8_t lower(uint8_t c) {
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
 }
@@ -38,42 +41,77 @@ static size_t read_name(const uint8_t *m, size_t n, size_t at, char text[DNS_TEX
     return at;
 }
 
-/* Where the name at `at` ends, compressed or not; 0 when it does not. */
+/* Where the name at `at` ends, compressed or not; 0 when it cannot be read. */
 static size_t skip_name(const uint8_t *m, size_t n, size_t at) {
-    while (at < n) {
+    size_t end = 0, bytes = 0;
+
+    for (unsigned jumps = 0; at < n;) {
         size_t len = m[at];
 
         if (!len)
-            return at + 1;
-        if (len >= 0xc0)
-            return at + 2 <= n ? at + 2 : 0;
-        if (len > 63)
+            return end ? end : at + 1;
+        if (len < 64) {
+            at += len + 1;
+            bytes += len + 1;
+        } else if (len >= 0xc0 && n - at >= 2 && ++jumps <= JUMPS_MAX) {
+            end = end ? end : at + 2;
+            at = (len & 0x3f) << 8 | m[at + 1];
+        } else {
             return 0;
-        at += len + 1;
+        }
+        if (bytes >= DNS_NAME_MAX)
+            return 0;
     }
     return 0;
 }
 
-/* The size of an EDNS record, which may be anywhere among the records. What cannot be read is taken for none. */
-static size_t edns_size(const uint8_t *m, size_t n, size_t at) {
-    unsigned records = (unsigned)dns_u16(m + 6) + dns_u16(m + 8) + dns_u16(m + 10);
+/* Options of an EDNS record: code, length, bytes. */
+static bool options_fit(const uint8_t *p, size_t n) {
+    while (n) {
+        size_t len;
 
-    /* Queries have one or two; somebody who sends thousands does not get our time. */
-    for (unsigned i = 0; i < records && i < 16; i++) {
-        at = skip_name(m, n, at);
-        if (!at || n - at < 10)
-            return 0;
-        if (dns_u16(m + at) == DNS_OPT)
-            return dns_u16(m + at + 2);
-        at += 10 + (size_t)dns_u16(m + at + 8);
-        if (at > n)
-            return 0;
+        if (n < 4)
+            return false;
+        len = dns_u16(p + 2);
+        if (len > n - 4)
+            return false;
+        p += 4 + len;
+        n -= 4 + len;
     }
-    return 0;
+    return true;
+}
+
+/*
+ * The records after the question: they must end where they say. An EDNS record among the additional ones (the last `extra` of them) tells the size. That
+ * they may be missing altogether, and so may those at the end, is what the reference takes.
+ */
+static bool read_records(const uint8_t *m, size_t n, size_t at, unsigned records, unsigned extra, struct dns_query *ret) {
+    for (; records && at < n; records--) {
+        unsigned type;
+        size_t len;
+
+        at = skip_name(m, n, at);
+        if (!at || n - at < RECORD_HEAD)
+            return false;
+        type = dns_u16(m + at);
+        len = dns_u16(m + at + 8);
+        if (len > n - at - RECORD_HEAD)
+            return false;
+        if (len && ((type == DNS_A && len != 4) || (type == DNS_AAAA && len != 16) || (type == DNS_OPT && !options_fit(m + at + RECORD_HEAD, len))))
+            return false;
+        if (type == DNS_OPT && records <= extra) {
+            ret->edns = true;
+            ret->size = dns_u16(m + at + 2);
+        }
+        at += RECORD_HEAD + len;
+    }
+    if (ret->size < DNS_UDP_MIN)
+        ret->size = DNS_UDP_MIN;
+    return true;
 }
 
 int dns_read(const uint8_t *m, size_t n, struct dns_query *ret) {
-    unsigned opcode;
+    unsigned opcode, answers, authorities, extra;
     size_t at;
 
     if (n < DNS_HEAD)
@@ -84,25 +122,36 @@ int dns_read(const uint8_t *m, size_t n, struct dns_query *ret) {
     opcode = (ret->flags & DNS_OPCODE) >> 11;
     if (opcode != 0 && opcode != 4)
         return DNS_NOTIMP;
-    if (dns_u16(m + 4) != 1)
+    answers = dns_u16(m + 6);
+    authorities = dns_u16(m + 8);
+    extra = dns_u16(m + 10);
+    if (dns_u16(m + 4) != 1 || answers > 1 || authorities > 1 || extra > 2)
         return DNS_FORMERR;
+    /* A header alone is no question, so there is nobody to answer: as the reference has it. */
+    if (n == DNS_HEAD)
+        return -1;
     at = read_name(m, n, DNS_HEAD, ret->text, &ret->plain);
     if (!at || n - at < 4)
         return DNS_FORMERR;
     ret->type = dns_u16(m + at);
     ret->class = dns_u16(m + at + 2);
     ret->question_end = at + 4;
-    at = edns_size(m, n, ret->question_end);
-    if (at > ret->size)
-        ret->size = at;
-    return DNS_NOERROR;
+    return read_records(m, n, ret->question_end, answers + authorities + extra, extra, ret) ? DNS_NOERROR : DNS_FORMERR;
 }
 
-size_t dns_refusal(const struct dns_query *q, int rcode, uint8_t out[DNS_HEAD]) {
+size_t dns_refusal(const struct dns_query *q, const uint8_t *m, int rcode, uint8_t out[DNS_REFUSAL_MAX]) {
+    unsigned flags = q->flags & (DNS_TC | DNS_RD | DNS_RA | DNS_AD | DNS_CD);
+
+    if (rcode == DNS_NOTIMP)
+        flags |= q->flags & DNS_OPCODE;
     memset(out, 0, DNS_HEAD);
     dns_put_u16(out, q->id);
-    dns_put_u16(out + 2, DNS_QR | (q->flags & (DNS_OPCODE | DNS_RD)) | (unsigned)rcode);
-    return DNS_HEAD;
+    dns_put_u16(out + 2, DNS_QR | flags | (unsigned)rcode);
+    if (!q->question_end)
+        return DNS_HEAD;
+    out[5] = 1;
+    memcpy(out + DNS_HEAD, m + DNS_HEAD, q->question_end - DNS_HEAD);
+    return q->question_end;
 }
 
 void dns_reply_begin(struct dns_reply *r, const uint8_t *m, const struct dns_query *q, int rcode, bool ra, uint8_t *out, size_t room) {

@@ -107,7 +107,16 @@ static void pending_end(struct pending *p) {
 static void deliver(struct pending *p, uint8_t *m, size_t n) {
     struct resolver *r = p->r;
     struct asked_by by = p->by;
+    uint8_t out[DNS_UDP_MIN];
+    struct dns_reply reply;
 
+    /* A server that sends more than was asked for: the client could not read it, but it can come again by TCP. */
+    if (!by.conn && p->q.edns && n > p->q.size) {
+        dns_reply_begin(&reply, p->m + 2, &p->q, dns_rcode(m), true, out, sizeof(out));
+        out[2] |= DNS_TC >> 8;
+        m = out;
+        n = reply.n;
+    }
     dns_put_u16(m, p->q.id);
     pending_end(p);
     resolver_deliver(r, &by, m, n);

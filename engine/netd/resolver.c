@@ -128,7 +128,7 @@ static int handle(struct resolver *r, const struct asked_by *by, const uint8_t *
     if (rcode < 0)
         return -1;
     if (rcode > 0)
-        return (int)dns_refusal(&q, rcode, out);
+        return (int)dns_refusal(&q, m, rcode, out);
     if (!by->conn && room > q.size)
         room = q.size;
     dns_reply_begin(&reply, m, &q, DNS_NOERROR, true, out, room);
@@ -253,26 +253,24 @@ static void conn_reply(struct conn *c, const uint8_t *m, size_t n) {
     conn_write(c);
 }
 
-/* A whole question is there. */
+/* A whole message is there. */
 static void conn_ask(struct conn *c) {
     struct asked_by by = {.conn = c};
     size_t n = dns_u16(c->in);
     int len;
 
-    /* Until it is answered nothing more is read: a client that asks faster waits in the kernel. */
-    c->asked = true;
-    if (netd_rewatch(&c->source, 0) < 0) {
-        conn_end(c);
-        return;
-    }
     netd_control();
     if (c->source.dead)
         return;
     c->n_in = 0;
+    c->asked = true;
     len = handle(c->r, &by, c->in + 2, n, (uint8_t *)netd.space, DNS_MESSAGE_MAX);
     if (len > 0)
         conn_reply(c, (uint8_t *)netd.space, (size_t)len);
     else if (len < 0)
+        c->asked = false; /* the next one may come */
+    /* Until it is answered nothing more is read: a client that asks faster waits in the kernel. (It may be answered, or over, already.) */
+    else if (!c->source.dead && c->asked && !c->n_out && netd_rewatch(&c->source, 0) < 0)
         conn_end(c);
 }
 
@@ -281,7 +279,7 @@ static void conn_read(struct conn *c) {
         size_t want = c->n_in < 2 ? 2 : 2 + (size_t)dns_u16(c->in);
         ssize_t n;
 
-        if (want > RESOLVER_QUERY_MAX + 2 || (c->n_in >= 2 && want < 2 + DNS_HEAD)) {
+        if (want > RESOLVER_QUERY_MAX + 2) {
             conn_end(c);
             return;
         }

@@ -65,9 +65,9 @@ TEST(dns_refuses_what_is_no_question) {
     struct dns_query q;
     size_t n = query(m, "ab", DNS_A, 0);
 
-    for (size_t i = 0; i < DNS_HEAD; i++)
+    for (size_t i = 0; i <= DNS_HEAD; i++)
         CHECK_INT(dns_read(m, i, &q), -1);
-    for (size_t i = DNS_HEAD; i < n; i++)
+    for (size_t i = DNS_HEAD + 1; i < n; i++)
         CHECK_INT(dns_read(m, i, &q), DNS_FORMERR);
     m[2] |= 0x80;
     CHECK_INT(dns_read(m, n, &q), -1);
@@ -188,14 +188,98 @@ TEST(dns_mutated_packets) {
             CHECK(!dns_same_question(out, q.question_end - 1, m, &q));
             dns_reverse(q.text, addr);
         } else if (rcode > 0) {
-            uint8_t out[DNS_HEAD];
+            uint8_t out[DNS_REFUSAL_MAX];
 
-            CHECK_INT(dns_refusal(&q, rcode, out), DNS_HEAD);
+            CHECK(dns_refusal(&q, m, rcode, out) <= len + DNS_HEAD);
         }
         free(m);
     }
     CHECK(accepted > FUZZ_ROUNDS / 20);
     CHECK(accepted < FUZZ_ROUNDS);
+}
+
+/* Messages as they come, the odd ones with records. */
+#define SEED(text)                                                                                                                                   \
+    { text, sizeof(text) - 1 }
+static const struct {
+    const char *p;
+    size_t n;
+} corpus[] = {
+    SEED("\x12\x34\1\0\0\1\0\0\0\0\0\0\3two\0\0\1\0\1"),
+    SEED("\x12\x34\1\0\0\1\0\0\0\0\0\1\3two\0\0\1\0\1\0\0\x29\x10\0\0\0\0\0\0\0"),
+    SEED("\x12\x34\1\0\0\1\0\0\0\0\0\2\3two\0\0\1\0\1\0\0\x29\x10\0\0\0\0\0\0\x0c\0\3\0\0\0\x0a\0\4abcd\xc0\x0c\0\1\0\1\0\0\0\0\0\4\1\2\3\4"),
+    SEED("\x12\x34\x21\0\0\1\0\1\0\1\0\1\3two\0\0\6\0\1\xc0\x0c\0\6\0\1\0\0\0\0\0\1p\xc0\x0c\0\x10\0\1\0\0\0\0\0\4\3xyz\0\0\xfa\0\xff\0\0\0\0\0\2\0"
+         "\0"),
+};
+
+/* Exactly as large as it is, so that one byte too far is seen. */
+static int read_exactly(const uint8_t *from, size_t n, struct dns_query *q) {
+    uint8_t *m = malloc(n ? n : 1), out[DNS_REFUSAL_MAX], room[DNS_UDP_MIN];
+    struct dns_reply r;
+    int rcode;
+
+    if (!m)
+        return -1;
+    memcpy(m, from, n);
+    rcode = dns_read(m, n, q);
+    if (rcode > 0)
+        CHECK(dns_refusal(q, m, rcode, out) <= sizeof(out));
+    else if (rcode == 0)
+        dns_reply_begin(&r, m, q, DNS_NOERROR, true, room, sizeof(room));
+    free(m);
+    return rcode;
+}
+
+TEST(dns_every_byte_of_a_message) {
+    struct dns_query q;
+
+    for (size_t i = 0; i < ELEMENTSOF(corpus); i++) {
+        uint8_t m[128];
+        size_t n = corpus[i].n;
+
+        memcpy(m, corpus[i].p, n);
+        CHECK_INT(read_exactly(m, n, &q), DNS_NOERROR);
+        CHECK(q.edns == (i == 1 || i == 2));
+        for (size_t len = 0; len < n; len++)
+            CHECK((read_exactly(m, len, &q) < 0) == (len <= DNS_HEAD));
+        for (size_t at = 0; at < n; at++) {
+            for (unsigned v = 0; v < 256; v++) {
+                m[at] = (uint8_t)v;
+                read_exactly(m, n, &q);
+            }
+            memcpy(m, corpus[i].p, n);
+        }
+    }
+}
+
+TEST(dns_records_that_lie) {
+    static const struct {
+        const char *tail;
+        size_t n;
+        unsigned extra;
+        int rcode;
+    } cases[] = {
+        {"", 0, 1, DNS_NOERROR},                                      /* missing at the end, which the reference takes */
+        {"\xff\xff", 2, 0, DNS_NOERROR},                              /* more than was announced */
+        {"\0\0\x29\x10\0\0\0\0\0\0\0", 11, 3, DNS_FORMERR},           /* too many */
+        {"\0\0\x29\x10\0\0\0", 7, 1, DNS_FORMERR},                    /* cut */
+        {"\0\0\x29\x10\0\0\0\0\0\0\4\0\1", 13, 1, DNS_FORMERR},       /* data cut */
+        {"\0\0\x29\x10\0\0\0\0\0\0\4\0\3\0\x10", 15, 1, DNS_FORMERR}, /* an option beyond the data */
+        {"\0\0\x29\x10\0\0\0\0\0\0\4\0\3\0\0", 15, 1, DNS_NOERROR},
+        {"\xc0\x0c\0\1\0\1\0\0\0\0\0\3\1\2\3", 15, 1, DNS_FORMERR},   /* three bytes of address */
+        {"\xc0\x15\0\1\0\1\0\0\0\0\0\4\1\2\3\4", 16, 1, DNS_FORMERR}, /* a name that leads to itself */
+        {"\xc0\xff\0\1\0\1\0\0\0\0\0\4\1\2\3\4", 16, 1, DNS_FORMERR}, /* and nowhere */
+    };
+    uint8_t m[128];
+    struct dns_query q;
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        memcpy(m, corpus[0].p, corpus[0].n);
+        m[11] = (uint8_t)cases[i].extra;
+        memcpy(m + corpus[0].n, cases[i].tail, cases[i].n);
+        CHECK_INT(read_exactly(m, corpus[0].n + cases[i].n, &q), cases[i].rcode);
+        CHECK_INT(q.question_end, cases[i].extra > 2 ? 0 : corpus[0].n);
+    }
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The machine's name servers. Its resolv.conf is looked at when a question needs it, at most twice a second: so changes need no watching. */
+/* The machine's name servers. Its resolv.conf is looked at whenever a question needs it (one stat(2)): so changes need no watching and count at once. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,6 @@
 #include "netd/resolver.h"
 
 #define HOST_RESOLV "/etc/resolv.conf"
-#define LOOK_MS 500
 
 int64_t netd_ms(void) {
     struct timespec t;
@@ -51,8 +50,8 @@ static bool loopback(const struct server *s) {
     return IN6_IS_ADDR_V4MAPPED(a) ? a->s6_addr[12] == 127 : IN6_IS_ADDR_LOOPBACK(a);
 }
 
-size_t upstream_read(const char *text, struct server *ret, size_t max) {
-    static const char *const fallback[] = {"8.8.8.8", "8.8.4.4"};
+/* Those that the text names. */
+static size_t named(const char *text, struct server *ret, size_t max) {
     size_t n = 0;
 
     while (*text && n < max) {
@@ -70,10 +69,23 @@ size_t upstream_read(const char *text, struct server *ret, size_t max) {
         }
         text += line + (text[line] == '\n');
     }
-    /* As the reference has it for a machine that names none. */
-    for (size_t i = 0; !n && i < max && i < ELEMENTSOF(fallback); i++)
-        upstream_parse(fallback[i], strlen(fallback[i]), &ret[i]);
-    return n ? n : max < ELEMENTSOF(fallback) ? max : ELEMENTSOF(fallback);
+    return n;
+}
+
+/* As the reference has it for a machine that names none. */
+static size_t fall_back(struct server *ret, size_t max) {
+    static const char *const fallback[] = {"8.8.8.8", "8.8.4.4"};
+    size_t n = 0;
+
+    for (; n < max && n < ELEMENTSOF(fallback); n++)
+        upstream_parse(fallback[n], strlen(fallback[n]), &ret[n]);
+    return n;
+}
+
+size_t upstream_read(const char *text, struct server *ret, size_t max) {
+    size_t n = named(text, ret, max);
+
+    return n ? n : fall_back(ret, max);
 }
 
 static bool same_file(const struct stat *a, const struct stat *b) {
@@ -81,28 +93,36 @@ static bool same_file(const struct stat *a, const struct stat *b) {
            a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
+static bool read_file(char *text, size_t size) {
+    _cleanup_close_ int fd = open(HOST_RESOLV, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd >= 0 ? read(fd, text, size - 1) : -1;
+
+    if (n < 0)
+        return false;
+    text[n] = 0;
+    return true;
+}
+
 const struct server *upstream_host(size_t *ret_n) {
     static struct server servers[RESOLVER_SERVERS];
     static size_t n_servers;
     static struct stat seen;
-    static int64_t looked = INT64_MIN / 2;
-    int64_t now = netd_ms();
+    struct server fresh[RESOLVER_SERVERS];
+    char text[16384];
     struct stat st;
+    size_t n = 0;
 
-    if (now - looked >= LOOK_MS) {
-        looked = now;
-        if (stat(HOST_RESOLV, &st) == 0 && !same_file(&st, &seen)) {
-            _cleanup_close_ int fd = open(HOST_RESOLV, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-            char text[16384];
-            ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-
-            if (n >= 0) {
-                text[n] = 0;
-                n_servers = upstream_read(text, servers, RESOLVER_SERVERS);
-                seen = st;
-            }
+    if (stat(HOST_RESOLV, &st) == 0 && !same_file(&st, &seen) && read_file(text, sizeof(text))) {
+        n = named(text, fresh, RESOLVER_SERVERS);
+        /* One without servers is most likely about to be written: those before it serve until then. */
+        if (n) {
+            memcpy(servers, fresh, n * sizeof(*fresh));
+            n_servers = n;
+            seen = st;
         }
     }
+    if (!n_servers)
+        n_servers = fall_back(servers, RESOLVER_SERVERS);
     *ret_n = n_servers;
     return servers;
 }
