@@ -207,6 +207,18 @@ static int read_host_file(struct resolv *r, struct err *e) {
     return ret;
 }
 
+int host_resolv_options(struct strv *ret, struct err *e) {
+    struct resolv r = {.embedded = true};
+    int n = read_host_file(&r, e);
+
+    if (n == 0) {
+        *ret = r.options;
+        r.options = STRV_INIT;
+    }
+    resolv_done(&r);
+    return n;
+}
+
 static bool is_loopback(const char *s) {
     return str_has_prefix(s, "127.") || streq(s, "::1");
 }

@@ -152,10 +152,14 @@ static void link_field(struct buf *b, const char *link) {
     field(b, NETD_F_LINK, text, n_alias + 1 + n_name);
 }
 
+/* The container's options count, else the daemon's, else the machine's. */
 static bool sets_ndots(const struct strv *ours, const struct strv *theirs) {
     const struct strv *options = ours && ours->n ? ours : theirs;
+    _cleanup_strv_ struct strv host = STRV_INIT;
     int64_t dots = 0;
 
+    if (!options || !options->n)
+        options = host_resolv_options(&host, NULL) == 0 ? &host : NULL;
     for (size_t i = 0; options && i < options->n; i++) {
         const char *value = str_after(options->v[i], "ndots:");
 

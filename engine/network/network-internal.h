@@ -136,6 +136,10 @@ int network_make_parent(struct networks *n, struct network *net, struct err *e);
 /* Memory only: nothing is given back. */
 struct endpoint *endpoint_free(struct endpoint *ep);
 
+/* ---- files.c ---- */
+/* Options of the machine's resolv.conf, as a container with the embedded DNS gets them; empty without the file. ret must be empty. */
+int host_resolv_options(struct strv *ret, struct err *e);
+
 /* ---- names.c ---- */
 /* Say the endpoint's names (again); without networks.lock. Logs what fails: a container without a name still runs. */
 void names_endpoint_up(struct networks *n, struct endpoint *ep);
