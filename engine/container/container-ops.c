@@ -85,12 +85,15 @@ static int reply_created(struct call *call, const char *id, struct strv *warning
     return r < 0 ? r : call_reply(call, 201, &b, e);
 }
 
+#define OLD_MAC "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
+
 int op_container_create(struct call *call, struct err *e) {
     _cleanup_(q_container_create_done) struct q_container_create q = {0};
     _cleanup_(ctr_create_done) struct ctr_create req = {0};
     _cleanup_strv_ struct strv warnings = STRV_INIT;
     _cleanup_container_ struct container *c = NULL;
     json_t *body = NULL;
+    bool old_mac = false;
     int r = q_container_create_read(&q, call_query(call), call_api_version(call), e);
 
     if (r >= 0)
@@ -108,7 +111,13 @@ int op_container_create(struct call *call, struct err *e) {
     if (r >= 0 && call_api_version(call) < 144)
         r = check_one_network(&req.networking.endpoints_config, e);
     if (r >= 0)
+        r = ctr_name_default_network(&req.networking, e);
+    if (r >= 0)
+        r = ctr_mac_settle(&req, call_api_version(call), &old_mac, e);
+    if (r >= 0)
         r = containers_create(all_of(call), &req, &warnings, &c, e);
+    if (r >= 0 && old_mac && strv_add(&warnings, OLD_MAC) < 0)
+        r = err_oom(e);
     return r < 0 ? r : reply_created(call, container_id(c), &warnings, e);
 }
 

@@ -175,13 +175,13 @@ static int resolve_modes(struct containers *cs, struct api_host_config *h, struc
     return 0;
 }
 
-/* "default" in the request stands for the default network. */
-static int name_default_network(struct ctr_fixed *f, struct err *e) {
-    struct api_endpoint_settings_map *m = &f->networking.endpoints_config;
+int ctr_name_default_network(struct api_networking_config *n, struct err *e) {
+    struct api_endpoint_settings_map *m = &n->endpoints_config;
 
-    for (size_t i = 0; i < m->n; i++)
+    for (size_t i = 0; i < m->n; i++) {
         if (streq(m->v[i].key, "default") && str_set(&m->v[i].key, "bridge") < 0)
             return err_oom(e);
+    }
     return 0;
 }
 
@@ -203,12 +203,11 @@ static int first_net(const struct ctr_fixed *f, struct ctr_net **ret, struct err
         for (size_t i = 0; i < count; i++) {
             const struct api_endpoint_settings *w = want->n ? want->v[i].value : NULL;
             struct api_endpoint_settings *ep = api_endpoint_settings_new();
-            const char *mac = w && !str_empty(w->mac_address) ? w->mac_address : (count == 1 ? f->config.mac_address : NULL);
 
             n->s.networks.n = i + 1;
             n->s.networks.v[i].value = ep;
             n->s.networks.v[i].key = strdup(want->n ? want->v[i].key : mode);
-            if (!ep || !n->s.networks.v[i].key || str_set(&ep->mac_address, mac) < 0)
+            if (!ep || !n->s.networks.v[i].key || str_set(&ep->mac_address, w ? w->mac_address : NULL) < 0)
                 goto oom;
             if (w && (api_string_list_copy(&ep->aliases, &w->aliases, e) < 0 || api_string_list_copy(&ep->links, &w->links, e) < 0 ||
                       api_string_map_copy(&ep->driver_opts, &w->driver_opts, e) < 0))
@@ -219,9 +218,10 @@ static int first_net(const struct ctr_fixed *f, struct ctr_net **ret, struct err
                     str_set(&ep->ipam_config->ipv6_address, w->ipam_config->ipv6_address) < 0)
                     goto oom;
             }
+            /* The fields from before there were several networks tell of the default one. */
+            if (streq(n->s.networks.v[i].key, "bridge") && str_set(&n->s.mac_address, ep->mac_address) < 0)
+                goto oom;
         }
-        if (str_set(&n->s.mac_address, f->config.mac_address) < 0)
-            goto oom;
     }
     *ret = n;
     return 0;
@@ -408,8 +408,6 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
         r = wanted_name(cs, req->name, 0, name, e);
     if (r >= 0)
         r = build_fixed(cs, req, img, &f, e);
-    if (r >= 0)
-        r = name_default_network(f, e);
     if (r >= 0)
         r = first_net(f, &net, e);
     if (r < 0)

@@ -20,6 +20,16 @@ void ctr_create_done(struct ctr_create *req);
 /* Make it. Takes parts out of req. *warnings gets texts for the client. The container comes back counted. */
 int containers_create(struct containers *cs, struct ctr_create *req, struct strv *warnings, struct container **ret, struct err *e);
 
+/*
+ * Settle what the request says about MAC addresses, in the container-wide field and at its networks, as clients of API `version` (145 for 1.45) mean it:
+ * afterwards the address stands at each network it is for, and the container-wide field repeats the one of the network the container is run on.
+ * *ret_deprecated: the client gave the container-wide one although its API has the other, and is to be told. 0 or -ERR_INVALID.
+ */
+#define CTR_MAC_OF_ENDPOINT 144
+int ctr_mac_settle(struct ctr_create *req, int version, bool *ret_deprecated, struct err *e);
+/* "default" among the networks of a request stands for the default network: named by its own name. */
+int ctr_name_default_network(struct api_networking_config *n, struct err *e);
+
 /* Fill what the request leaves open from the image's configuration. */
 int ctr_merge_image(struct api_container_config *c, const struct api_container_config *image, struct err *e);
 /* Platform text → os and architecture in their usual names; ERR_INVALID as the reference words it. Fresh strings. */

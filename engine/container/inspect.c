@@ -5,11 +5,15 @@
 
 #include "api-handlers.h"
 #include "base/clock.h"
+#include "base/id.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "container/container-internal.h"
 #include "layers/layers.h"
+#include "network/network.h"
 #include "wire/call.h"
+
+#define ALIASES_WITHOUT_ID 145
 
 /* ---- mounts ------------------------------------------------------------------------------------------------------------------------- */
 int ctr_mount_points(const struct ctr_mounts *l, struct api_mount_point_list *ret, struct err *e) {
@@ -100,6 +104,19 @@ static char *file_path(struct container *c, const struct ctr_view *v, const char
     return str_printf("%s/containers/%s/%s", c->cs->engine->config->data_root, v->joined_id[0] ? v->joined_id : c->id, file);
 }
 
+/* Until 1.44 a container's short id stood among its aliases on networks that resolve names. */
+static int add_old_aliases(const char *id, struct api_network_settings *s, struct err *e) {
+    char alias[ID_SHORT_LEN + 1];
+    int r = 0;
+
+    snprintf(alias, sizeof alias, "%.*s", ID_SHORT_LEN, id);
+    for (size_t i = 0; r >= 0 && i < s->networks.n; i++) {
+        if (s->networks.v[i].value && !network_is_predefined(s->networks.v[i].key))
+            r = api_string_list_add(&s->networks.v[i].value->aliases, alias, e);
+    }
+    return r;
+}
+
 /* Everything below is borrowed from the view; only what is marked is owned, and released by the caller. */
 static int write_all(struct container *c, const struct ctr_view *v, bool size, int version, struct buf *out, struct err *e) {
     const struct ctr_fixed *f = v->fixed;
@@ -112,7 +129,8 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     struct api_container_inspect_response res = {0};
     struct api_container_config config = f->config;
     _cleanup_health_ struct ctr_health *health = container_health(c);
-    struct api_health shown = {0}; /* owned */
+    struct api_health shown = {0};         /* owned */
+    struct api_network_settings old = {0}; /* owned */
     int r = fill_graph(c, &graph, e);
 
     if (r >= 0)
@@ -160,8 +178,15 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     res.graph_driver = &graph;
     res.config = &config;
     res.network_settings = &v->net->s;
+    if (r >= 0 && version < ALIASES_WITHOUT_ID) {
+        r = api_network_settings_copy(&old, &v->net->s, e);
+        if (r >= 0)
+            r = add_old_aliases(c->id, &old, e);
+        res.network_settings = &old;
+    }
     if (r >= 0)
         r = api_container_inspect_response_write(&res, version, out, e);
+    api_network_settings_done(&old);
     api_health_done(&shown);
     api_graph_driver_data_done(&graph);
     api_mount_point_list_done(&res.mounts);

@@ -335,13 +335,6 @@ static int check_resources(const struct api_host_config *h, struct strv *warning
 }
 
 /* ---- networks ----------------------------------------------------------------------------------------------------------------- */
-static bool mac_ok(const char *s) {
-    unsigned b[6];
-    char rest;
-
-    return sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &rest) == 6;
-}
-
 static int check_endpoint(struct networks *networks, const char *name, const struct api_endpoint_settings *ep, struct err *e) {
     struct network *net = NULL;
     int r;
@@ -355,22 +348,14 @@ static int check_endpoint(struct networks *networks, const char *name, const str
     return r < 0 ? err_wrap(e, "invalid config for network %s", name) : 0;
 }
 
-static int check_networking(struct networks *networks, const struct api_container_config *c, const struct api_host_config *h,
-                            const struct api_networking_config *n, struct strv *warnings, struct err *e) {
+static int check_networking(struct networks *networks, const struct api_networking_config *n, struct err *e) {
     for (size_t i = 0; i < n->endpoints_config.n; i++) {
         int r = check_endpoint(networks, n->endpoints_config.v[i].key, n->endpoints_config.v[i].value, e);
 
         if (r < 0)
             return r;
     }
-    if (str_empty(c->mac_address))
-        return 0;
-    if (!mac_ok(c->mac_address)) {
-        const char *mode = str_empty(h->network_mode) || streq(h->network_mode, "default") ? "bridge" : h->network_mode;
-
-        return err_set(e, ERR_INVALID, "invalid config for network %s: invalid MAC address %s", mode, c->mac_address);
-    }
-    return warn(warnings, "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.", e);
+    return 0;
 }
 
 static int check_links(const struct api_string_list *l, struct err *e) {
@@ -429,7 +414,7 @@ int ctr_validate(const struct engine_config *cfg, struct networks *networks, con
     if (r >= 0 && host->log_config)
         r = ctr_log_check(host->log_config, e);
     if (r >= 0)
-        r = check_networking(networks, config, host, networking, warnings, e);
+        r = check_networking(networks, networking, e);
     return r < 0 ? r : check_host_parts(cfg, host, e);
 }
 

@@ -304,7 +304,7 @@ int network_check_endpoint(const char *name, const struct network *net, const st
         complain(&all, "invalid IPv4 address: %s", v4);
     if (!str_empty(v6) && inet_pton(AF_INET6, v6, &a6) != 1)
         complain(&all, "invalid IPv6 address: %s", v6);
-    if (net && net->kind != NETWORK_HOST && net->kind != NETWORK_NONE) {
+    if (net) {
         check_wanted(&all, net, v4, false);
         check_wanted(&all, net, v6, true);
     }
