@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "container/life.h"
+#include "container/links.h"
 #include "container/netting.h"
 #include "container/reaper.h"
 #include "image/image.h"
@@ -238,6 +239,9 @@ int containers_adopt(struct containers *cs, struct err *e) {
     clear_leftovers(cs);
     networks_adopted(cs->engine->networks);
     volumes_sweep(cs->engine->volumes);
+    for (size_t i = 0; i < n; i++)
+        if (ctr_state_alive(all[i]->view->state))
+            ctr_links_follow(all[i]);
     for (size_t i = 0; i < n; i++) {
         container_boot_restart(all[i]);
         container_unref(all[i]);

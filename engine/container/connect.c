@@ -105,7 +105,6 @@ static int edit_hosts(struct container *c, const struct endpoint *ep, bool add, 
     const struct ctr_fixed *f = c->view->fixed;
     _cleanup_buf_ struct buf lines = BUF_INIT(LIMIT_SMALL_FILE), text = BUF_INIT(LIMIT_SMALL_FILE), out = BUF_INIT(LIMIT_SMALL_FILE);
     _cleanup_free_ char *path = container_path(c, "hosts");
-    _cleanup_close_ int fd = -EBADF;
     int r;
 
     endpoint_hosts(ep, f->config.hostname, f->config.domainname, &lines);
@@ -130,13 +129,7 @@ static int edit_hosts(struct container *c, const struct endpoint *ep, bool add, 
     r = buf_check(&out, e);
     if (r < 0)
         return r;
-    fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return err_errno(e, errno, "%s", path);
-    r = full_write(fd, buf_str(&out), out.len);
-    if (r < 0 || ftruncate(fd, (off_t)out.len) < 0)
-        return err_errno(e, r < 0 ? r : errno, "%s", path);
-    return 0;
+    return net_rewrite_file(path, &out, e);
 }
 
 /* Names as they are on the networks of now. The change stands whether or not this succeeds. */

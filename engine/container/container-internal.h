@@ -53,6 +53,19 @@ struct ctr_mounts {
 void ctr_mount_done(struct ctr_mount *m);
 void ctr_mounts_done(struct ctr_mounts *l);
 
+/* A legacy link to another container (links.h). */
+struct ctr_link {
+    char id[65];
+    char *name;  /* the other's, when the link was made */
+    char *alias; /* without slashes around it */
+};
+struct ctr_links {
+    size_t n;
+    struct ctr_link *v;
+};
+void ctr_link_done(struct ctr_link *l);
+void ctr_links_done(struct ctr_links *l);
+
 struct ctr_fixed {
     atomic_int refs;
     char id[65];
@@ -66,12 +79,15 @@ struct ctr_fixed {
     struct api_host_config host;
     struct api_networking_config networking; /* endpoints as wanted at create */
     struct ctr_mounts mounts;
+    struct ctr_links links;
     char *log_path; /* as inspect shows it; "" without a json-file log */
     char *log_file; /* where the log is; "" without one */
 };
 struct ctr_fixed *ctr_fixed_new(void);
 struct ctr_fixed *ctr_fixed_ref(struct ctr_fixed *f);
 struct ctr_fixed *ctr_fixed_unref(struct ctr_fixed *f);
+/* A deep copy, to be changed before anybody else has it. */
+int ctr_fixed_copy(const struct ctr_fixed *f, struct ctr_fixed **ret, struct err *e);
 DEFINE_CLEANUP(struct ctr_fixed *, ctr_fixed_unref)
 
 /* Network settings as inspect shows them. Immutable, counted. */
@@ -193,6 +209,7 @@ struct containers {
     size_t n_sorted, cap_sorted;
     struct ctr_reaper *reaper;
     atomic_bool stopping, pruning;
+    atomic_size_t n_links;     /* of all containers: without any there is nothing to look for */
     struct logwatch *logwatch; /* of all followers; the loop's thread alone touches it */
     struct loop_watch *logwatch_fd;
     pthread_mutex_t users_lock;
@@ -216,6 +233,8 @@ void container_publish(struct container *c, struct ctr_view *edit);
  */
 int containers_insert(struct containers *cs, struct ctr_view *first, struct container **ret, struct err *e);
 int container_rename(struct container *c, const char *name, struct err *e);
+/* Write and publish what create decided anew, after a change of it; eats `f` in every case. Needs the token. */
+int container_replace_fixed(struct container *c, struct ctr_fixed *f, struct err *e);
 /* Take the record out of index and database. Needs the token. */
 int container_erase(struct container *c, struct err *e);
 void container_token_take(struct container *c);

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "container/create.h"
 #include "container/life.h"
+#include "container/links.h"
 #include "container/validate.h"
 #include "wire/call.h"
 
@@ -260,10 +261,12 @@ int op_container_delete(struct call *call, struct err *e) {
     _cleanup_container_ struct container *c = NULL;
     int r = q_container_delete_read(&q, call_query(call), call_api_version(call), e);
 
+    if (r >= 0 && q.link) {
+        r = ctr_links_remove(all_of(call), call_path(call, "id"), e);
+        return r < 0 ? r : call_reply_empty(call, 204);
+    }
     if (r >= 0)
         r = find(call, &c, e);
-    if (r >= 0 && q.link)
-        return err_set(e, ERR_INVALID, "Conflict, cannot remove the default link name of the container");
     if (r >= 0)
         r = container_remove(c, q.force, q.v, e);
     return r < 0 ? r : call_reply_empty(call, 204);

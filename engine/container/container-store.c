@@ -71,6 +71,19 @@ static void mount_write(const struct ctr_mount *m, struct buf *out) {
     buf_addc(out, '}');
 }
 
+static void links_write(const struct ctr_links *l, struct buf *out) {
+    key(out, "links");
+    buf_addc(out, '[');
+    for (size_t i = 0; i < l->n; i++) {
+        buf_adds(out, i ? ",{" : "{");
+        text(out, "id", l->v[i].id);
+        text(out, "name", l->v[i].name);
+        text(out, "alias", l->v[i].alias);
+        buf_addc(out, '}');
+    }
+    buf_addc(out, ']');
+}
+
 int ctr_fixed_write(const struct ctr_fixed *f, struct buf *out, struct err *e) {
     int r;
 
@@ -106,7 +119,10 @@ int ctr_fixed_write(const struct ctr_fixed *f, struct buf *out, struct err *e) {
             buf_addc(out, ',');
         mount_write(&f->mounts.v[i], out);
     }
-    buf_adds(out, "]}");
+    buf_addc(out, ']');
+    if (f->links.n)
+        links_write(&f->links, out);
+    buf_addc(out, '}');
     return buf_check(out, e);
 }
 
@@ -194,6 +210,27 @@ static int mount_read(json_t *o, struct ctr_mount *m) {
     return 0;
 }
 
+static int links_read(json_t *list, struct ctr_links *l, struct err *e) {
+    json_t *o;
+    size_t i;
+
+    if (json_array_size(list) == 0)
+        return 0;
+    l->v = calloc(json_array_size(list), sizeof(*l->v));
+    if (!l->v)
+        return err_oom(e);
+    json_array_foreach(list, i, o) {
+        const char *id = json_string_value(json_object_get(o, "id"));
+
+        if (!id || !id_is_full(id) || get_text(o, "name", &l->v[i].name) < 0 || get_text(o, "alias", &l->v[i].alias) < 0 || !l->v[i].name ||
+            !l->v[i].alias)
+            return err_set(e, ERR_INTERNAL, "a container's record has a link without names");
+        memcpy(l->v[i].id, id, sizeof(l->v[i].id));
+        l->n = i + 1;
+    }
+    return 0;
+}
+
 static int fixed_read_parts(struct ctr_fixed *f, json_t *o, struct err *e) {
     const char *id = json_string_value(json_object_get(o, "id"));
     json_t *list = json_object_get(o, "mounts");
@@ -223,7 +260,7 @@ static int fixed_read_parts(struct ctr_fixed *f, json_t *o, struct err *e) {
         if (mount_read(json_array_get(list, i), &f->mounts.v[i]) < 0)
             return err_oom(e);
     }
-    return 0;
+    return links_read(json_object_get(o, "links"), &f->links, e);
 }
 
 int ctr_fixed_read(const char *text_in, size_t n, struct ctr_fixed **ret, struct err *e) {

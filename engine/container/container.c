@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "container/container-internal.h"
 #include "container/life.h"
+#include "container/links.h"
 #include "container/reaper.h"
 #include "logdrv/logread.h"
 #include "system/events.h"
@@ -236,6 +237,7 @@ static int index_add(struct containers *cs, struct container *c, const char *nam
     memmove(cs->sorted + at + 1, cs->sorted + at, (cs->n_sorted - at) * sizeof(struct container *));
     cs->sorted[at] = c;
     cs->n_sorted++;
+    atomic_fetch_add(&cs->n_links, c->view->fixed->links.n);
     return 0;
 }
 
@@ -244,6 +246,7 @@ static void index_remove(struct containers *cs, struct container *c, const char 
 
     if (at < cs->n_sorted && cs->sorted[at] == c) {
         cs->n_sorted--;
+        atomic_fetch_sub(&cs->n_links, c->view->fixed->links.n);
         memmove(cs->sorted + at, cs->sorted + at + 1, (cs->n_sorted - at) * sizeof(struct container *));
     }
     map_remove(&cs->by_id, c->id);
@@ -323,6 +326,20 @@ int container_rename(struct container *c, const char *name, struct err *e) {
     return r;
 }
 
+int container_replace_fixed(struct container *c, struct ctr_fixed *f, struct err *e) {
+    int r = container_store_update_fixed(c->cs->engine->db, f, e);
+    struct ctr_view *v = r < 0 ? NULL : container_edit(c);
+
+    if (!v) {
+        ctr_fixed_unref(f);
+        return r < 0 ? r : err_oom(e);
+    }
+    ctr_fixed_unref(v->fixed);
+    v->fixed = f;
+    container_publish(c, v);
+    return 0;
+}
+
 int container_erase(struct container *c, struct err *e) {
     struct containers *cs = c->cs;
     int r = container_store_delete(cs->engine->db, c->view->fixed, e);
@@ -369,6 +386,8 @@ int containers_find(struct containers *cs, const char *ref, struct container **r
     pthread_mutex_unlock(&cs->lock);
     if (many)
         return err_set(e, ERR_INVALID, "multiple IDs found with provided prefix: %s", ref);
+    if (!c)
+        c = ctr_links_lookup(cs, ref);
     if (!c)
         return err_set(e, ERR_NOT_FOUND, "No such container: %s", ref);
     *ret = c;

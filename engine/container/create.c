@@ -10,6 +10,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "container/links.h"
 #include "container/logopts.h"
 #include "container/mounts.h"
 #include "container/root.h"
@@ -127,21 +128,6 @@ static int names_and_paths(struct containers *cs, struct ctr_fixed *f, struct er
     if (!f->log_file || !f->log_path || !f->driver || !f->platform)
         return err_oom(e);
     c->labels.set = true;
-    return 0;
-}
-
-/* Links name containers that are there. */
-static int check_links(struct containers *cs, const struct api_host_config *h, struct err *e) {
-    for (size_t i = 0; i < h->links.n; i++) {
-        _cleanup_container_ struct container *other = NULL;
-        _cleanup_err_ struct err local = ERR_INIT;
-        _cleanup_free_ char *name = strndup(h->links.v[i], strcspn(h->links.v[i], ":"));
-
-        if (!name)
-            return err_oom(e);
-        if (containers_find(cs, name, &other, &local) < 0)
-            return err_set(e, ERR_INVALID, "could not get container for %s: %s", name, err_msg(&local));
-    }
     return 0;
 }
 
@@ -367,11 +353,11 @@ static int build_fixed(struct containers *cs, struct ctr_create *req, const stru
     if (r >= 0)
         r = resolve_modes(cs, &f->host, e);
     if (r >= 0)
-        r = check_links(cs, &f->host, e);
-    if (r >= 0)
         r = names_and_paths(cs, f, e);
     if (r >= 0)
         r = ctr_mounts_read(cs, &f->config, &f->host, &f->mounts, e);
+    if (r >= 0)
+        r = ctr_links_resolve(cs, &f->host, &f->links, e);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(f);

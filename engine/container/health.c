@@ -131,10 +131,10 @@ static int add_args(const struct ctr_fixed *f, json_t *args) {
     return bad ? -ENOMEM : 0;
 }
 
-int ctr_health_launch(const struct ctr_fixed *f, const char *hostname, const struct ctr_user *user, const json_t *spec, struct launch_health *ret,
-                      struct err *e) {
+int ctr_health_launch(const struct ctr_spec_env *from, const json_t *spec, struct launch_health *ret, struct err *e) {
+    const struct ctr_fixed *f = from->fixed;
     const struct api_health_config *h = f->config.healthcheck;
-    json_t *process, *args = json_array(), *env = ctr_spec_env(f, hostname, user, false, NULL, e);
+    json_t *process, *args = json_array(), *env = ctr_spec_env(from, e);
 
     process = json_copy(json_object_get(spec, "process")); /* limits, rights and user are those of the container's own process */
     if (!process || !args || add_args(f, args) < 0 || json_object_set_new(process, "args", json_incref(args)) < 0 ||

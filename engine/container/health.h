@@ -32,7 +32,7 @@ void container_health_probed(struct container *c, uint64_t run, const struct mon
 /* For inspect: fills *ret, to be released with api_health_done(). */
 int ctr_health_fill(const struct ctr_health *h, struct api_health *ret, struct err *e);
 /* For the launch: the check of a container whose document is `spec`. NULL and e unset: none. The process is the caller's to release. */
-int ctr_health_launch(const struct ctr_fixed *f, const char *hostname, const struct ctr_user *user, const json_t *spec, struct launch_health *ret,
-                      struct err *e);
+struct ctr_spec_env;
+int ctr_health_launch(const struct ctr_spec_env *from, const json_t *spec, struct launch_health *ret, struct err *e);
 
 #endif

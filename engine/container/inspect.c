@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "container/container-internal.h"
+#include "container/links.h"
 #include "layers/layers.h"
 #include "network/network.h"
 #include "wire/call.h"
@@ -128,6 +129,7 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     _cleanup_strv_ struct strv execs = STRV_INIT;
     struct api_container_inspect_response res = {0};
     struct api_container_config config = f->config;
+    struct api_host_config host = f->host;
     _cleanup_health_ struct ctr_health *health = container_health(c);
     struct api_health shown = {0};         /* owned */
     struct api_network_settings old = {0}; /* owned */
@@ -146,6 +148,9 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     if (r >= 0 && strv_copy(&execs, &c->execs) < 0)
         r = err_oom(e);
     pthread_mutex_unlock(&c->lock);
+    host.links = (struct api_string_list){0}; /* owned */
+    if (r >= 0)
+        r = ctr_links_shown(c->cs, v, &host.links, e);
     if (r >= 0 && size) {
         r = layers_container_size(c->cs->engine->layers, c->id, &res.size_rw, &res.size_root_fs, e);
         res.has_size_rw = res.has_size_root_fs = r >= 0;
@@ -174,7 +179,7 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     res.exec_ids.v = execs.v;
     res.exec_ids.n = execs.n;
     res.exec_ids.set = execs.n > 0;
-    res.host_config = (struct api_host_config *)&f->host;
+    res.host_config = &host;
     res.graph_driver = &graph;
     res.config = &config;
     res.network_settings = &v->net->s;
@@ -188,6 +193,7 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
         r = api_container_inspect_response_write(&res, version, out, e);
     api_network_settings_done(&old);
     api_health_done(&shown);
+    api_string_list_done(&host.links);
     api_graph_driver_data_done(&graph);
     api_mount_point_list_done(&res.mounts);
     return r;

@@ -11,6 +11,7 @@
 #include "container/filter.h"
 #include "container/health.h"
 #include "container/inspect.h"
+#include "container/links.h"
 #include "image/image.h"
 #include "layers/layers.h"
 #include "wire/call.h"
@@ -153,15 +154,20 @@ struct sizes {
     int64_t rw, root;
 };
 
-static int write_entry(const struct ctr_view *v, const char *image, const char *status, const struct sizes *sz, int version, struct buf *out,
-                       struct err *e) {
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* `links`: its second names; NULL: none. */
+static int write_entry(const struct ctr_view *v, const struct strv *links, const char *image, const char *status, const struct sizes *sz, int version,
+                       struct buf *out, struct err *e) {
     const struct ctr_fixed *f = v->fixed;
-    _cleanup_free_ char *name = str_printf("/%s", v->name), *command = command_text(f);
-    char *names[2] = {name, NULL};
+    _cleanup_free_ char *command = command_text(f);
+    _cleanup_strv_ struct strv names = STRV_INIT;
     struct api_container_summary_host_config host = {.network_mode = f->host.network_mode};
     struct api_container_summary_network_settings net = {.networks = v->net->s.networks};
     struct api_container_summary s = {.id = (char *)f->id,
-                                      .names = {.n = 1, .v = names, .set = true},
+                                      .names = {.set = true},
                                       .image = (char *)image,
                                       .image_id = f->image_id,
                                       .command = command,
@@ -174,8 +180,11 @@ static int write_entry(const struct ctr_view *v, const char *image, const char *
                                       .network_settings = &net};
     int r;
 
-    if (!name || !command)
+    if (!command || (links && strv_copy(&names, links) < 0) || strv_addf(&names, "/%s", v->name) < 0)
         return err_oom(e);
+    qsort(names.v, names.n, sizeof(*names.v), by_text);
+    s.names.v = names.v;
+    s.names.n = names.n;
     if (sz->want) {
         s.size_rw = sz->rw;
         s.size_root_fs = sz->root;
@@ -197,7 +206,7 @@ static int prepare(struct ctr_view *v, int version, struct err *e) {
     _cleanup_free_ char *pattern = NULL;
     const struct sizes none = {0};
     char *at, *head, *tail, *expected = NULL;
-    int r = write_entry(v, v->fixed->config.image, "", &none, version, &b, e);
+    int r = write_entry(v, NULL, v->fixed->config.image, "", &none, version, &b, e);
 
     if (r < 0)
         return r;
@@ -225,6 +234,7 @@ static int prepare(struct ctr_view *v, int version, struct err *e) {
 struct names {
     struct engine *engine;
     struct map known; /* what was typed → the id behind it today */
+    struct map links; /* ctr_links_names() */
 };
 
 /* A name that has moved to another image no longer says what the container was made from: its id is shown then. */
@@ -249,14 +259,16 @@ static int add_entry(struct names *names, struct container *c, struct ctr_view *
     const char *image = shown_image(names, v->fixed);
     _cleanup_health_ struct ctr_health *health = container_health(c);
     struct sizes sz = {.want = size};
+    const struct strv *links;
     char status[128];
     int r;
 
     ctr_status_text(v, health, now, status);
     if (size && layers_container_size(c->cs->engine->layers, c->id, &sz.rw, &sz.root, NULL) < 0)
         sz.rw = sz.root = 0;
-    if (size || image != v->fixed->config.image || version != 145)
-        return write_entry(v, image, status, &sz, version, out, e);
+    links = map_get(&names->links, c->id);
+    if (size || links || image != v->fixed->config.image || version != 145)
+        return write_entry(v, links, image, status, &sz, version, out, e);
     if (!atomic_load(&v->list_head)) {
         r = prepare(v, version, e);
         if (r < 0)
@@ -316,7 +328,7 @@ static int write_list(struct call *call, const struct q_container_list *q, const
                       struct buf *out, struct err *e) {
     struct names names = {.engine = call_engine(call)};
     int64_t now = clock_wall_ns(), limit = q->has_limit && q->limit > 0 ? q->limit : INT64_MAX, shown = 0;
-    int r = 0;
+    int r = ctr_links_names(names.engine->containers, &names.links, e);
 
     buf_addc(out, '[');
     for (size_t i = 0; r >= 0 && i < n && shown < limit; i++) {
@@ -328,6 +340,7 @@ static int write_list(struct call *call, const struct q_container_list *q, const
     }
     buf_addc(out, ']');
     map_done_with(&names.known, free);
+    ctr_links_names_done(&names.links);
     return r;
 }
 

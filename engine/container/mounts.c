@@ -362,10 +362,30 @@ static int copy_mount(const struct ctr_mount *from, struct ctr_mount *to) {
                              .ro_non_recursive = from->ro_non_recursive,
                              .ro_force_recursive = from->ro_force_recursive};
     if (str_set(&to->source, from->source) < 0 || str_set(&to->destination, from->destination) < 0 || str_set(&to->volume, from->volume) < 0 ||
-        str_set(&to->driver, from->driver) < 0 || str_set(&to->mode, from->mode) < 0 || str_set(&to->propagation, from->propagation) < 0 ||
+        str_set(&to->driver, from->driver) < 0 || str_set(&to->mode, "") < 0 || str_set(&to->propagation, from->propagation) < 0 ||
         str_set(&to->options, from->options) < 0 || str_set(&to->subpath, from->subpath) < 0)
         return -ENOMEM;
     return 0;
+}
+
+/* "ro", "rw", "z", "Z" or one of each kind with a comma: no more than that can be said of another container's mounts. */
+static bool from_mode(const char *mode, bool *ret_rw) {
+    _cleanup_strv_ struct strv parts = STRV_INIT;
+    int access = 0, label = 0;
+
+    *ret_rw = true;
+    if (!*mode)
+        return true;
+    if (strv_split(&parts, mode, ',') < 0)
+        return false;
+    for (size_t i = 0; i < parts.n; i++) {
+        bool ro = streq(parts.v[i], "ro");
+
+        access += ro || streq(parts.v[i], "rw");
+        label += streq(parts.v[i], "z") || streq(parts.v[i], "Z");
+        *ret_rw = *ret_rw && !ro;
+    }
+    return access <= 1 && label <= 1 && (size_t)(access + label) == parts.n;
 }
 
 static int read_from_one(struct containers *cs, const char *text, struct ctr_mounts *l, struct err *e) {
@@ -373,14 +393,14 @@ static int read_from_one(struct containers *cs, const char *text, struct ctr_mou
     _cleanup_free_ char *ref = strndup(text, colon ? (size_t)(colon - text) : strlen(text));
     _cleanup_container_ struct container *c = NULL;
     _cleanup_view_ struct ctr_view *v = NULL;
-    struct ctr_mount probe = {.rw = true};
-    bool ok = mode_read(mode, &probe);
+    bool rw;
     int r;
 
-    ctr_mount_done(&probe);
     if (!ref)
         return err_oom(e);
-    if (!ok)
+    if (!*text)
+        return err_set(e, ERR_INVALID, "volumes-from specification cannot be an empty string");
+    if (!from_mode(mode, &rw))
         return err_set(e, ERR_INVALID, "invalid mode: %s", mode);
     r = containers_find(cs, ref, &c, e);
     if (r < 0) {
@@ -392,12 +412,12 @@ static int read_from_one(struct containers *cs, const char *text, struct ctr_mou
     for (size_t i = 0; i < v->fixed->mounts.n; i++) {
         struct ctr_mount m = {0}, *old;
 
-        if (copy_mount(&v->fixed->mounts.v[i], &m) < 0 || (*mode && !mode_read(mode, &m))) {
+        if (copy_mount(&v->fixed->mounts.v[i], &m) < 0) {
             ctr_mount_done(&m);
             return err_oom(e);
         }
         /* What is read-only in the other container stays so, whatever is asked for. */
-        m.rw = m.rw && v->fixed->mounts.v[i].rw;
+        m.rw = m.rw && rw;
         old = find(l, m.destination);
         if (old) {
             ctr_mount_done(old);

@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "container/links.h"
 #include "container/validate.h"
 
 DEFINE_CLEANUP(struct network *, network_unref)
@@ -26,6 +27,7 @@ void net_plug_done(struct net_plug *p) {
 }
 
 void net_unplug(struct container *c) {
+    ctr_links_leave(c);
     networks_unserve_names(c->cs->engine->networks, c->id);
     for (size_t i = 0; i < c->n_endpoints; i++)
         networks_leave(c->cs->engine->networks, c->endpoints[i]);
@@ -198,12 +200,40 @@ static int build_resolv(struct container *c, const struct network *first, bool e
     return networks_build_resolv(c->cs->engine->networks, &req, b, e);
 }
 
-int net_write_files(struct container *c, const struct net_plug *p, struct err *e) {
+static int build_hosts(struct container *c, bool host_mode, const struct strv *links, struct buf *b, struct err *e) {
+    const struct ctr_fixed *f = c->view->fixed;
+    struct strv extra = {f->host.extra_hosts.v, f->host.extra_hosts.n}; /* borrowed */
+    struct hosts_request req = {f->config.hostname, f->config.domainname, &extra, links, host_mode, c->endpoints, c->n_endpoints};
+
+    return networks_build_hosts(c->cs->engine->networks, &req, b, e);
+}
+
+int net_rewrite_file(const char *path, const struct buf *text, struct err *e) {
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    int r;
+
+    if (fd < 0)
+        return err_errno(e, errno, "%s", path);
+    r = full_write(fd, text->data, text->len);
+    if (r < 0 || ftruncate(fd, (off_t)text->len) < 0)
+        return err_errno(e, r < 0 ? r : errno, "%s", path);
+    return 0;
+}
+
+int net_write_hosts(struct container *c, struct err *e) {
+    _cleanup_strv_ struct strv env = STRV_INIT, links = STRV_INIT;
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+    _cleanup_free_ char *path = container_path(c, "hosts");
+    int r = path ? ctr_links_gather(c, &env, &links, e) : err_oom(e);
+
+    if (r >= 0)
+        r = build_hosts(c, false, &links, &b, e);
+    return r < 0 ? r : net_rewrite_file(path, &b, e);
+}
+
+int net_write_files(struct container *c, const struct net_plug *p, const struct strv *links, struct err *e) {
     const struct ctr_fixed *f = c->view->fixed;
     const struct api_host_config *h = &f->host;
-    struct networks *ns = c->cs->engine->networks;
-    struct strv extra = {h->extra_hosts.v, h->extra_hosts.n}; /* borrowed */
-    struct hosts_request hosts = {f->config.hostname, f->config.domainname, &extra, p->host, c->endpoints, c->n_endpoints};
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
     int r = check_dns(h, e);
 
@@ -214,7 +244,7 @@ int net_write_files(struct container *c, const struct net_plug *p, struct err *e
     if (r < 0)
         return r;
     buf_reset(&b);
-    r = networks_build_hosts(ns, &hosts, &b, e);
+    r = build_hosts(c, p->host, links, &b, e);
     if (r >= 0)
         r = write_one(c, "hosts", buf_str(&b), b.len, e);
     if (r < 0)
@@ -240,7 +270,6 @@ static bool untouched(const char *path, const char *text, const char *as_written
 int net_embed_resolv(struct container *c, struct err *e) {
     _cleanup_buf_ struct buf text = BUF_INIT(LIMIT_SMALL_FILE), before = BUF_INIT(LIMIT_SMALL_FILE), after = BUF_INIT(LIMIT_SMALL_FILE);
     _cleanup_free_ char *path = container_path(c, "resolv.conf");
-    _cleanup_close_ int fd = -EBADF;
     int r;
 
     if (!networks_need_names(c->endpoints, c->n_endpoints))
@@ -252,14 +281,7 @@ int net_embed_resolv(struct container *c, struct err *e) {
         r = build_resolv(c, endpoint_network(c->endpoints[0]), true, &after, e);
     if (r < 0 || streq(buf_str(&text), buf_str(&after)) || !untouched(path, buf_str(&text), buf_str(&before)))
         return r;
-    /* It is mounted into the container and stays the same file. */
-    fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return err_errno(e, errno, "%s", path);
-    r = full_write(fd, buf_str(&after), after.len);
-    if (r < 0 || ftruncate(fd, (off_t)after.len) < 0)
-        return err_errno(e, r < 0 ? r : errno, "%s", path);
-    return 0;
+    return net_rewrite_file(path, &after, e);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------------------------- */

@@ -24,8 +24,12 @@ void net_plug_done(struct net_plug *p);
 int net_plug(struct container *c, struct net_plug *ret, struct err *e);
 /* Leave all networks: addresses and ports are free when it returns. */
 void net_unplug(struct container *c);
-/* Write hosts, hostname and resolv.conf of the container. */
-int net_write_files(struct container *c, const struct net_plug *p, struct err *e);
+/* Write hosts, hostname and resolv.conf of the container. `links`: lines for hosts (ctr_links_gather()). */
+int net_write_files(struct container *c, const struct net_plug *p, const struct strv *links, struct err *e);
+/* Write hosts anew for a container that runs, as it would be at a start. */
+int net_write_hosts(struct container *c, struct err *e);
+/* Put other text into a file that is mounted in a container: it stays the same file. */
+int net_rewrite_file(const char *path, const struct buf *text, struct err *e);
 /*
  * Network settings as they are now: with endpoints when it is plugged, names and network ids alone otherwise. `old`: the networks to tell of, and what is
  * wanted of them (usually those of the present view). `p` NULL: keep the sandbox of `old`.

@@ -39,23 +39,25 @@ static int env_apply(struct strv *env, const char *item) {
     return item[n] == '=' ? strv_add(env, item) : 0;
 }
 
-json_t *ctr_spec_env(const struct ctr_fixed *f, const char *hostname, const struct ctr_user *user, bool tty, const struct api_string_list *extra,
-                     struct err *e) {
+json_t *ctr_spec_env(const struct ctr_spec_env *in, struct err *e) {
     _cleanup_strv_ struct strv env = STRV_INIT;
-    const struct api_string_list *own = &f->config.env;
+    const struct api_string_list *own = &in->fixed->config.env, *extra = in->extra;
+    const char *hostname = in->hostname ? in->hostname : in->fixed->config.hostname;
     json_t *out = json_array();
 
-    if (!hostname)
-        hostname = f->config.hostname ? f->config.hostname : "";
-    if (!out || strv_add(&env, DEFAULT_PATH) < 0 || strv_addf(&env, "HOSTNAME=%s", hostname) < 0 || (tty && strv_add(&env, "TERM=xterm") < 0))
+    if (!out || strv_add(&env, DEFAULT_PATH) < 0 || strv_addf(&env, "HOSTNAME=%s", hostname ? hostname : "") < 0 ||
+        (in->tty && strv_add(&env, "TERM=xterm") < 0))
         goto fail;
+    for (size_t i = 0; in->links && i < in->links->n; i++)
+        if (env_apply(&env, in->links->v[i]) < 0)
+            goto fail;
     for (size_t i = 0; i < own->n; i++)
         if (env_apply(&env, own->v[i]) < 0)
             goto fail;
     for (size_t i = 0; extra && i < extra->n; i++)
         if (env_apply(&env, extra->v[i]) < 0)
             goto fail;
-    if (!strv_env_get(&env, "HOME") && strv_addf(&env, "HOME=%s", user->home) < 0)
+    if (!strv_env_get(&env, "HOME") && strv_addf(&env, "HOME=%s", in->user->home) < 0)
         goto fail;
     for (size_t i = 0; i < env.n; i++)
         if (json_array_append_new(out, json_string(env.v[i])) < 0)
@@ -194,6 +196,7 @@ static int build_process(const struct ctr_spec_input *in, const struct ctr_secur
     const struct ctr_fixed *f = in->fixed;
     bool tty = f->config.has_tty && f->config.tty;
     const char *cwd = str_empty(f->config.working_dir) ? "/" : f->config.working_dir;
+    const struct ctr_spec_env env = {.fixed = f, .hostname = in->hostname, .user = in->user, .tty = tty, .links = in->link_env};
     json_t *p = json_object(), *part;
     const struct {
         const char *key;
@@ -201,7 +204,7 @@ static int build_process(const struct ctr_spec_input *in, const struct ctr_secur
     } parts[] = {
         {"user", ctr_spec_user(in->user, e)},
         {"args", list_of(&f->args, f->path)},
-        {"env", ctr_spec_env(f, in->hostname, in->user, tty, NULL, e)},
+        {"env", ctr_spec_env(&env, e)},
         {"capabilities", ctr_spec_capabilities(&f->host, in->user->uid == 0, is_privileged(&f->host), e)},
         {"rlimits", ctr_spec_rlimits(in->config, &f->host, e)},
         {"cwd", json_string(cwd)},

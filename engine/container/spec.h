@@ -12,6 +12,16 @@
 #include "container/root.h"
 #include "container/validate.h"
 
+/* What the variables of a process come from, the later over the earlier. */
+struct ctr_spec_env {
+    const struct ctr_fixed *fixed;
+    const char *hostname; /* NULL: the configuration's */
+    const struct ctr_user *user;
+    bool tty;
+    const struct strv *links;            /* ctr_links_gather(); NULL: none */
+    const struct api_string_list *extra; /* over those of the configuration; NULL: none */
+};
+
 struct ctr_spec_input {
     const struct engine_config *config;
     const struct ctr_fixed *fixed;
@@ -20,6 +30,7 @@ struct ctr_spec_input {
     const char *netns_path, *pidns_path, *ipcns_path;     /* of the container to join; NULL: by the modes */
     const char *const *volume_paths;                      /* source of each volume mount, in order, without its subpath */
     const char *hostname;                                 /* NULL: the configuration's */
+    const struct strv *link_env;                          /* of linked containers; NULL: none */
     const char *shm_path;                                 /* folder to bind at /dev/shm; NULL: by the IPC mode */
     const char *seccomp_text;                             /* profile of the engine (JSON) or NULL: the built-in one */
 };
@@ -28,9 +39,7 @@ struct ctr_spec_input {
 int ctr_spec_build(const struct ctr_spec_input *in, json_t **ret, struct err *e);
 
 /* Parts, also used by exec and by tests. Each gives a new reference, NULL and e set on failure. */
-/* hostname NULL: the configuration's. */
-json_t *ctr_spec_env(const struct ctr_fixed *f, const char *hostname, const struct ctr_user *user, bool tty, const struct api_string_list *extra,
-                     struct err *e);
+json_t *ctr_spec_env(const struct ctr_spec_env *in, struct err *e);
 json_t *ctr_spec_capabilities(const struct api_host_config *host, bool root, bool privileged, struct err *e);
 json_t *ctr_spec_user(const struct ctr_user *user, struct err *e);
 json_t *ctr_spec_resources(const struct api_host_config *host, struct err *e);

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "container/health.h"
 #include "container/life.h"
+#include "container/links.h"
 #include "container/logopts.h"
 #include "container/mounts.h"
 #include "container/netting.h"
@@ -36,6 +37,7 @@ struct launching {
     struct net_plug plug;
     char *hostname_path, *hosts_path, *resolv_path;
     char *hostname, joined[65]; /* of the container whose network is shared */
+    struct strv link_env, link_hosts;
     char *shm_path;
     char *netns_path, *pidns_path, *ipcns_path;
     const char **volume_paths;
@@ -62,6 +64,8 @@ static void launching_done(struct launching *l) {
     free(l->ipcns_path);
     free(l->volume_paths);
     strv_done(&l->volume_sources);
+    strv_done(&l->link_env);
+    strv_done(&l->link_hosts);
     json_decref(l->spec);
     json_decref(l->health.process);
     free(l->exec_dir);
@@ -387,7 +391,8 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
         req.init_path = init;
     }
     if (ctr_health_wanted(f)) {
-        r = ctr_health_launch(f, l->hostname, &l->user, l->spec, &l->health, e);
+        r = ctr_health_launch(&(struct ctr_spec_env){.fixed = f, .hostname = l->hostname, .user = &l->user, .links = &l->link_env}, l->spec,
+                              &l->health, e);
         if (r < 0)
             return r;
         req.health = &l->health;
@@ -413,8 +418,10 @@ static int prepare(struct launching *l, struct err *e) {
         r = join_all(l, e);
     if (r >= 0)
         r = net_plug(l->c, &l->plug, e);
+    if (r >= 0)
+        r = ctr_links_gather(l->c, &l->link_env, &l->link_hosts, e);
     if (r >= 0 && !l->netns_path) {
-        r = net_write_files(l->c, &l->plug, e);
+        r = net_write_files(l->c, &l->plug, &l->link_hosts, e);
         l->hostname_path = container_path(l->c, "hostname");
         l->hosts_path = container_path(l->c, "hosts");
         l->resolv_path = container_path(l->c, "resolv.conf");
@@ -435,6 +442,7 @@ static int prepare(struct launching *l, struct err *e) {
     if (r < 0)
         return r;
     in.hostname = l->hostname;
+    in.link_env = &l->link_env;
     in.shm_path = l->shm_path;
     in.hostname_path = l->hostname_path;
     in.hosts_path = l->hosts_path;
@@ -587,6 +595,7 @@ int container_start_held(struct ctr_held *h, struct err *e) {
     ctr_health_unref(before);
     c->fresh = false;
     attach_latecomers(c);
+    ctr_links_follow(c);
     container_event(c, "start", NULL);
     return 0;
 }

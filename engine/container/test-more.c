@@ -2,6 +2,7 @@
 #include "base/str.h"
 #include "base/test.h"
 #include "container/files.h"
+#include "container/links.h"
 #include "container/more.h"
 
 TEST(top_refuses_borrowed_titles) {
@@ -53,4 +54,20 @@ TEST(numbers_of_stat_files) {
     CHECK(ctr_stat_value(text, "rss") == 5);
     CHECK(ctr_stat_value(text, "none") == -1);
     CHECK(ctr_stat_value("", "x") == -1);
+}
+
+TEST(variables_of_a_link) {
+    char *const ports[] = {(char *)"81/tcp", (char *)"80/udp", (char *)"9/sctp", (char *)"80/tcp"}, *const env[] = {(char *)"A=b", (char *)"HOME=/x",
+                                                                                                                    (char *)"N"};
+    struct api_string_set p = {.v = (char **)ports, .n = 4};
+    struct api_string_list l = {.v = (char **)env, .n = 3};
+    _cleanup_strv_ struct strv out = STRV_INIT;
+
+    CHECK_INT(ctr_link_env("x/my-db", "web", "1.2.3.4", &p, &l, &out), 0);
+    CHECK_STR(out.v[0], "MY_DB_PORT=sctp://1.2.3.4:9");
+    CHECK(strv_has(&out, "MY_DB_PORT_80_TCP_START=tcp://1.2.3.4:80"));
+    CHECK(strv_has(&out, "MY_DB_PORT_80_TCP_PORT_END=81"));
+    CHECK(strv_has(&out, "MY_DB_PORT_80_UDP_PROTO=udp"));
+    CHECK(strv_has(&out, "MY_DB_NAME=/web/x/my-db"));
+    CHECK_STR(out.v[out.n - 1], "MY_DB_ENV_A=b");
 }

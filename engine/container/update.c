@@ -83,13 +83,9 @@ static int merge(struct api_host_config *to, const struct api_host_config *from,
     return 0;
 }
 
-/* A copy by way of its text, which is what the next start of the engine reads. */
 static int changed_copy(const struct ctr_fixed *f, const struct api_host_config *want, struct ctr_fixed **ret, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JSON_BODY);
-    int r = ctr_fixed_write(f, &b, e);
+    int r = ctr_fixed_copy(f, ret, e);
 
-    if (r >= 0)
-        r = ctr_fixed_read(buf_str(&b), b.len, ret, e);
     return r < 0 ? r : merge(&(*ret)->host, want, e);
 }
 
@@ -120,7 +116,6 @@ static int apply(struct container *c, const struct api_host_config *want, const 
 static int update(struct container *c, const struct api_host_config *want, struct err *e) {
     LEASE_ANY struct ctr_held h = CTR_HELD_INIT;
     _cleanup_(ctr_fixed_unrefp) struct ctr_fixed *f = NULL;
-    struct ctr_view *v;
     int r = ctr_hold(c, &h, e);
 
     if (r < 0)
@@ -133,15 +128,9 @@ static int update(struct container *c, const struct api_host_config *want, struc
     if (r >= 0 && (h.state == ctr_running || h.state == ctr_paused))
         r = apply(c, want, &f->host, e);
     if (r >= 0)
-        r = container_store_update_fixed(c->cs->engine->db, f, e);
+        r = container_replace_fixed(c, TAKE_PTR(f), e);
     if (r < 0)
         return r;
-    v = container_edit(c);
-    if (!v)
-        return err_oom(e);
-    ctr_fixed_unref(v->fixed);
-    v->fixed = TAKE_PTR(f);
-    container_publish(c, v);
     container_event(c, "update", NULL);
     return 0;
 }

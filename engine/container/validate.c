@@ -362,6 +362,8 @@ static int check_links(const struct api_string_list *l, struct err *e) {
     for (size_t i = 0; i < l->n; i++) {
         const char *colon = strchr(l->v[i], ':');
 
+        if (!*l->v[i])
+            return err_set(e, ERR_INTERNAL, "empty string specified for links");
         if (colon && strchr(colon + 1, ':'))
             return err_set(e, ERR_INTERNAL, "bad format for links: %s", l->v[i]);
     }

@@ -2,6 +2,7 @@
 /* The counted parts of a container: what create decided, network settings, and the views. */
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/limits.h"
 #include "base/str.h"
 #include "container/health.h"
 
@@ -24,6 +25,19 @@ void ctr_mounts_done(struct ctr_mounts *l) {
         ctr_mount_done(&l->v[i]);
     free(l->v);
     *l = (struct ctr_mounts){0};
+}
+
+void ctr_link_done(struct ctr_link *l) {
+    free(l->name);
+    free(l->alias);
+    *l = (struct ctr_link){0};
+}
+
+void ctr_links_done(struct ctr_links *l) {
+    for (size_t i = 0; i < l->n; i++)
+        ctr_link_done(&l->v[i]);
+    free(l->v);
+    *l = (struct ctr_links){0};
 }
 
 struct ctr_fixed *ctr_fixed_new(void) {
@@ -53,8 +67,17 @@ struct ctr_fixed *ctr_fixed_unref(struct ctr_fixed *f) {
     api_host_config_done(&f->host);
     api_networking_config_done(&f->networking);
     ctr_mounts_done(&f->mounts);
+    ctr_links_done(&f->links);
     free(f);
     return NULL;
+}
+
+int ctr_fixed_copy(const struct ctr_fixed *f, struct ctr_fixed **ret, struct err *e) {
+    /* By way of its text, which is what the next start of the engine reads. */
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JSON_BODY);
+    int r = ctr_fixed_write(f, &b, e);
+
+    return r < 0 ? r : ctr_fixed_read(buf_str(&b), b.len, ret, e);
 }
 
 struct ctr_net *ctr_net_new(void) {

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "container/keys.h"
 #include "container/life.h"
+#include "container/links.h"
 #include "container/mounts.h"
 #include "container/root.h"
 #include "container/spec.h"
@@ -129,9 +130,13 @@ static int check_container(struct container *c, bool create, struct err *e) {
 }
 
 int execs_create(struct execs *xs, struct container *c, struct api_exec_create_request *want, struct exec **ret, struct err *e) {
+    _cleanup_strv_ struct strv env = STRV_INIT;
     struct exec *x;
     int r = check_container(c, true, e);
 
+    /* Linked containers must be there now; what they have is looked up again at the start. */
+    if (r >= 0)
+        r = ctr_links_gather(c, &env, NULL, e);
     if (r < 0)
         return r;
     x = calloc(1, sizeof(*x));
@@ -239,12 +244,15 @@ static json_t *build_process(const struct engine_config *config, const struct ex
     bool privileged = w->privileged || f->host.privileged;
     const char *cwd = !str_empty(w->working_dir) ? w->working_dir : !str_empty(f->config.working_dir) ? f->config.working_dir : "/";
     struct ctr_security sec = {0};
+    _cleanup_strv_ struct strv links = STRV_INIT;
+    struct ctr_spec_env from = {.fixed = f, .hostname = v->joined_hostname, .user = user, .tty = w->tty, .links = &links, .extra = &w->env};
     json_t *p, *caps, *env, *who, *limits;
 
     if (ctr_security_parse(&f->host.security_opt, &sec, e) < 0)
         return NULL;
     caps = ctr_spec_capabilities(&f->host, user->uid == 0, privileged, e);
-    env = ctr_spec_env(f, v->joined_hostname, user, w->tty, &w->env, e);
+    ignore_result(ctr_links_gather(x->c, &links, NULL, NULL));
+    env = ctr_spec_env(&from, e);
     who = ctr_spec_user(user, e);
     limits = ctr_spec_rlimits(config, &f->host, e);
     p = json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:s,s:b,s:b}", "user", who, "env", env, "capabilities", caps, "args", list_of(&w->cmd), "rlimits", limits,

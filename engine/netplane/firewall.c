@@ -30,6 +30,7 @@ struct firewall {
     struct netl_sock nl;
     pthread_mutex_t lock; /* order of changes and the map of ports; the kernel answers netlink at once, so holding it is short */
     struct map ports;     /* "proto/host/port" -> struct nft_port */
+    struct map through;   /* key -> struct strv *, lines for DOCKER */
     bool installed;       /* our table has been written */
 };
 
@@ -136,11 +137,17 @@ int firewall_new(const struct firewall_config *c, struct firewall **ret, struct 
     return 0;
 }
 
+static void free_lines(void *p) {
+    strv_done(p);
+    free(p);
+}
+
 struct firewall *firewall_free(struct firewall *f) {
     if (!f)
         return NULL;
     netl_close(&f->nl);
     map_done_with(&f->ports, free);
+    map_done_with(&f->through, free_lines);
     pthread_mutex_destroy(&f->lock);
     free(f);
     return NULL;
@@ -175,6 +182,12 @@ static int put_filter(struct firewall *f, struct buf *b, const struct firewall_b
     bool user = false;
     int r = firewall_plan_filter(&f->config, v, n, &lines, e);
 
+    for (struct map_entry *i = NULL; r == 0 && (i = map_next(&f->through, i));) {
+        const struct strv *more = i->value;
+
+        for (size_t k = 0; r == 0 && k < more->n; k++)
+            r = strv_add(&lines, more->v[k]) < 0 ? err_oom(e) : 0;
+    }
     if (r == 0)
         r = nft_chain_has_rules(&f->nl, "filter", "DOCKER-USER", &user, e);
     if (r < 0)
@@ -459,4 +472,36 @@ void firewall_withdraw(struct firewall *f, const struct nft_port *v, size_t n) {
     }
     forget_udp_flows(f, v, n);
     pthread_mutex_unlock(&f->lock);
+}
+
+/* ---- pairs that may talk ----------------------------------------------------------------------------------------------------------- */
+
+int firewall_let_through(struct firewall *f, const char *key, const struct strv *lines, struct err *e) {
+    struct strv *copy = calloc(1, sizeof(*copy));
+    void *old = NULL;
+    int r = copy && strv_copy(copy, lines) == 0 ? 0 : -ENOMEM;
+
+    pthread_mutex_lock(&f->lock);
+    if (r == 0)
+        r = map_set(&f->through, key, copy, &old);
+    pthread_mutex_unlock(&f->lock);
+    if (r < 0)
+        old = copy;
+    if (old)
+        free_lines(old);
+    return r < 0 ? err_oom(e) : 0;
+}
+
+bool firewall_stop_through(struct firewall *f, const char *part) {
+    bool any = false;
+
+    pthread_mutex_lock(&f->lock);
+    for (struct map_entry *i = NULL; (i = map_next(&f->through, i));) {
+        if (!strstr(i->key, part))
+            continue;
+        free_lines(map_remove(&f->through, i->key));
+        any = true;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return any;
 }

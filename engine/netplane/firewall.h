@@ -62,6 +62,10 @@ bool firewall_intact(struct firewall *f);
 /* Publish / withdraw ports, all or none. */
 int firewall_publish(struct firewall *f, const struct nft_port *v, size_t n, struct err *e);
 void firewall_withdraw(struct firewall *f, const struct nft_port *v, size_t n);
+/* Rules ("-A DOCKER ...") that go with those of the bridges from the next firewall_apply() on; a second call with the same key replaces the first. */
+int firewall_let_through(struct firewall *f, const char *key, const struct strv *lines, struct err *e);
+/* Forget those whose key has `part` in it. True when there were any. */
+bool firewall_stop_through(struct firewall *f, const char *part);
 /* Take ports into f's memory without touching the kernel (adoption before firewall_apply). */
 int firewall_remember(struct firewall *f, const struct nft_port *v, size_t n, struct err *e);
 

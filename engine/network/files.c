@@ -89,6 +89,8 @@ int networks_build_hosts(struct networks *n, const struct hosts_request *req, st
     r = add_extra_hosts(n, req->extra_hosts, out, e);
     if (r < 0)
         return r;
+    for (size_t i = 0; req->links && i < req->links->n; i++)
+        buf_addf(out, "%s\n", req->links->v[i]);
     for (size_t i = 0; i < req->n_endpoints; i++)
         endpoint_hosts(req->endpoints[i], host, domain, out);
     return buf_check(out, e);

@@ -146,6 +146,13 @@ int endpoint_save(const struct endpoint *ep, struct buf *out, struct err *e);
 int networks_adopt(struct networks *n, const char *saved, struct endpoint **ret, struct err *e);
 /* All running containers have been adopted: remove published ports and reservations that nobody claimed. Called once at start, also when there were none. */
 void networks_adopted(struct networks *n);
+/*
+ * Let two containers of the default bridge talk on some ports ("80/tcp") of the second one, when its containers may not talk by themselves (--icc=false);
+ * else nothing is done. `key` names the pair; a second call replaces the first.
+ */
+int networks_let_through(struct networks *n, const char *key, const char *from, const char *to, const struct strv *ports, struct err *e);
+/* Not any longer: all pairs whose key has `part` in it. */
+void networks_stop_through(struct networks *n, const char *part);
 /* Write bridges' rules and published ports anew if somebody removed them (reload signal). Cheap when all is there. */
 void networks_repair(struct networks *n);
 /* The container has another name now. */
@@ -189,6 +196,7 @@ struct port_binding endpoint_port(const struct endpoint *ep, size_t i);
 struct hosts_request {
     const char *hostname, *domainname;
     const struct strv *extra_hosts; /* "name:address"; host-gateway is resolved. NULL allowed */
+    const struct strv *links;       /* whole lines of linked containers. NULL allowed */
     bool host_mode;                 /* begin with the machine's own file */
     struct endpoint *const *endpoints;
     size_t n_endpoints;

@@ -340,6 +340,42 @@ int networks_apply_rules(struct networks *n, struct err *e) {
     return r;
 }
 
+DEFINE_CLEANUP(struct network *, network_unref)
+
+int networks_let_through(struct networks *n, const char *key, const char *from, const char *to, const struct strv *ports, struct err *e) {
+    _cleanup_(network_unrefp) struct network *net = NULL;
+    _cleanup_strv_ struct strv lines = STRV_INIT;
+    int r = 0;
+
+    if (networks_find(n, "bridge", &net, NULL) < 0 || !net->default_bridge || net->icc || str_empty(from) || str_empty(to) || !ports->n)
+        return 0;
+    for (size_t i = 0; i < ports->n; i++) {
+        const char *slash = strchr(ports->v[i], '/'), *proto = slash ? slash + 1 : "tcp";
+        int number = (int)strcspn(ports->v[i], "/");
+
+        if (strv_addf(&lines, "-A DOCKER -s %s/32 -d %s/32 -i %s -o %s -p %s -m %s --dport %.*s -j ACCEPT", from, to, net->bridge, net->bridge, proto,
+                      proto, number, ports->v[i]) < 0 ||
+            strv_addf(&lines, "-A DOCKER -s %s/32 -d %s/32 -i %s -o %s -p %s -m %s --sport %.*s -j ACCEPT", to, from, net->bridge, net->bridge, proto,
+                      proto, number, ports->v[i]) < 0)
+            return err_oom(e);
+    }
+    pthread_mutex_lock(&n->change);
+    r = firewall_let_through(n->firewall, key, &lines, e);
+    if (r == 0)
+        r = networks_apply_rules(n, e);
+    pthread_mutex_unlock(&n->change);
+    return r;
+}
+
+void networks_stop_through(struct networks *n, const char *part) {
+    _cleanup_err_ struct err why = ERR_INIT;
+
+    pthread_mutex_lock(&n->change);
+    if (firewall_stop_through(n->firewall, part) && networks_apply_rules(n, &why) < 0)
+        log_kv(LOG_LVL_ERROR, "firewall rules cannot be written anew", "error", err_msg(&why), NULL);
+    pthread_mutex_unlock(&n->change);
+}
+
 void networks_repair(struct networks *n) {
     _cleanup_err_ struct err why = ERR_INIT;
 
