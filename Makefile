@@ -181,7 +181,7 @@ conformance: all ## the same steps on this engine and the live reference, compar
 golden: ## record the reference's answers into golden/
 	@ci/packages all
 	@ci/images build && ci/lab up registry && ci/lab up neighbour && ci/lab up reference && eval "$$(ci/lab env | sed 's/^/export /')" && \
-	 diffharness/hatake-diff record $(T) && contract-tests/run --record
+	 diffharness/hatake-diff record $(T) && contract-tests/run --record && contract-tests/options --record
 spec-check: ## compare the structure of spec/ with the published API description
 	@$(PYTHON) spec/tools/spec-check.py
 compat: ## write COMPAT.md from spec/, scenarios and deviations

@@ -53,6 +53,7 @@ refuses() {
     contains "$output" 'unknown flag: --nope'
     run -1 "$HATAKED" -q
     contains "$output" "unknown shorthand flag: 'q' in -q"
+    contains "$output" "See 'hataked --help'., Code: 125"
 }
 
 @test "bad values: exit 1 and the reference's words" {
@@ -187,7 +188,7 @@ certificates() {
 }
 
 @test "--tlsverify with files that are not there is refused" {
-    refuses "$D/none.pem" -H tcp://127.0.0.1:24762 --tlsverify --tlscacert "$D/none.pem" --tlscert "$D/none.pem" --tlskey "$D/none.key"
+    refuses "invalid TLS configuration: Could not load X509 key pair (cert: \"$D/none.pem\", key: \"$D/none.key\")" -H tcp://127.0.0.1:24762 --tlsverify --tlscacert "$D/none.pem" --tlscert "$D/none.pem" --tlskey "$D/none.key"
 }
 
 @test "SIGHUP reads daemon.json again: what may change does, a bad file changes nothing, an event tells" {

@@ -78,13 +78,13 @@ struct engine_config {
     size_t n_default_ulimits;
     struct strv exec_opts, features;
     int64_t shutdown_timeout; /* seconds; negative: for ever */
-    int64_t oom_score_adjust;
     char *storage_driver;
     struct strv storage_opts;
     /* TLS */
     bool tls, tlsverify;
     char *tlscacert, *tlscert, *tlskey;
-    char *authorization_plugins, *metrics_addr;
+    struct strv authorization_plugins;
+    char *metrics_addr;
 };
 
 struct engine {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/err.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,9 +54,11 @@ int err_errno(struct err *e, int errnum, const char *fmt, ...) {
     r = err_setv(e, kind, fmt, ap);
     va_end(ap);
     if (e->msg) {
+        const char *why = strerror_r(errnum, text, sizeof(text));
         char *full = NULL;
 
-        if (asprintf(&full, "%s: %s", e->msg, strerror_r(errnum, text, sizeof(text))) >= 0) {
+        /* In the middle of a sentence, and as clients know these texts: without the capital letter, but "RFS specific error". */
+        if (asprintf(&full, "%s: %c%s", e->msg, islower((unsigned char)why[1]) ? tolower((unsigned char)*why) : *why, *why ? why + 1 : "") >= 0) {
             free(e->msg);
             e->msg = full;
         }

@@ -33,7 +33,7 @@ TEST(err_errno_names_the_cause) {
     _cleanup_err_ struct err e = ERR_INIT;
 
     CHECK_INT(err_errno(&e, -ENOSPC, "write %s", "f"), -ERR_NO_SPACE);
-    CHECK_STR(err_msg(&e), "write f: No space left on device");
+    CHECK_STR(err_msg(&e), "write f: no space left on device");
     CHECK_INT(e.errnum, ENOSPC);
 }
 

@@ -30,6 +30,8 @@ struct monitor;
  * loop; the struct is kept by reference and may be completed after this call.
  */
 int containers_new(struct engine *engine, struct containers **ret, struct err *e);
+/* The options that --log-opt gives every container: may its --log-driver have them? ERR_INVALID with the words of a refused create. */
+int containers_check_logging(const struct engine_config *cfg, struct err *e);
 /*
  * After all managers stand: adopt running containers whose monitor lives, give the others their exit, finish or undo what the journal
  * holds, then apply restart policies. Failures of single containers are logged and leave them exited.

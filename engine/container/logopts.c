@@ -83,6 +83,25 @@ int ctr_log_check(const struct api_log_config *l, struct err *e) {
     return ctr_log_check_sender(l, e);
 }
 
+int containers_check_logging(const struct engine_config *cfg, struct err *e) {
+    struct api_log_config l = {.type = cfg->log_driver};
+    int r = 0;
+
+    if (cfg->log_opts.n == 0 || streq_ptr(cfg->log_driver, "none"))
+        return 0;
+    for (size_t i = 0; r == 0 && i < cfg->log_opts.n; i++) {
+        _cleanup_free_ char *key = strndup(cfg->log_opts.v[i], strcspn(cfg->log_opts.v[i], "="));
+        const char *eq = strchr(cfg->log_opts.v[i], '=');
+
+        r = key ? api_string_map_set(&l.config, key, eq ? eq + 1 : "", e) : err_oom(e);
+    }
+    if (r == 0)
+        r = ctr_log_check(&l, e);
+    l.type = NULL; /* the configuration's */
+    api_log_config_done(&l);
+    return r;
+}
+
 bool ctr_log_has_folder(const struct api_log_config *l) {
     bool off = false;
 

@@ -54,10 +54,18 @@ static void raise_descriptor_limit(void) {
     ignore_result(setrlimit(RLIMIT_NOFILE, &l) < 0);
 }
 
-static int refuse(const struct err *e, bool usage) {
-    fprintf(stderr, "%s\n%s", err_msg(e), usage ? "See 'hataked --help'.\n" : "");
+/* A bad flag is told with the status that the reference's command line keeps for it, which is not the exit status. */
+static int refuse_flags(const struct err *e) {
     if (strstr(err_msg(e), "accepts no argument"))
-        fprintf(stderr, "\nUsage:  hataked [OPTIONS]\n\nA container engine that speaks the Docker Engine API.\n");
+        fprintf(stderr, "%s\nSee 'hataked --help'.\n\nUsage:  hataked [OPTIONS]\n\nA container engine that speaks the Docker Engine API.\n",
+                err_msg(e));
+    else
+        fprintf(stderr, "Status: %s\nSee 'hataked --help'., Code: 125\n", err_msg(e));
+    return 1;
+}
+
+static int refuse(const struct err *e) {
+    fprintf(stderr, "%s\n", err_msg(e));
     return 1;
 }
 
@@ -67,14 +75,14 @@ static int configure(struct options *o, int argc, char **argv) {
     _cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
 
     if (options_init(o, &e) < 0)
-        return refuse(&e, false) + 1;
+        return refuse(&e) + 1;
     if (argc == 2 && streq(argv[1], "--print-unbuilt-options")) {
         options_print_unbuilt(&text);
         fputs(buf_str(&text), stdout);
         return 1;
     }
     if (options_parse_argv(o, argc, argv, &e) < 0)
-        return refuse(&e, true) + 1;
+        return refuse_flags(&e) + 1;
     if (o->help) {
         options_usage(&text);
         fputs(buf_str(&text), stdout);
@@ -85,7 +93,7 @@ static int configure(struct options *o, int argc, char **argv) {
         return 1;
     }
     if (options_load_file(o, &e) < 0 || options_validate(o, &e) < 0)
-        return refuse(&e, false) + 1;
+        return refuse(&e) + 1;
     if (o->validate) {
         printf("configuration OK\n");
         return 1;
@@ -152,7 +160,7 @@ static int serve(struct options *o, int argc, char **argv) {
     options_warn(o);
     if (startup_up(&d, &o->config, &e) < 0) {
         log_kv(LOG_LVL_FATAL, "failed to start the engine", "error", err_msg(&e), NULL);
-        fprintf(stderr, "failed to start daemon: %s\n", err_msg(&e));
+        fprintf(stderr, "%s\n", err_msg(&e));
         startup_down(&d);
         return 1;
     }

@@ -9,20 +9,22 @@
 #include "daemon/options.h"
 
 enum option_kind {
-    OPT_BOOL,    /* bool */
-    OPT_INT,     /* int64_t */
-    OPT_BYTES,   /* int64_t, "64m" */
-    OPT_STRING,  /* char * */
-    OPT_IP,      /* char *, an address */
-    OPT_LIST,    /* struct strv */
-    OPT_IPS,     /* struct strv of addresses, flag takes a comma list */
-    OPT_HOST,    /* struct strv */
-    OPT_LABEL,   /* struct strv of KEY=VALUE */
-    OPT_SEARCH,  /* struct strv of domains */
-    OPT_MIRROR,  /* struct strv of URLs */
-    OPT_MAP,     /* struct strv of KEY=VALUE; an object in the file */
-    OPT_MAPMAP,  /* struct strv of ROOT=KEY=VALUE; an object of objects in the file */
-    OPT_FEATURE, /* struct strv of KEY=VALUE; an object of booleans, only in the file */
+    OPT_BOOL,     /* bool */
+    OPT_INT,      /* int64_t */
+    OPT_BYTES,    /* int64_t, "64m" */
+    OPT_STRING,   /* char * */
+    OPT_IP,       /* char *, an address */
+    OPT_LIST,     /* struct strv */
+    OPT_IPS,      /* struct strv of addresses, flag takes a comma list */
+    OPT_HOST,     /* struct strv */
+    OPT_LABEL,    /* struct strv of KEY=VALUE */
+    OPT_SEARCH,   /* struct strv of domains */
+    OPT_MIRROR,   /* struct strv of URLs */
+    OPT_INSECURE, /* struct strv of hosts and networks */
+    OPT_GENERIC,  /* NAME=VALUE, ignored */
+    OPT_MAP,      /* struct strv of KEY=VALUE; an object in the file */
+    OPT_MAPMAP,   /* struct strv of ROOT=KEY=VALUE; an object of objects in the file */
+    OPT_FEATURE,  /* struct strv of KEY=VALUE; an object of booleans, only in the file */
     OPT_ULIMIT,
     OPT_RUNTIME,
     OPT_POOL,
@@ -49,6 +51,20 @@ static inline const char *option_key(const struct option *o) {
     return o->key ? o->key : o->name;
 }
 const struct option *option_by_key(const char *key);
+const struct option *option_by_flag(const char *name);
+
+/* Was it given, by flag or in the file? */
+bool options_has(const struct options *o, const struct option *opt);
+
+/* Ranges and syntax of all values, whoever set them. */
+int options_check_values(const struct options *o, struct err *e);
+
+/* The syntax of values, shared by flags and by the check of what the file says. ERR_INVALID with the reason alone. */
+int option_check_host(const char *value, struct err *e);
+int option_check_label(const char *value, struct err *e);
+int option_check_search(const char *value, struct err *e);
+int option_check_mirror(const char *value, struct err *e);
+int option_check_insecure(const char *value, struct err *e);
 
 /* Set from the text of a flag. ERR_INVALID with the reason alone. */
 int option_set_text(struct options *o, const struct option *opt, const char *value, struct err *e);

@@ -11,16 +11,16 @@
 #define DEFBRIDGE "CommonConfig.BridgeConfig.DefaultBridgeConfig."
 #define NO_CONTAINERD "there is no containerd behind this engine"
 #define NO_SWARM "this engine is not part of a swarm"
-#define IN_NETWORK "networks beyond the default bridge come with the network section"
+#define NO_IPV6_BRIDGE "the default bridge has IPv4 alone; networks made with --ipv6 have both"
 
 const struct option option_table[] = {
-    {"add-runtime", 0, OPT_RUNTIME, AT(runtimes), "runtimes", "runtime", COMMON, "Register a further OCI runtime as NAME=PATH",
+    {"add-runtime", 0, OPT_RUNTIME, AT(runtimes), "runtimes", "runtime", "", "Register a further OCI runtime as NAME=PATH",
      "containers that ask for it are refused at their start: foreign OCI runtimes come with the container section"},
     {"allow-nondistributable-artifacts", 0, OPT_LIST, OPTION_IGNORED, NULL, "list", COMMON "ServiceOptions.",
      "Registries that may get nondistributable layers", "push comes with the image section"},
     {"api-cors-header", 0, OPT_STRING, OPTION_IGNORED, NULL, "string", COMMON, "CORS headers of the API", "deprecated in the reference as well"},
-    {"authorization-plugin", 0, OPT_LIST, OPTION_IGNORED, "authorization-plugins", "list", COMMON, "Authorization plugins to ask",
-     "plugins come with the plugin section"},
+    {"authorization-plugin", 0, OPT_LIST, AT(authorization_plugins), "authorization-plugins", "list", COMMON, "Authorization plugins to ask",
+     "the engine does not start with it: to go on without the plugin would open the API that it guards"},
     {"bip", 0, OPT_STRING, AT(bip), NULL, "string", DEFBRIDGE, "Address and prefix of the default bridge", NULL},
     {"bridge", 'b', OPT_STRING, AT(bridge), NULL, "string", BRIDGE, "Use this bridge for containers; \"none\" for no bridge", NULL},
     {"cdi-spec-dir", 0, OPT_LIST, OPTION_IGNORED, "cdi-spec-dirs", "list", COMMON, "Folders with CDI descriptions", "CDI devices are not built"},
@@ -28,8 +28,7 @@ const struct option option_table[] = {
     {"config-file", 0, OPT_STRING, AT(config_file), "", "string", "", "Configuration file (default \"/etc/hatake/daemon.json\")", NULL},
     {"containerd", 0, OPT_STRING, OPTION_IGNORED, NULL, "string", COMMON, "Accepted for compatibility", NO_CONTAINERD},
     {"containerd-namespace", 0, OPT_STRING, OPTION_IGNORED, NULL, "string", COMMON, "Accepted for compatibility", NO_CONTAINERD},
-    {"containerd-plugins-namespace", 0, OPT_STRING, OPTION_IGNORED, "containerd-plugin-namespace", "string", COMMON, "Accepted for compatibility",
-     NO_CONTAINERD},
+    {"containerd-plugins-namespace", 0, OPT_STRING, OPTION_IGNORED, NULL, "string", COMMON, "Accepted for compatibility", NO_CONTAINERD},
     {"cpu-rt-period", 0, OPT_INT, OPTION_IGNORED, NULL, "int", "", "Real-time period of the parent group, microseconds",
      "real-time scheduling of the parent group is not built"},
     {"cpu-rt-runtime", 0, OPT_INT, OPTION_IGNORED, NULL, "int", "", "Real-time runtime of the parent group, microseconds",
@@ -37,15 +36,15 @@ const struct option option_table[] = {
     {"cri-containerd", 0, OPT_BOOL, OPTION_IGNORED, NULL, "", COMMON, "Accepted for compatibility", NO_CONTAINERD},
     {"data-root", 0, OPT_STRING, AT(data_root), NULL, "string", COMMON, "Folder of everything that lasts (default \"/var/lib/hatake\")", NULL},
     {"debug", 'D', OPT_BOOL, AT(debug), NULL, "", COMMON, "Debug mode", NULL},
-    {"default-address-pool", 0, OPT_POOL, AT(default_address_pools), "default-address-pools", "pool-options", COMMON,
-     "Address pool as base=CIDR,size=BITS", IN_NETWORK},
+    {"default-address-pool", 0, OPT_POOL, AT(default_address_pools), "default-address-pools", "pool-options", COMMON "NetworkConfig.",
+     "Address pool as base=CIDR,size=BITS", NULL},
     {"default-cgroupns-mode", 0, OPT_STRING, AT(default_cgroupns_mode), NULL, "string", "", "Cgroup namespace of containers: \"host\" or \"private\"",
      NULL},
     {"default-gateway", 0, OPT_IP, AT(default_gateway), NULL, "ip", DEFBRIDGE, "IPv4 gateway of containers", NULL},
-    {"default-gateway-v6", 0, OPT_IP, AT(default_gateway_v6), NULL, "ip", DEFBRIDGE, "IPv6 gateway of containers", IN_NETWORK},
+    {"default-gateway-v6", 0, OPT_IP, AT(default_gateway_v6), NULL, "ip", DEFBRIDGE, "IPv6 gateway of containers", NO_IPV6_BRIDGE},
     {"default-ipc-mode", 0, OPT_STRING, AT(default_ipc_mode), NULL, "string", "", "IPC namespace of containers: \"shareable\" or \"private\"", NULL},
     {"default-network-opt", 0, OPT_MAPMAP, OPTION_IGNORED, "default-network-opts", "mapmap", COMMON "NetworkConfig.",
-     "Default options of networks by driver", IN_NETWORK},
+     "Default options of networks by driver", "options of a network are taken from its creation alone"},
     {"default-runtime", 0, OPT_STRING, AT(default_runtime), NULL, "string", COMMON, "OCI runtime of containers (default \"runc\", the built-in one)",
      NULL},
     {"default-shm-size", 0, OPT_BYTES, AT(default_shm_size), NULL, "bytes", "", "Size of /dev/shm (default 64MiB)", NULL},
@@ -57,7 +56,7 @@ const struct option option_table[] = {
     {"exec-root", 0, OPT_STRING, AT(exec_root), NULL, "string", COMMON, "Folder of what lives until the next boot (default \"/run/hatake\")", NULL},
     {"experimental", 0, OPT_BOOL, AT(experimental), NULL, "", COMMON, "Experimental features", NULL},
     {"fixed-cidr", 0, OPT_STRING, AT(fixed_cidr), NULL, "string", DEFBRIDGE, "IPv4 range of container addresses", NULL},
-    {"fixed-cidr-v6", 0, OPT_STRING, AT(fixed_cidr_v6), NULL, "string", DEFBRIDGE, "IPv6 range of container addresses", IN_NETWORK},
+    {"fixed-cidr-v6", 0, OPT_STRING, AT(fixed_cidr_v6), NULL, "string", DEFBRIDGE, "IPv6 range of container addresses", NO_IPV6_BRIDGE},
     {"group", 'G', OPT_STRING, AT(group), NULL, "string", COMMON, "Group of the unix socket (default \"docker\")", NULL},
     {"help", 0, OPT_BOOL, OPTION_IGNORED, "", "", "", "Print usage", NULL},
     {"host", 'H', OPT_HOST, AT(hosts), "hosts", "list", COMMON, "Socket to listen on: unix://PATH, tcp://ADDRESS:PORT, fd://", NULL},
@@ -67,14 +66,14 @@ const struct option option_table[] = {
     {"icc", 0, OPT_BOOL, AT(icc), NULL, "", DEFBRIDGE, "Let containers talk to each other (default true)", NULL},
     {"init", 0, OPT_BOOL, AT(init), NULL, "", "", "Run an init in every container", NULL},
     {"init-path", 0, OPT_STRING, AT(init_path), NULL, "string", "", "Path of the init program", NULL},
-    {"insecure-registry", 0, OPT_LIST, AT(insecure_registries), "insecure-registries", "list", COMMON "ServiceOptions.",
+    {"insecure-registry", 0, OPT_INSECURE, AT(insecure_registries), "insecure-registries", "list", COMMON "ServiceOptions.",
      "Registries that may be reached without TLS", NULL},
     {"ip", 0, OPT_IP, AT(ip), NULL, "ip", DEFBRIDGE, "Address that ports are published on (default 0.0.0.0)", NULL},
     {"ip-forward", 0, OPT_BOOL, AT(ip_forward), NULL, "", BRIDGE, "Switch on forwarding (default true)", NULL},
     {"ip-masq", 0, OPT_BOOL, AT(ip_masq), NULL, "", DEFBRIDGE, "Masquerade (default true)", NULL},
-    {"ip6tables", 0, OPT_BOOL, AT(ip6tables), NULL, "", BRIDGE, "Make IPv6 firewall rules", IN_NETWORK},
+    {"ip6tables", 0, OPT_BOOL, AT(ip6tables), NULL, "", BRIDGE, "Make IPv6 firewall rules", NO_IPV6_BRIDGE},
     {"iptables", 0, OPT_BOOL, AT(iptables), NULL, "", BRIDGE, "Make firewall rules (default true)", NULL},
-    {"ipv6", 0, OPT_BOOL, AT(ipv6), NULL, "", DEFBRIDGE, "IPv6 on the default bridge", IN_NETWORK},
+    {"ipv6", 0, OPT_BOOL, AT(ipv6), NULL, "", DEFBRIDGE, "IPv6 on the default bridge", NO_IPV6_BRIDGE},
     {"label", 0, OPT_LABEL, AT(labels), "labels", "list", COMMON, "Label of this engine as KEY=VALUE", NULL},
     {"live-restore", 0, OPT_BOOL, AT(live_restore), NULL, "", COMMON, "Leave containers running when the engine stops", NULL},
     {"log-driver", 0, OPT_STRING, AT(log_driver), NULL, "string", COMMON "LogConfig.", "Log driver of containers (default \"json-file\")", NULL},
@@ -90,7 +89,7 @@ const struct option option_table[] = {
     {"network-control-plane-mtu", 0, OPT_INT, OPTION_IGNORED, NULL, "int", COMMON "NetworkConfig.", "Accepted for compatibility", NO_SWARM},
     {"no-new-privileges", 0, OPT_BOOL, AT(no_new_privileges), NULL, "", "", "Set no_new_privs in every container", NULL},
     {"no-proxy", 0, OPT_STRING, AT(no_proxy), NULL, "string", COMMON "ProxyConfig.", "Hosts reached without a proxy", NULL},
-    {"node-generic-resource", 0, OPT_LIST, OPTION_IGNORED, "node-generic-resources", "list", COMMON, "Accepted for compatibility", NO_SWARM},
+    {"node-generic-resource", 0, OPT_GENERIC, OPTION_IGNORED, "node-generic-resources", "list", COMMON, "Accepted for compatibility", NO_SWARM},
     {"pidfile", 'p', OPT_STRING, AT(pidfile), NULL, "string", COMMON, "File for the process id (default \"/run/hatake.pid\")", NULL},
     {"raw-logs", 0, OPT_BOOL, AT(raw_logs), NULL, "", COMMON "DaemonLogConfig.", "Accepted for compatibility: logs are never coloured", NULL},
     {"registry-mirror", 0, OPT_MIRROR, AT(registry_mirrors), "registry-mirrors", "list", COMMON "ServiceOptions.", "Mirror of the default registry",
@@ -117,7 +116,6 @@ const struct option option_table[] = {
     {"version", 'v', OPT_BOOL, OPTION_IGNORED, "", "", "", "Print the version and exit", NULL},
     /* only in the file */
     {NULL, 0, OPT_FEATURE, AT(features), "features", "", COMMON, "", NULL},
-    {NULL, 0, OPT_INT, AT(oom_score_adjust), "oom-score-adjust", "", COMMON, "", "removed from the reference's flags"},
 };
 const size_t option_count = ELEMENTSOF(option_table);
 
@@ -128,5 +126,12 @@ const struct option *option_by_key(const char *key) {
         if (*k && streq(k, key))
             return &option_table[i];
     }
+    return NULL;
+}
+
+const struct option *option_by_flag(const char *name) {
+    for (size_t i = 0; i < option_count; i++)
+        if (option_table[i].name && streq(option_table[i].name, name))
+            return &option_table[i];
     return NULL;
 }

@@ -35,6 +35,8 @@ static bool is_ip(const char *s) {
 static int set_ips(struct strv *l, const char *value, struct err *e) {
     _cleanup_strv_ struct strv parts = STRV_INIT;
 
+    if (!*value)
+        return 0;
     if (strv_split(&parts, value, ',') < 0)
         return err_oom(e);
     for (size_t i = 0; i < parts.n; i++) {
@@ -52,13 +54,13 @@ static int set_ips(struct strv *l, const char *value, struct err *e) {
     return 0;
 }
 
-/* Letters, digits, '-', '_' and '.', no empty name; "." alone empties the search list. */
+/* Letters, digits, '-', '_' and '.', beginning with a letter or digit; "." alone empties the search list. */
 static bool is_domain(const char *s) {
     size_t n = strlen(s);
 
     if (streq(s, "."))
         return true;
-    if (n == 0 || n > 255 || s[0] == '.' || s[0] == '-')
+    if (n == 0 || n > 255 || !isalnum((unsigned char)s[0]))
         return false;
     for (size_t i = 0; i < n; i++)
         if (!isalnum((unsigned char)s[i]) && !strchr("-_.", s[i]))
@@ -66,62 +68,124 @@ static bool is_domain(const char *s) {
     return true;
 }
 
-static int set_search(struct strv *l, const char *value, struct err *e) {
-    _cleanup_free_ char *copy = strdup(value);
-    char *s = copy, *end;
+/* A copy without the blanks around it; NULL when memory ran out. */
+static char *trimmed(const char *value) {
+    const char *end = value + strlen(value);
 
-    if (!copy)
+    while (isspace((unsigned char)*value))
+        value++;
+    while (end > value && isspace((unsigned char)end[-1]))
+        end--;
+    return strndup(value, (size_t)(end - value));
+}
+
+int option_check_search(const char *value, struct err *e) {
+    _cleanup_free_ char *s = trimmed(value);
+
+    if (!s)
         return err_oom(e);
-    while (*s == ' ')
-        s++;
-    for (end = s + strlen(s); end > s && end[-1] == ' ';)
-        *--end = 0;
-    if (!is_domain(s))
-        return err_set(e, ERR_INVALID, "%s is not a valid domain", value);
-    return add(l, s, e);
+    return is_domain(s) ? 0 : err_set(e, ERR_INVALID, "%s is not a valid domain", value);
 }
 
-static int set_label(struct strv *l, const char *value, struct err *e) {
-    if (!strchr(value, '='))
-        return err_set(e, ERR_INVALID, "bad attribute format: %s", value);
-    return add(l, value, e);
+static int set_search(struct strv *l, const char *value, struct err *e) {
+    int r = option_check_search(value, e);
+
+    if (r < 0)
+        return r;
+    return strv_consume(l, trimmed(value)) < 0 ? err_oom(e) : 0;
 }
 
-static int set_mirror(struct strv *l, const char *value, struct err *e) {
-    const char *scheme = strstr(value, "://");
-    _cleanup_free_ char *with_slash = NULL;
+int option_check_label(const char *value, struct err *e) {
+    return strchr(value, '=') ? 0 : err_set(e, ERR_INVALID, "bad attribute format: %s", value);
+}
+
+int option_check_mirror(const char *value, struct err *e) {
+    const char *scheme = strstr(value, "://"), *host_end, *at, *colon;
+    int64_t port;
 
     if (!scheme || (!str_has_prefix(value, "http://") && !str_has_prefix(value, "https://")))
         return err_set(e, ERR_INVALID, "invalid mirror: unsupported scheme \"%.*s\" in \"%s\"", scheme ? (int)(scheme - value) : 0, value, value);
+    host_end = scheme + 3 + strcspn(scheme + 3, "/?#");
+    at = memrchr(scheme + 3, '@', (size_t)(host_end - scheme - 3));
+    colon = memrchr(at ? at : scheme + 3, ':', (size_t)(host_end - (at ? at : scheme + 3)));
+    if (colon && !memchr(colon, ']', (size_t)(host_end - colon)) && colon + 1 < host_end) {
+        _cleanup_free_ char *digits = strndup(colon + 1, (size_t)(host_end - colon - 1));
+
+        if (!digits)
+            return err_oom(e);
+        if (parse_int_range(digits, 0, INT64_MAX, &port) < 0)
+            return err_set(e, ERR_INVALID, "invalid mirror: \"%s\" is not a valid URI: parse \"%s\": invalid port \":%s\" after host", value, value,
+                           digits);
+    }
     if (strpbrk(scheme + 3, "?#"))
-        return err_set(e, ERR_INVALID, "invalid mirror: path, query, or fragment at end of the URI \"%s\"", value);
-    with_slash = str_printf("%s%s", value, str_has_suffix(value, "/") ? "" : "/");
-    return with_slash ? add(l, with_slash, e) : err_oom(e);
+        return err_set(e, ERR_INVALID, "invalid mirror: query or fragment at end of the URI \"%s\"", value);
+    if (at) {
+        colon = memchr(scheme + 3, ':', (size_t)(at - scheme - 3));
+        return err_set(e, ERR_INVALID, "invalid mirror: username/password not allowed in URI \"%.*s%s%s\"", (int)((colon ? colon : at) - value),
+                       value, colon ? ":xxxxx" : "", at);
+    }
+    return 0;
+}
+
+static int add_mirror(struct strv *l, const char *value, struct err *e) {
+    return strv_addf(l, "%s%s", value, str_has_suffix(value, "/") ? "" : "/") < 0 ? err_oom(e) : 0;
+}
+
+/* A host, perhaps with a port, or a network. */
+int option_check_insecure(const char *value, struct err *e) {
+    size_t n = strlen(value);
+
+    if (n && (value[0] == '-' || value[n - 1] == '-'))
+        return err_set(e, ERR_INVALID, "invalid index name (%s). Cannot begin or end with a hyphen", value);
+    return 0;
 }
 
 static int bad_host(const char *value, const char *why, struct err *e) {
     return err_set(e, ERR_INVALID, "invalid bind address (%s): %s", value, why);
 }
 
-static int set_host(struct strv *l, const char *value, struct err *e) {
+int option_check_host(const char *value, struct err *e) {
     const char *scheme_end = strstr(value, "://");
     _cleanup_free_ char *reason = NULL;
     const char *rest, *port;
     int64_t number;
 
-    if (!*value || str_has_prefix(value, "unix://") || str_has_prefix(value, "fd://"))
-        return add(l, value, e);
+    if (str_has_prefix(value, "unix://") && strstr(value + 7, "://")) {
+        reason = str_printf("invalid unix address: %s", value + 7);
+        return bad_host(value, reason ? reason : "invalid unix address", e);
+    }
+    if (!*value || str_has_prefix(value, "unix://") || str_has_prefix(value, "fd://") || str_has_prefix(value, "npipe://"))
+        return 0;
     rest = scheme_end ? scheme_end + 3 : value;
     if (scheme_end && !str_has_prefix(value, "tcp://")) {
         reason = str_printf("unsupported proto '%.*s'", (int)(scheme_end - value), value);
         return bad_host(value, reason ? reason : "unsupported proto", e);
     }
+    if (strchr(rest, '/'))
+        return bad_host(value, "should not contain a path element", e);
     port = strrchr(rest, ':');
-    if (port && port[1] && !strchr(port, ']') && parse_int_range(port + 1, 0, 65535, &number) < 0) {
+    if (port && port[1] && !strchr(port, ']') && parse_int_range(port + 1, 0, INT64_MAX, &number) < 0) {
         reason = str_printf("parse \"%s\": invalid port \"%s\" after host", value, port);
         return bad_host(value, reason ? reason : "invalid port", e);
     }
-    return add(l, value, e);
+    return 0;
+}
+
+static int bad_int(const char *s, int r, struct err *e) {
+    return err_set(e, ERR_INVALID, "strconv.ParseInt: parsing \"%s\": %s", s, r == -ERANGE ? "value out of range" : "invalid syntax");
+}
+
+/* Takes name. */
+static int add_ulimit(struct options *o, char *name, int64_t soft, int64_t hard, struct err *e) {
+    struct engine_ulimit *all = name ? reallocarray(o->config.default_ulimits, o->config.n_default_ulimits + 1, sizeof(*all)) : NULL;
+
+    if (!all) {
+        free(name);
+        return err_oom(e);
+    }
+    o->config.default_ulimits = all;
+    all[o->config.n_default_ulimits++] = (struct engine_ulimit){name, soft, hard};
+    return 0;
 }
 
 /* TYPE=SOFT[:HARD]; -1 is unlimited. Types of getrlimit(2) that containers know. */
@@ -130,10 +194,10 @@ static int set_ulimit(struct options *o, const char *value, struct err *e) {
                                         "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
     const char *eq = strchr(value, '=');
     _cleanup_free_ char *name = NULL, *soft_text = NULL;
-    struct engine_ulimit *all;
     const char *colon;
     int64_t soft, hard;
     size_t known = 0;
+    int r;
 
     if (!eq)
         return err_set(e, ERR_INVALID, "invalid ulimit argument: %s", value);
@@ -146,26 +210,26 @@ static int set_ulimit(struct options *o, const char *value, struct err *e) {
         known += streq(types[i], name);
     if (!known)
         return err_set(e, ERR_INVALID, "invalid ulimit type: %s", name);
-    if (parse_i64(soft_text, &soft) < 0)
-        return err_set(e, ERR_INVALID, "strconv.ParseInt: parsing \"%s\": invalid syntax", soft_text);
+    if (colon && strchr(colon + 1, ':'))
+        return err_set(e, ERR_INVALID, "too many limit value arguments - %s, can only have up to two, `soft[:hard]`", eq + 1);
+    r = parse_i64(soft_text, &soft);
+    if (r < 0)
+        return bad_int(soft_text, r, e);
     hard = soft;
-    if (colon && parse_i64(colon + 1, &hard) < 0)
-        return err_set(e, ERR_INVALID, "strconv.ParseInt: parsing \"%s\": invalid syntax", colon + 1);
-    if (hard != -1 && (soft > hard || soft == -1))
+    r = colon ? parse_i64(colon + 1, &hard) : 0;
+    if (r < 0)
+        return bad_int(colon + 1, r, e);
+    if (hard != -1 && soft == -1)
+        return err_set(e, ERR_INVALID, "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: %lld",
+                       (long long)hard);
+    if (hard != -1 && soft > hard)
         return err_set(e, ERR_INVALID, "ulimit soft limit must be less than or equal to hard limit: %lld > %lld", (long long)soft, (long long)hard);
-    all = reallocarray(o->config.default_ulimits, o->config.n_default_ulimits + 1, sizeof(*all));
-    if (!all)
-        return err_oom(e);
-    o->config.default_ulimits = all;
-    all[o->config.n_default_ulimits++] = (struct engine_ulimit){TAKE_PTR(name), soft, hard};
-    return 0;
+    return add_ulimit(o, TAKE_PTR(name), soft, hard, e);
 }
 
 static int add_runtime(struct options *o, const char *name, const char *path, struct engine_runtime **ret, struct err *e) {
     struct engine_runtime *all, *r;
 
-    if (streq(name, "runc") || str_has_prefix(name, "io.containerd."))
-        return err_set(e, ERR_INVALID, "runtime name '%s' is reserved", name);
     for (size_t i = 0; i < o->config.n_runtimes; i++)
         if (streq(o->config.runtimes[i].name, name))
             return err_set(e, ERR_INVALID, "runtime '%s' was already defined", name);
@@ -189,6 +253,8 @@ static int set_runtime(struct options *o, const char *value, struct err *e) {
     if (!eq || eq == value || !eq[1])
         return err_set(e, ERR_INVALID, "invalid runtime argument: %s", value);
     name = strndup(value, (size_t)(eq - value));
+    if (name && streq(name, "runc"))
+        return err_set(e, ERR_INVALID, "runtime name 'runc' is reserved");
     return name ? add_runtime(o, name, eq + 1, NULL, e) : err_oom(e);
 }
 
@@ -202,26 +268,29 @@ static int add_pool(struct options *o, const char *base, int64_t size, struct er
     return all[o->config.n_default_address_pools++].base ? 0 : err_oom(e);
 }
 
-/* base=CIDR,size=BITS */
+/* base=CIDR,size=BITS, the keys in any case. */
 static int set_pool(struct options *o, const char *value, struct err *e) {
     _cleanup_strv_ struct strv parts = STRV_INIT;
     const char *base = "";
     int64_t size = 0;
 
+    if (!*value)
+        return err_set(e, ERR_INVALID, "EOF");
     if (strv_split(&parts, value, ',') < 0)
         return err_oom(e);
     for (size_t i = 0; i < parts.n; i++) {
-        const char *v = str_after(parts.v[i], "base=");
+        const char *eq = strchr(parts.v[i], '=');
+        size_t n = eq ? (size_t)(eq - parts.v[i]) : 0;
 
-        if (v) {
-            base = v;
-            continue;
-        }
-        v = str_after(parts.v[i], "size=");
-        if (!v)
-            return err_set(e, ERR_INVALID, "invalid field %s", parts.v[i]);
-        if (parse_int_range(v, 0, 128, &size) < 0)
-            return err_set(e, ERR_INVALID, "invalid size value: %s (must be an integer): strconv.Atoi: parsing \"%s\": invalid syntax", v, v);
+        if (!eq)
+            return err_set(e, ERR_INVALID, "invalid field '%s' must be a key=value pair", parts.v[i]);
+        if (n == 4 && strncasecmp(parts.v[i], "base", n) == 0)
+            base = eq + 1;
+        else if (n != 4 || strncasecmp(parts.v[i], "size", n) != 0)
+            return err_set(e, ERR_INVALID, "unexpected key '%.*s' in '%s'", (int)n, parts.v[i], parts.v[i]);
+        else if (parse_int_range(eq + 1, INT32_MIN, INT32_MAX, &size) < 0)
+            return err_set(e, ERR_INVALID, "invalid size value: \"%s\" (must be integer): strconv.Atoi: parsing \"%s\": invalid syntax", value,
+                           eq + 1);
     }
     return add_pool(o, base, size, e);
 }
@@ -255,9 +324,51 @@ static int parse_bytes(const char *s, int64_t *ret) {
     return 0;
 }
 
+/* A number as Go reads it where the base is open: 0x10, 0o17, 017, 0b1, digits parted by single underscores. */
+static int parse_go_int(const char *s, int64_t *ret) {
+    _cleanup_free_ char *plain = strdup(s);
+    const char *p = s + (*s == '-' || *s == '+');
+    bool minus = *s == '-';
+    int base = 10;
+    uint64_t v;
+    size_t n = 0;
+    int r;
+
+    if (!plain)
+        return -EINVAL;
+    if (p[0] == '0' && p[1]) {
+        char letter = (char)tolower((unsigned char)p[1]);
+
+        base = letter == 'x' ? 16 : letter == 'b' ? 2 : 8;
+        p += letter == 'x' || letter == 'b' || letter == 'o' ? 2 : 1;
+    }
+    for (; *p; p++) {
+        if (*p != '_')
+            plain[n++] = *p;
+        else if (!isalnum((unsigned char)p[1]) || (n == 0 && base == 10))
+            return -EINVAL;
+    }
+    plain[n] = 0;
+    if (base == 2) {
+        char *end;
+
+        v = strtoull(plain, &end, 2);
+        r = n && !*end ? 0 : -EINVAL;
+    } else {
+        r = parse_u64_base(plain, base, &v);
+    }
+    if (r < 0)
+        return r;
+    if (v > (uint64_t)INT64_MAX + minus)
+        return -ERANGE;
+    *ret = minus ? (int64_t)(0 - v) : (int64_t)v;
+    return 0;
+}
+
 int option_set_text(struct options *o, const struct option *opt, const char *value, struct err *e) {
     void *f = field(o, opt);
     struct strv dropped = STRV_INIT;
+    _cleanup_free_ char *plain = NULL;
     struct strv *list = opt->offset == OPTION_IGNORED ? &dropped : f;
     int r = 0;
 
@@ -267,17 +378,21 @@ int option_set_text(struct options *o, const struct option *opt, const char *val
             r = err_set(e, ERR_INVALID, "strconv.ParseBool: parsing \"%s\": invalid syntax", value);
         break;
     case OPT_INT:
-        r = parse_i64(value, f);
+        r = parse_go_int(value, f);
         if (r < 0)
-            r = err_set(e, ERR_INVALID, "strconv.ParseInt: parsing \"%s\": %s", value, r == -ERANGE ? "value out of range" : "invalid syntax");
+            r = bad_int(value, r, e);
         break;
     case OPT_BYTES:
         if (parse_bytes(value, f) < 0)
             r = err_set(e, ERR_INVALID, "invalid size: '%s'", value);
         break;
     case OPT_IP:
-        if (!is_ip(value))
+        plain = trimmed(value);
+        if (!plain)
+            return err_oom(e);
+        if (*plain && !is_ip(plain))
             return err_set(e, ERR_INVALID, "failed to parse IP: \"%s\"", value);
+        value = plain;
         /* fall through */
     case OPT_STRING:
         if (opt->offset != OPTION_IGNORED && str_set(f, value) < 0)
@@ -291,16 +406,27 @@ int option_set_text(struct options *o, const struct option *opt, const char *val
         r = set_ips(list, value, e);
         break;
     case OPT_HOST:
-        r = set_host(list, value, e);
+        r = option_check_host(value, e);
+        r = r < 0 ? r : add(list, value, e);
         break;
     case OPT_LABEL:
-        r = set_label(list, value, e);
+        r = option_check_label(value, e);
+        r = r < 0 ? r : add(list, value, e);
+        break;
+    case OPT_INSECURE:
+        r = option_check_insecure(value, e);
+        r = r < 0 ? r : add(list, value, e);
+        break;
+    case OPT_GENERIC:
+        if (!strchr(value, '='))
+            r = err_set(e, ERR_INVALID, "invalid node-generic-resource format `%s` expected `name=value`", value);
         break;
     case OPT_SEARCH:
         r = set_search(list, value, e);
         break;
     case OPT_MIRROR:
-        r = set_mirror(list, value, e);
+        r = option_check_mirror(value, e);
+        r = r < 0 ? r : add_mirror(list, value, e);
         break;
     case OPT_MAPMAP:
         if (!strchr(value, '=') || !strchr(strchr(value, '=') + 1, '='))
@@ -324,30 +450,61 @@ int option_set_text(struct options *o, const struct option *opt, const char *val
 
 /* ---- JSON ---------------------------------------------------------------------------------------------------------------------------- */
 
-static int wrong_type(const struct option *opt, json_t *v, const char *want, struct err *e) {
-    const char *got = json_is_string(v)    ? "string"
-                      : json_is_number(v)  ? "number"
-                      : json_is_boolean(v) ? "bool"
-                      : json_is_array(v)   ? "array"
-                                           : "object";
-
-    return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field Config.%s%s of type %s", got, opt->path, option_key(opt), want);
+static const char *go_kind(json_t *v) {
+    return json_is_string(v) ? "string" : json_is_number(v) ? "number" : json_is_boolean(v) ? "bool" : json_is_array(v) ? "array" : "object";
 }
 
+static int wrong_type(const struct option *opt, json_t *v, const char *want, struct err *e) {
+    if (str_has_suffix(opt->path, "ProxyConfig."))
+        return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field Proxies.CommonConfig.proxies.%s of type %s", go_kind(v),
+                       option_key(opt), want);
+    return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field Config.%s%s of type %s", go_kind(v), opt->path, option_key(opt),
+                   want);
+}
+
+/* Lists of the file are taken as they are: their syntax is checked with the configuration as a whole. Addresses are read at once. */
 static int set_json_list(struct options *o, const struct option *opt, json_t *v, struct err *e) {
+    bool ips = opt->kind == OPT_IPS;
     json_t *item;
     size_t i;
+    int r = 0;
 
     if (!json_is_array(v))
-        return wrong_type(opt, v, "[]string", e);
+        return wrong_type(opt, v, ips ? "[]net.IP" : "[]string", e);
     json_array_foreach(v, i, item) {
-        int r;
-
         if (!json_is_string(item))
-            return wrong_type(opt, item, "string", e);
-        r = option_set_text(o, opt, json_string_value(item), e);
+            return wrong_type(opt, item, ips ? "net.IP" : "string", e);
+        if (ips && !is_ip(json_string_value(item)))
+            return err_set(e, ERR_INVALID, "invalid IP address: %s", json_string_value(item));
+        if (opt->kind == OPT_GENERIC && !strchr(json_string_value(item), '=')) {
+            o->bad_generic = true;
+            continue;
+        }
+        /* A bad mirror stays as it is written: the start names it. */
+        if (opt->kind == OPT_MIRROR && option_check_mirror(json_string_value(item), NULL) == 0)
+            r = add_mirror(field(o, opt), json_string_value(item), e);
+        else if (opt->offset != OPTION_IGNORED)
+            r = add(field(o, opt), json_string_value(item), e);
         if (r < 0)
             return r;
+    }
+    return 0;
+}
+
+/* {"bridge": {"key": "value"}}: its shape alone counts, as the option is ignored. */
+static int check_json_mapmap(const struct option *opt, json_t *v, struct err *e) {
+    const char *key, *inner;
+    json_t *item, *value;
+
+    if (!json_is_object(v))
+        return wrong_type(opt, v, "map[string]map[string]string", e);
+    json_object_foreach(v, key, item) {
+        if (!json_is_object(item))
+            return wrong_type(opt, item, "map[string]string", e);
+        json_object_foreach(item, inner, value) {
+            if (!json_is_string(value))
+                return wrong_type(opt, value, "string", e);
+        }
     }
     return 0;
 }
@@ -371,7 +528,11 @@ static int set_json_map(struct options *o, const struct option *opt, json_t *v, 
     return 0;
 }
 
-/* {"nofile": {"Name": "nofile", "Soft": 5, "Hard": 10}} */
+static int wrong_field(const char *type, const char *path, json_t *v, const char *want, struct err *e) {
+    return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field %s.%s of type %s", go_kind(v), type, path, want);
+}
+
+/* {"nofile": {"Name": "nofile", "Soft": 5, "Hard": 10}}: as given, nothing is compared. */
 static int set_json_ulimits(struct options *o, const struct option *opt, json_t *v, struct err *e) {
     const char *key;
     json_t *item;
@@ -380,21 +541,24 @@ static int set_json_ulimits(struct options *o, const struct option *opt, json_t 
         return wrong_type(opt, v, "map[string]*units.Ulimit", e);
     json_object_foreach(v, key, item) {
         json_t *soft = json_object_get(item, "Soft"), *hard = json_object_get(item, "Hard"), *name = json_object_get(item, "Name");
-        _cleanup_free_ char *text = NULL;
         int r;
 
         if (!json_is_object(item))
             return wrong_type(opt, item, "units.Ulimit", e);
-        text = str_printf("%s=%lld:%lld", json_is_string(name) ? json_string_value(name) : key, (long long)json_integer_value(soft),
-                          (long long)json_integer_value(hard));
-        r = text ? set_ulimit(o, text, e) : err_oom(e);
+        if (name && !json_is_string(name))
+            return wrong_field("Ulimit", "default-ulimits.Name", name, "string", e);
+        if (soft && !json_is_integer(soft))
+            return wrong_field("Ulimit", "default-ulimits.Soft", soft, "int64", e);
+        if (hard && !json_is_integer(hard))
+            return wrong_field("Ulimit", "default-ulimits.Hard", hard, "int64", e);
+        r = add_ulimit(o, strdup(name ? json_string_value(name) : key), json_integer_value(soft), json_integer_value(hard), e);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-/* {"kata": {"path": "/usr/bin/kata", "runtimeArgs": ["-x"]}} */
+/* {"kata": {"path": "/usr/bin/kata", "runtimeArgs": ["-x"]}}: what is missing is told at the start. */
 static int set_json_runtimes(struct options *o, const struct option *opt, json_t *v, struct err *e) {
     const char *key;
     json_t *item;
@@ -402,18 +566,21 @@ static int set_json_runtimes(struct options *o, const struct option *opt, json_t
     if (!json_is_object(v))
         return wrong_type(opt, v, "map[string]system.Runtime", e);
     json_object_foreach(v, key, item) {
-        const char *path = json_string_value(json_object_get(item, "path"));
+        json_t *path = json_object_get(item, "path"), *args = json_object_get(item, "runtimeArgs"), *arg;
         struct engine_runtime *runtime;
-        json_t *arg;
         size_t i;
         int r;
 
-        if (!path)
-            return err_set(e, ERR_INVALID, "runtime %s: either a runtimeType or a path must be configured", key);
-        r = add_runtime(o, key, path, &runtime, e);
+        if (!json_is_object(item))
+            return wrong_type(opt, item, "system.Runtime", e);
+        if (path && !json_is_string(path))
+            return wrong_field("Runtime", "runtimes.path", path, "string", e);
+        if (args && !json_is_array(args))
+            return wrong_field("Runtime", "runtimes.runtimeArgs", args, "[]string", e);
+        r = add_runtime(o, key, path ? json_string_value(path) : "", &runtime, e);
         if (r < 0)
             return r;
-        json_array_foreach(json_object_get(item, "runtimeArgs"), i, arg) {
+        json_array_foreach(args, i, arg) {
             if (json_is_string(arg) && strv_add(&runtime->args, json_string_value(arg)) < 0)
                 return err_oom(e);
         }
@@ -428,13 +595,31 @@ static int set_json_pools(struct options *o, const struct option *opt, json_t *v
     if (!json_is_array(v))
         return wrong_type(opt, v, "[]*ipamutils.NetworkToSplit", e);
     json_array_foreach(v, i, item) {
-        const char *base = json_string_value(json_object_get(item, "base"));
-        int r = add_pool(o, base ? base : "", json_integer_value(json_object_get(item, "size")), e);
+        json_t *base = json_object_get(item, "base"), *size = json_object_get(item, "size");
+        int r;
 
+        if (!json_is_object(item))
+            return wrong_type(opt, item, "ipamutils.NetworkToSplit", e);
+        if (base && !json_is_string(base))
+            return wrong_field("Config", "CommonConfig.NetworkConfig.default-address-pools.base", base, "string", e);
+        if (size && !json_is_integer(size))
+            return wrong_field("Config", "CommonConfig.NetworkConfig.default-address-pools.size", size, "int", e);
+        r = add_pool(o, base ? json_string_value(base) : "", json_integer_value(size), e);
         if (r < 0)
             return r;
     }
     return 0;
+}
+
+/* A size is text; anything else is named as it stands in the file. */
+static int set_json_bytes(struct options *o, const struct option *opt, json_t *v, struct err *e) {
+    _cleanup_free_ char *text = json_is_string(v) ? strdup(json_string_value(v)) : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+
+    if (!text)
+        return err_oom(e);
+    if (!json_is_string(v))
+        return err_set(e, ERR_INVALID, "invalid size: \"%s\"", text);
+    return option_set_text(o, opt, text, e);
 }
 
 int option_set_json(struct options *o, const struct option *opt, json_t *v, struct err *e) {
@@ -447,23 +632,28 @@ int option_set_json(struct options *o, const struct option *opt, json_t *v, stru
         *(bool *)field(o, opt) = json_is_true(v);
         return 0;
     case OPT_INT:
+        if (json_is_real(v))
+            return err_set(e, ERR_INVALID, "json: cannot unmarshal number %g into Go struct field Config.%s%s of type int", json_real_value(v),
+                           opt->path, option_key(opt));
         if (!json_is_integer(v))
             return wrong_type(opt, v, "int", e);
         *(int64_t *)field(o, opt) = json_integer_value(v);
         return 0;
     case OPT_BYTES:
-        if (json_is_integer(v)) {
-            *(int64_t *)field(o, opt) = json_integer_value(v);
-            return 0;
-        }
-        /* fall through */
+        return set_json_bytes(o, opt, v, e);
     case OPT_IP:
+        if (!json_is_string(v))
+            return wrong_type(opt, v, "net.IP", e);
+        if (!is_ip(json_string_value(v)))
+            return err_set(e, ERR_INVALID, "invalid IP address: %s", json_string_value(v));
+        return option_set_text(o, opt, json_string_value(v), e);
     case OPT_STRING:
         if (!json_is_string(v))
-            return wrong_type(opt, v, opt->kind == OPT_IP ? "net.IP" : "string", e);
+            return wrong_type(opt, v, "string", e);
         return option_set_text(o, opt, json_string_value(v), e);
-    case OPT_MAP:
     case OPT_MAPMAP:
+        return check_json_mapmap(opt, v, e);
+    case OPT_MAP:
     case OPT_FEATURE:
         return set_json_map(o, opt, v, e);
     case OPT_ULIMIT:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sections: defaults; command line; daemon.json; validation; texts for people. */
+/* Sections: defaults; command line; texts for people. */
 #include "daemon/options.h"
 
 #include <errno.h>
@@ -8,17 +8,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/fs.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/options-internal.h"
-
-#define DEFAULT_CONFIG_FILE "/etc/hatake/daemon.json"
-
-static void decrefp(json_t **j) {
-    json_decref(*j);
-}
 
 /* ---- defaults ------------------------------------------------------------------------------------------------------------------ */
 
@@ -72,6 +65,7 @@ void options_done(struct options *o) {
         case OPT_LABEL:
         case OPT_SEARCH:
         case OPT_MIRROR:
+        case OPT_INSECURE:
         case OPT_MAP:
         case OPT_MAPMAP:
         case OPT_FEATURE:
@@ -101,19 +95,46 @@ void options_done(struct options *o) {
 /* ---- command line ------------------------------------------------------------------------------------------------------------------ */
 
 static bool is_list(const struct option *opt) {
-    return opt->kind >= OPT_LIST;
+    return opt->kind >= OPT_LIST && opt->kind != OPT_POOL;
 }
 
-/* Remember what was given, as the conflict message prints it: "[a b]" for lists. */
+static const struct strv *given_list(const struct options *o, const struct option *opt) {
+    return opt->offset == OPTION_IGNORED ? NULL : (const struct strv *)((const char *)&o->config + opt->offset);
+}
+
+/* A size as the reference shows it: "1GiB", "1.5MiB". */
+static char *show_bytes(int64_t n) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double v = (double)n;
+    size_t i = 0;
+
+    for (; v >= 1024 && i + 1 < ELEMENTSOF(units); i++)
+        v /= 1024;
+    return str_printf("%.4g%s", v, units[i]);
+}
+
+/* Remember what was given, as the conflict message prints it: "[a b]" for lists, "map[k:v]" for maps. */
 static int remember_flag(struct options *o, const struct option *opt, const char *value, struct err *e) {
     char *old = map_get(&o->from_flag, opt->name), *now;
+    const char *eq = strchr(value, '='), *second = eq ? strchr(eq + 1, '=') : NULL;
 
-    if (!is_list(opt))
+    if (opt->kind == OPT_POOL)
+        now = str_printf("%s%s%s %d", old ? old : "", old ? "," : "", o->config.default_address_pools[o->config.n_default_address_pools - 1].base,
+                         o->config.default_address_pools[o->config.n_default_address_pools - 1].size);
+    else if (opt->kind == OPT_MAP)
+        now = str_printf("%.*s%s%.*s:%s]", old ? (int)strlen(old) - 1 : 4, old ? old : "map[", old ? " " : "",
+                         eq ? (int)(eq - value) : (int)strlen(value), value, eq ? eq + 1 : "");
+    else if (opt->kind == OPT_MAPMAP && second)
+        now = str_printf("map[%.*s:map[%.*s:%s]]", (int)(eq - value), value, (int)(second - eq - 1), eq + 1, second + 1);
+    else if (opt->kind == OPT_BYTES)
+        now = show_bytes(o->config.default_shm_size);
+    else if (opt->kind == OPT_MIRROR)
+        now = str_printf("%.*s%s%s]", old ? (int)strlen(old) - 1 : 1, old ? old : "[", old ? " " : "",
+                         given_list(o, opt)->v[given_list(o, opt)->n - 1]);
+    else if (!is_list(opt))
         now = strdup(value);
-    else if (old)
-        now = str_printf("%.*s %s]", (int)strlen(old) - 1, old, value);
     else
-        now = str_printf("[%s]", value);
+        now = str_printf("%.*s%s%s]", old ? (int)strlen(old) - 1 : 1, old ? old : "[", old ? " " : "", value);
     if (!now || map_set(&o->from_flag, opt->name, now, NULL) < 0) {
         free(now);
         return err_oom(e);
@@ -154,6 +175,8 @@ static int parse_long(struct options *o, const char *arg, char **next, int *used
     size_t n = eq ? (size_t)(eq - arg) : strlen(arg);
     const struct option *opt = by_flag(arg, n);
 
+    if (*arg == '-' || *arg == '=')
+        return err_set(e, ERR_INVALID, "bad flag syntax: --%s", arg);
     if (!opt)
         return err_set(e, ERR_INVALID, "unknown flag: --%.*s", (int)n, arg);
     if (eq)
@@ -176,7 +199,7 @@ static int parse_short(struct options *o, const char *arg, char **next, int *use
             if (option_table[i].shorthand == *p)
                 opt = &option_table[i];
         if (!opt)
-            return err_set(e, ERR_INVALID, "unknown shorthand flag: '%c' in -%s", *p, arg);
+            return err_set(e, ERR_INVALID, "unknown shorthand flag: '%c' in -%s", *p, p);
         if (p[1] == '=')
             return apply_flag(o, opt, p + 2, e);
         if (opt->kind == OPT_BOOL) {
@@ -188,7 +211,7 @@ static int parse_short(struct options *o, const char *arg, char **next, int *use
         if (p[1])
             return apply_flag(o, opt, p + 1, e);
         if (!*next)
-            return err_set(e, ERR_INVALID, "flag needs an argument: '%c' in -%s", *p, arg);
+            return err_set(e, ERR_INVALID, "flag needs an argument: '%c' in -%s", *p, p);
         *used = 1;
         return apply_flag(o, opt, *next, e);
     }
@@ -220,195 +243,17 @@ int options_parse_argv(struct options *o, int argc, char **argv, struct err *e) 
     return 0;
 }
 
-/* ---- daemon.json --------------------------------------------------------------------------------------------------------------------- */
-
-/* Value of a JSON text as Go prints it: lists "[a b]", maps "map[k:v]". */
-static void print_value(struct buf *out, json_t *v) {
-    const char *key, *sep = "";
-    json_t *item;
-    size_t i;
-
-    if (json_is_string(v)) {
-        buf_adds(out, json_string_value(v));
-    } else if (json_is_array(v)) {
-        buf_addc(out, '[');
-        json_array_foreach(v, i, item) {
-            buf_adds(out, sep);
-            print_value(out, item);
-            sep = " ";
-        }
-        buf_addc(out, ']');
-    } else if (json_is_object(v)) {
-        buf_adds(out, "map[");
-        json_object_foreach(v, key, item) {
-            buf_addf(out, "%s%s:", sep, key);
-            print_value(out, item);
-            sep = " ";
-        }
-        buf_addc(out, ']');
-    } else if (json_is_integer(v)) {
-        buf_addi(out, json_integer_value(v));
-    } else {
-        buf_adds(out, json_is_true(v) ? "true" : json_is_false(v) ? "false" : "<nil>");
-    }
-}
-
-/* Proxies stand in an object of their own; everything else is flat. */
-static int flatten(json_t *root, json_t *ret, struct err *e) {
-    const char *key, *inner;
-    json_t *value, *item;
-
-    json_object_foreach(root, key, value) {
-        if (streq(key, "proxies") && json_is_object(value)) {
-            json_object_foreach(value, inner, item) {
-                if (json_object_set(ret, inner, item) < 0)
-                    return err_oom(e);
-            }
-        } else if (json_object_set(ret, key, value) < 0) {
-            return err_oom(e);
-        }
-    }
-    return 0;
-}
-
-static int find_conflicts(const struct options *o, json_t *flat, struct err *e) {
-    _cleanup_buf_ struct buf unknown = BUF_INIT(MIB(1)), both = BUF_INIT(MIB(1));
-    const char *key;
-    json_t *value;
-
-    json_object_foreach(flat, key, value) {
-        const struct option *opt = option_by_key(key);
-        const char *flag = opt && opt->name ? map_get(&o->from_flag, opt->name) : NULL;
-
-        if (!opt && !streq(key, "builder"))
-            buf_addf(&unknown, "%s%s", unknown.len ? ", " : "", key);
-        if (!flag)
-            continue;
-        buf_addf(&both, "%s%s: (from flag: %s, from file: ", both.len ? ", " : "", key, flag);
-        print_value(&both, value);
-        buf_addc(&both, ')');
-    }
-    if (unknown.len)
-        return err_set(e, ERR_INVALID, "the following directives don't match any configuration option: %s", buf_str(&unknown));
-    if (both.len)
-        return err_set(e, ERR_INVALID, "the following directives are specified both as a flag and in the configuration file: %s", buf_str(&both));
-    return 0;
-}
-
-static int read_document(const char *text, size_t n, json_t **ret, struct err *e) {
-    _cleanup_(decrefp) json_t *root = NULL;
-    json_error_t where;
-
-    if (strspn(text, " \t\r\n") == n)
-        return 0; /* an empty file is an empty configuration */
-    root = json_loadb(text, n, JSON_DECODE_ANY, &where);
-    if (!root)
-        return err_set(e, ERR_INVALID, "%s",
-                       json_error_code(&where) == json_error_premature_end_of_input ? "unexpected end of JSON input" : where.text);
-    if (!json_is_object(root))
-        return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
-                       json_is_array(root)    ? "array"
-                       : json_is_string(root) ? "string"
-                       : json_is_number(root) ? "number"
-                                              : "bool");
-    *ret = TAKE_PTR(root);
-    return 0;
-}
-
-static int load_document(struct options *o, json_t *root, struct err *e) {
-    _cleanup_(decrefp) json_t *flat = json_object();
-    const char *key;
-    json_t *value;
-    int r;
-
-    if (!flat)
-        return err_oom(e);
-    r = flatten(root, flat, e);
-    if (r == 0)
-        r = find_conflicts(o, flat, e);
-    if (r < 0)
-        return r;
-    json_object_foreach(flat, key, value) {
-        const struct option *opt = option_by_key(key);
-
-        if (!opt)
-            continue;
-        r = option_set_json(o, opt, value, e);
-        if (r < 0)
-            return r;
-        if (map_set(&o->from_file, key, o, NULL) < 0)
-            return err_oom(e);
-    }
-    return 0;
-}
-
-int options_load_file(struct options *o, struct err *e) {
-    const char *path = o->config.config_file ? o->config.config_file : DEFAULT_CONFIG_FILE;
-    _cleanup_buf_ struct buf text = BUF_INIT(LIMIT_SMALL_FILE);
-    _cleanup_(decrefp) json_t *root = NULL;
-    _cleanup_err_ struct err why = ERR_INIT;
-    int r;
-
-    if (!map_has(&o->from_flag, "config-file") && !fs_exists(path))
-        return 0;
-    r = fs_read_file(path, &text, &why);
-    if (r < 0 && why.errnum == ENOENT)
-        r = err_set(&why, ERR_INVALID, "open %s: no such file or directory", path);
-    if (r == 0)
-        r = read_document(buf_str(&text), text.len, &root, &why);
-    if (r == 0 && root)
-        r = load_document(o, root, &why);
-    if (r < 0)
-        return err_set(e, ERR_INVALID, "unable to configure the Docker daemon with file %s: %s", path, err_msg(&why));
-    return 0;
-}
-
-/* ---- validation -------------------------------------------------------------------------------------------------------------------------- */
-
-static int validate_labels(const struct engine_config *c, struct err *e) {
-    for (size_t i = 0; i < c->labels.n; i++) {
-        size_t key = (size_t)(strchrnul(c->labels.v[i], '=') - c->labels.v[i]);
-
-        for (size_t j = i + 1; j < c->labels.n; j++)
-            if (strncmp(c->labels.v[i], c->labels.v[j], key + 1) == 0 && !streq(c->labels.v[i], c->labels.v[j]))
-                return err_set(e, ERR_INVALID, "conflict labels for %s and %s", c->labels.v[j], c->labels.v[i]);
-    }
-    return 0;
-}
-
-int options_validate(const struct options *o, struct err *e) {
-    const struct engine_config *c = &o->config;
-    enum log_level level;
-
-    if (!log_level_parse(c->log_level, &level))
-        return err_set(e, ERR_INVALID, "invalid logging level: %s", c->log_level);
-    if (!streq(c->log_format, "text") && !streq(c->log_format, "json"))
-        return err_set(e, ERR_INVALID, "invalid log format: %s", c->log_format);
-    if (validate_labels(c, e) < 0)
-        return -ERR_INVALID;
-    if (c->mtu < 0)
-        return err_set(e, ERR_INVALID, "invalid default MTU: %lld", (long long)c->mtu);
-    if (c->max_concurrent_downloads < 0)
-        return err_set(e, ERR_INVALID, "invalid max concurrent downloads: %lld", (long long)c->max_concurrent_downloads);
-    if (c->max_concurrent_uploads < 0)
-        return err_set(e, ERR_INVALID, "invalid max concurrent uploads: %lld", (long long)c->max_concurrent_uploads);
-    if (c->max_download_attempts < 0)
-        return err_set(e, ERR_INVALID, "invalid max download attempts: %lld", (long long)c->max_download_attempts);
-    if (!streq(c->default_ipc_mode, "shareable") && !streq(c->default_ipc_mode, "private"))
-        return err_set(e, ERR_INVALID, "default IPC mode setting (%s) is invalid; use \"shareable\" or \"private\"", c->default_ipc_mode);
-    if (!streq(c->default_cgroupns_mode, "host") && !streq(c->default_cgroupns_mode, "private"))
-        return err_set(e, ERR_INVALID, "default cgroup namespace mode (%s) is invalid; use \"host\" or \"private\"", c->default_cgroupns_mode);
-    return 0;
-}
-
 /* ---- texts for people ---------------------------------------------------------------------------------------------------------------------- */
+
+bool options_has(const struct options *o, const struct option *opt) {
+    return (opt->name && map_has(&o->from_flag, opt->name)) || map_has(&o->from_file, option_key(opt));
+}
 
 void options_warn(const struct options *o) {
     for (size_t i = 0; i < option_count; i++) {
         const struct option *opt = &option_table[i];
-        bool set = (opt->name && map_has(&o->from_flag, opt->name)) || map_has(&o->from_file, option_key(opt));
 
-        if (set && opt->unbuilt)
+        if (opt->unbuilt && options_has(o, opt))
             log_kv(LOG_LVL_WARN, "option has no effect in this version", "option", option_key(opt), "reason", opt->unbuilt, NULL);
     }
 }

@@ -24,6 +24,7 @@ struct options {
     struct map from_flag; /* option name → text of the value given, for the conflict message */
     struct map from_file; /* option name → (void *)1 */
     bool version, help, validate;
+    bool bad_generic; /* the file names a generic resource without a value */
 };
 
 int options_init(struct options *o, struct err *e);
@@ -39,7 +40,7 @@ int options_parse_argv(struct options *o, int argc, char **argv, struct err *e);
 int options_load_file(struct options *o, struct err *e);
 
 /* What can only be checked when everything is known. Messages as the reference. */
-int options_validate(const struct options *o, struct err *e);
+int options_validate(struct options *o, struct err *e);
 
 /* Log a warning for each option that was set and has no effect in this version. */
 void options_warn(const struct options *o);

@@ -40,6 +40,20 @@
 
 /* ---- folders, pid file, identity ------------------------------------------------------------------------------------------------ */
 
+static bool is_folder_or_nothing(const char *path) {
+    struct stat st;
+
+    return stat(path, &st) < 0 || S_ISDIR(st.st_mode);
+}
+
+static int check_roots(const struct engine_config *c, struct err *e) {
+    if (!is_folder_or_nothing(c->data_root))
+        return err_set(e, ERR_INVALID, "Unable to get the full path to root (%s): canonical path points to a file '%s'", c->data_root, c->data_root);
+    if (!is_folder_or_nothing(c->exec_root))
+        return err_set(e, ERR_INVALID, "mkdir %s: not a directory", c->exec_root);
+    return 0;
+}
+
 static int make_folders(const struct engine_config *c, struct err *e) {
     _cleanup_free_ char *containers = str_printf("%s/containers", c->data_root), *tmp = str_printf("%s/tmp", c->data_root);
     int r;
@@ -76,6 +90,18 @@ static int lock_data_root(struct daemon_state *d, const struct engine_config *c,
     return 0;
 }
 
+static int make_folder_of(const char *path, mode_t mode, struct err *e) {
+    _cleanup_free_ char *dir = strdup(path);
+    char *slash = dir ? strrchr(dir, '/') : NULL;
+
+    if (!dir)
+        return err_oom(e);
+    if (!slash || slash == dir)
+        return 0;
+    *slash = 0;
+    return fs_mkdir_p(dir, mode, e);
+}
+
 static int write_pidfile(struct daemon_state *d, const struct engine_config *c, struct err *e) {
     _cleanup_buf_ struct buf old = BUF_INIT(64);
     char text[24];
@@ -92,7 +118,9 @@ static int write_pidfile(struct daemon_state *d, const struct engine_config *c, 
             return err_set(e, ERR_CONFLICT, "process with PID %lld is still running", (long long)pid);
     }
     snprintf(text, sizeof(text), "%d", getpid());
-    r = fs_replace_file_volatile(c->pidfile, text, strlen(text), 0644, e);
+    r = make_folder_of(c->pidfile, 0755, e);
+    if (r == 0)
+        r = fs_replace_file_volatile(c->pidfile, text, strlen(text), 0644, e);
     d->pidfile_made = r == 0;
     return r;
 }
@@ -184,17 +212,6 @@ static int load_seccomp(struct daemon_state *d, struct err *e) {
     return d->seccomp_text ? 0 : err_oom(e);
 }
 
-static int check_default_runtime(const struct engine_config *c, struct err *e) {
-    const char *name = c->default_runtime;
-
-    if (str_empty(name) || streq(name, "runc") || streq(name, "io.containerd.runc.v2"))
-        return 0;
-    for (size_t i = 0; i < c->n_runtimes; i++)
-        if (streq(c->runtimes[i].name, name))
-            return 0;
-    return err_set(e, ERR_INVALID, "specified default runtime '%s' does not exist", name);
-}
-
 static int start_managers(struct daemon_state *d, struct err *e) {
     struct engine *en = &d->engine;
     struct layers_config lc = {en->config->data_root, str_empty(en->config->storage_driver) ? NULL : en->config->storage_driver, en->libexec_dir};
@@ -230,20 +247,21 @@ static int start_managers(struct daemon_state *d, struct err *e) {
 
 /* ---- listeners -------------------------------------------------------------------------------------------------------------------------- */
 
-/* Group of the socket: a name or a number. A missing default group is no error: only root may then connect. */
-static gid_t socket_group(const struct engine_config *c) {
-    struct group *g;
+/* Group of the socket: a name or a number. Only the default one may be missing: then only root can connect. */
+static int socket_group(const struct engine_config *c, gid_t *ret, struct err *e) {
+    struct group *g = str_empty(c->group) ? NULL : getgrnam(c->group);
     int64_t number;
 
-    if (str_empty(c->group))
-        return (gid_t)-1;
-    g = getgrnam(c->group);
+    *ret = (gid_t)-1;
     if (g)
-        return g->gr_gid;
-    if (parse_int_range(c->group, 0, UINT32_MAX - 1, &number) == 0)
-        return (gid_t)number;
-    log_kv(LOG_LVL_WARN, "the group of the socket does not exist: only root can connect", "group", c->group, NULL);
-    return (gid_t)-1;
+        *ret = g->gr_gid;
+    else if (!str_empty(c->group) && parse_int_range(c->group, 0, UINT32_MAX - 1, &number) == 0)
+        *ret = (gid_t)number;
+    else if (streq_ptr(c->group, "docker"))
+        log_kv(LOG_LVL_WARN, "the group of the socket does not exist: only root can connect", "group", c->group, NULL);
+    else if (!str_empty(c->group))
+        return err_set(e, ERR_NOT_FOUND, "group %s not found", c->group);
+    return 0;
 }
 
 static int listen_tcp(struct daemon_state *d, const char *address, struct err *e) {
@@ -258,19 +276,12 @@ static int listen_tcp(struct daemon_state *d, const char *address, struct err *e
 }
 
 static int listen_unix(struct daemon_state *d, const char *path, struct err *e) {
-    _cleanup_free_ char *dir = strdup(path);
-    char *slash = dir ? strrchr(dir, '/') : NULL;
-    int r;
+    gid_t group;
+    int r = socket_group(d->engine.config, &group, e);
 
-    if (!dir)
-        return err_oom(e);
-    if (slash && slash != dir) {
-        *slash = 0;
-        r = fs_mkdir_p(dir, 0711, e);
-        if (r < 0)
-            return r;
-    }
-    return server_listen_unix(d->server, path, socket_group(d->engine.config), 0660, e);
+    if (r == 0)
+        r = make_folder_of(path, 0711, e);
+    return r < 0 ? r : server_listen_unix(d->server, path, group, 0660, e);
 }
 
 static int listen_one(struct daemon_state *d, const char *host, struct err *e) {
@@ -281,12 +292,14 @@ static int listen_one(struct daemon_state *d, const char *host, struct err *e) {
         r = listen_unix(d, *rest ? rest : str_after(DEFAULT_SOCKET, "unix://"), e);
     else if ((rest = str_after(host, "fd://")))
         r = server_listen_passed(d->server, rest, e);
+    else if (str_has_prefix(host, "npipe://"))
+        r = err_set(e, ERR_INVALID, "invalid protocol format: \"npipe\"");
     else if ((rest = str_after(host, "tcp://")))
         r = listen_tcp(d, *rest ? rest : "127.0.0.1:2375", e);
     else
         r = listen_tcp(d, host, e);
     if (r < 0)
-        return err_wrap(e, "listen on %s", host);
+        return r;
     log_kv(LOG_LVL_INFO, "API listen on", "address", host, NULL);
     return 0;
 }
@@ -311,9 +324,12 @@ int startup_up(struct daemon_state *d, const struct engine_config *config, struc
     d->engine.config = config;
     d->engine.version = COMPATIBLE_VERSION;
     d->engine.started_at = clock_wall_ns();
-    r = check_default_runtime(config, e);
+    r = startup_check(config, e);
     if (r == 0)
-        r = load_seccomp(d, e);
+        r = check_roots(config, e);
+    if (r < 0)
+        return r;
+    r = load_seccomp(d, e);
     if (r == 0)
         r = make_folders(config, e);
     if (r == 0)
@@ -325,7 +341,7 @@ int startup_up(struct daemon_state *d, const struct engine_config *config, struc
     if (r == 0)
         r = find_libexec(d, e);
     if (r < 0)
-        return r;
+        return err_wrap(e, "failed to start daemon");
     d->engine.id = d->engine_id;
     d->engine.libexec_dir = d->libexec_dir;
     r = start_launcher(d, e);
@@ -333,7 +349,10 @@ int startup_up(struct daemon_state *d, const struct engine_config *config, struc
         r = open_database(d, e);
     if (r == 0)
         r = start_managers(d, e);
-    return r < 0 ? r : start_listeners(d, e);
+    if (r < 0)
+        return err_wrap(e, "failed to start daemon");
+    r = start_listeners(d, e);
+    return r < 0 ? err_wrap(e, "failed to load listeners") : 0;
 }
 
 bool startup_down(struct daemon_state *d) {

@@ -26,6 +26,8 @@ struct daemon_state {
     bool adopted; /* containers may be running: they get an orderly end */
 };
 
+/* startup-check.c: what is asked for against what there is; nothing is made. ERR_INVALID with the reference's words, complete. */
+int startup_check(const struct engine_config *config, struct err *e);
 /* Everything up to serving requests. On failure what was made is undone by startup_down(). */
 int startup_up(struct daemon_state *d, const struct engine_config *config, struct err *e);
 /* Orderly end. Returns false when requests were still running: the process then exits without freeing what they use. */

@@ -24,7 +24,7 @@ static void check_refused(const char *message, char *a, char *b) {
 /* Messages as the reference prints them (recorded from 26.1.5). */
 TEST(bad_flags_are_refused_in_the_reference_words) {
     check_refused("unknown flag: --nope", (char *)"--nope", NULL);
-    check_refused("unknown shorthand flag: 'Z' in -DZ", (char *)"-DZ", NULL);
+    check_refused("unknown shorthand flag: 'Z' in -Z", (char *)"-DZ", NULL);
     check_refused("flag needs an argument: --mtu", (char *)"--mtu", NULL);
     check_refused("flag needs an argument: 'H' in -H", (char *)"-H", NULL);
     check_refused("invalid argument \"abc\" for \"--mtu\" flag: strconv.ParseInt: parsing \"abc\": invalid syntax", (char *)"--mtu", (char *)"abc");

@@ -17,7 +17,7 @@ char *driver_path(const struct layers *l, const char *id, const char *part) {
     return part ? str_printf("%s/%s/%s", l->home, id, part) : str_printf("%s/%s", l->home, id);
 }
 
-static const char *fs_name(long type) {
+const char *layers_fs_name(long type) {
     static const struct {
         long type;
         const char *name;
@@ -100,7 +100,7 @@ int driver_probe(struct layers *l, const char *wanted, struct err *e) {
         return r;
     if (statfs(l->data_root, &fs) < 0)
         return err_errno(e, errno, "statfs %s", l->data_root);
-    l->backing = strdup(fs_name((long)fs.f_type));
+    l->backing = strdup(layers_fs_name((long)fs.f_type));
     if (!l->backing)
         return err_oom(e);
     if (!wanted || !streq(wanted, "vfs")) {

@@ -41,6 +41,8 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
 /* Waits for background removals. Returns NULL. */
 struct layers *layers_free(struct layers *l);
 
+/* Name of a file system by its statfs(2) type, as /info shows it. */
+const char *layers_fs_name(long type);
 /* "overlay2" or "vfs". */
 const char *layers_driver_name(const struct layers *l);
 /* Pairs for /info DriverStatus: name, value, name, value, ... */

@@ -192,7 +192,7 @@ static int choose_addr(struct networks *n, const char *ifname, const struct netw
 
     if (!str_empty(c->bip)) {
         if (cidr4_parse(c->bip, ret) < 0)
-            return err_set(e, ERR_INVALID, "failed to parse bridge address: invalid CIDR address: %s", c->bip);
+            return err_set(e, ERR_INVALID, "invalid CIDR address: %s", c->bip);
         return 0;
     }
     if (link_addr(ifname, &have, NULL) == 0 && have.addr) {
@@ -283,7 +283,7 @@ static int bridge_network(struct networks *n, struct network **ret, struct err *
     r = store(n, &record, old, false, ret, e);
     if (r == 0)
         r = network_make_bridge(n, *ret, e);
-    return r;
+    return r < 0 ? err_wrap(e, "Error initializing network controller: error creating default \"bridge\" network") : 0;
 }
 
 /* The bridge itself gets no IPv4 address: containers talk among themselves, or by a gateway of somebody else. */

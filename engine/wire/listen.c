@@ -84,6 +84,7 @@ int listen_tcp(const char *address, struct listen_fds *ret, struct err *e) {
     const char *colon = strrchr(address, ':');
     _cleanup_free_ char *host = NULL;
     struct listen_fds fds = {0};
+    int64_t port;
     int r;
 
     if (!colon || !colon[1])
@@ -94,9 +95,11 @@ int listen_tcp(const char *address, struct listen_fds *ret, struct err *e) {
         host = strndup(address, (size_t)(colon - address));
     if (!host)
         return err_oom(e);
+    if (parse_int_range(colon + 1, 0, UINT16_MAX, &port) < 0)
+        return err_set(e, ERR_INVALID, "listen tcp: address %s: invalid port", colon + 1);
     r = getaddrinfo(*host ? host : NULL, colon + 1, &hints, &list);
     if (r != 0)
-        return err_set(e, ERR_INVALID, "listen tcp: lookup %s: %s", host, gai_strerror(r));
+        return err_set(e, ERR_INVALID, "failed to lookup %s address in host specification", host);
     r = 0;
     for (struct addrinfo *a = list; a && r >= 0 && fds.n < LISTEN_MAX; a = a->ai_next)
         r = listen_address(a, address, &fds, e);

@@ -65,13 +65,23 @@ def unit_tests(folder):
     return names
 
 
+def option_cases(folder):
+    """{deviation id: [cases of contract-tests/options.yaml]}"""
+    out = {}
+    with open(os.path.join(folder, 'contract-tests', 'options.yaml'), encoding='utf-8') as f:
+        for case in yaml.load(f, Loader=specmodel.LOADER):
+            if 'ours' in case or 'deviation' in case:
+                out.setdefault(case.get('deviation', ''), []).append(case['name'])
+    return out
+
+
 def as_list(v):
     return v if isinstance(v, list) else [v] if v else []
 
 
-def problems(deviations, scn, cases, tests, op_ids):
-    """Why the list of deviations is wrong; [] when it is right."""
-    out, ids = [], set()
+def problems(deviations, scn, cases, tests, op_ids, opts=None):
+    """Why the list of deviations is wrong; [] when it is right. opts: option_cases()."""
+    out, ids, opts = [], set(), opts or {}
     for d in deviations:
         if d['id'] in ids:
             out.append('%s is listed twice' % d['id'])
@@ -81,7 +91,7 @@ def problems(deviations, scn, cases, tests, op_ids):
         for o in as_list(d.get('operation')):
             if o not in op_ids:
                 out.append('%s names operation %s, which does not exist' % (d['id'], o))
-        proof = 0
+        proof = len(opts.get(d['id'], []))
         for s in as_list(d.get('scenario')):
             if s not in scn:
                 out.append('%s names scenario %s, which does not exist' % (d['id'], s))
@@ -100,6 +110,8 @@ def problems(deviations, scn, cases, tests, op_ids):
                 out.append('%s names unit test %s, which does not exist' % (d['id'], t))
         if not proof:
             out.append('%s has nothing that proves it' % d['id'])
+    for i in sorted(set(opts) - ids):
+        out.append('contract-tests/options.yaml uses the deviation "%s", which spec/deviations.yaml does not list' % i)
     for name, (_, used) in scn.items():
         for i in sorted(used - ids):
             out.append('scenario %s uses %s, which spec/deviations.yaml does not list' % (name, i))
@@ -113,7 +125,7 @@ def options(folder):
     rows = re.findall(r'\{"([a-z0-9-]+)",(.*?)\},\n', text, re.S)
     out = []
     for name, rest in rows:
-        last = re.search(r'(NULL|"((?:[^"\\]|\\.)*)"|[A-Z_]+)\s*$', rest)
+        last = re.search(r'(NULL|"((?:[^"\\]|\\.)*)"|[A-Z0-9_]+)\s*$', rest)
         if last and last.group(1) != 'NULL':
             reason = last.group(2)
             if reason is None:
@@ -122,7 +134,7 @@ def options(folder):
     return out
 
 
-def render(model, deviations, scn, cases):
+def render(model, deviations, scn, cases, opts=None):
     by_op = {}
     for d in deviations:
         for o in as_list(d.get('operation')):
@@ -152,9 +164,9 @@ def render(model, deviations, scn, cases):
             out += ['Operations: %s.' % ', '.join(as_list(d['operation'])), '']
         out += [d['reason'].strip(), '']
         proof = ['scenario %s' % s for s in as_list(d.get('scenario'))] + ['contract case %s' % c for c in as_list(d.get('contract'))] + \
-                ['unit test %s' % t for t in as_list(d.get('test'))]
+                ['unit test %s' % t for t in as_list(d.get('test'))] + ['option case "%s"' % o for o in (opts or {}).get(d['id'], [])]
         out += ['Proof: %s.' % '; '.join(proof), '']
-    out += ['## Options without effect', '', 'hataked takes these flags (and their keys of daemon.json) and warns that they do nothing yet.', '', '| option | why |', '|---|---|']
+    out += ['## Options without effect', '', 'hataked takes these flags (and their keys of daemon.json) and warns at its start that they do nothing.', '', '| option | why |', '|---|---|']
     out += ['| `--%s` | %s |' % o for o in options(TOP)]
     return '\n'.join(out).rstrip('\n') + '\n'
 
@@ -169,8 +181,9 @@ def main(argv):
         deviations = yaml.load(f, Loader=specmodel.LOADER) or []
     scn = scenarios(TOP)
     cases = [c['id'] for c in contract.cases(model)]
-    wrong = problems(deviations, scn, cases, unit_tests(TOP), {op.id for op in model.ops})
-    text = render(model, deviations, scn, cases)
+    opts = option_cases(TOP)
+    wrong = problems(deviations, scn, cases, unit_tests(TOP), {op.id for op in model.ops}, opts)
+    text = render(model, deviations, scn, cases, opts)
     old = ''
     if os.path.exists(args.out):
         with open(args.out, encoding='utf-8') as f:
