@@ -49,7 +49,8 @@ struct images {
     const struct engine *engine;
     struct db *db;
     struct layers *layers;
-    struct content *content; /* downloads under way */
+    struct content *content; /* unfinished downloads */
+    struct fetches *fetches; /* layers on their way in */
     struct registry *registry;
     bool own_registry;
     pthread_mutex_t lock;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "content/content.h"
+#include "image/fetch.h"
 #include "image/image-internal.h"
 #include "registry/registry.h"
 #include "system/events.h"
@@ -112,6 +113,8 @@ int images_new(const struct engine *engine, struct images **ret, struct err *e) 
         r = layers_sweep(s->layers, e);
     if (r == 0)
         r = content_new(engine->config->data_root, &s->content, e);
+    if (r == 0)
+        r = fetches_new(engine, s->layers, s->content, &s->fetches, e);
     s->registry = engine->registry;
     s->own_registry = !s->registry;
     if (r == 0 && s->own_registry)
@@ -127,6 +130,7 @@ int images_new(const struct engine *engine, struct images **ret, struct err *e) 
 struct images *images_free(struct images *s) {
     if (!s)
         return NULL;
+    fetches_free(s->fetches);
     if (s->own_registry)
         registry_free(s->registry);
     content_free(s->content);

@@ -4,48 +4,28 @@
  * visible once its blob digest and its diff ID are right and the layers below it are there; the image last of all.
  */
 #include <jansson.h>
-#include <openssl/evp.h>
 
 #include "base/cleanup.h"
 #include "base/id.h"
 #include "base/limits.h"
-#include "base/log.h"
 #include "base/str.h"
-#include "content/content.h"
+#include "image/fetch.h"
 #include "image/image-internal.h"
 #include "image/pull.h"
 #include "layers/unpack.h"
 #include "registry/registry.h"
 #include "wire/call.h"
 
-#define WORKERS_MAX 3
 #define PROGRESS_BYTES (INT64_C(512) << 10)
-#define ADVANCE_BYTES (INT64_C(256) << 10)
-
-struct pull;
-
-/* One layer that is not there yet. */
-struct job {
-    struct pull *pull;
-    const char *digest, *diff_id; /* borrowed from the plan */
-    int64_t size;
-    char id[ID_SHORT_LEN + 1];
-    struct unpack *unpack;
-    struct partial *partial;
-    EVP_MD_CTX *sha;
-    int64_t have, told, shown; /* bytes: there, announced to the unpacker, shown to the client */
-    bool stopped;              /* it was us who refused the bytes */
-    /* results of the unpacking */
-    char got_diff[72];
-    int64_t layer_size, archive_size;
-    bool finished;
-    int result;
-    struct err error;
-};
+#define LOOK_MS 100 /* so long it may take to see that the client has gone */
 
 struct plan_layer {
     char *digest;
     int64_t size;
+    char id[ID_SHORT_LEN + 1];
+    struct fetch *fetch; /* NULL: it is there, or the same blob comes further down */
+    enum fetch_phase told;
+    int64_t shown; /* bytes the client knows of */
 };
 
 struct pull {
@@ -59,13 +39,7 @@ struct pull {
     struct image *image;
     struct plan_layer *layers;
     size_t n_layers;
-    struct job *jobs;
-    size_t n_jobs;
-    size_t next; /* job to take; under lock */
-    bool abort;
     bool link_failed; /* a download broke off */
-    pthread_mutex_t lock;
-    pthread_cond_t done;
 };
 
 static void short_id(const char *digest, char ret[ID_SHORT_LEN + 1]) {
@@ -75,7 +49,7 @@ static void short_id(const char *digest, char ret[ID_SHORT_LEN + 1]) {
 static bool pull_cancelled(void *arg) {
     struct pull *p = arg;
 
-    return __atomic_load_n(&p->abort, __ATOMIC_RELAXED) || call_gone(p->call);
+    return call_gone(p->call);
 }
 
 /* ---- manifests ---------------------------------------------------------------------------------------------------------------------------- */
@@ -226,7 +200,7 @@ static int fetch_config(struct pull *p, json_t *manifest, struct err *e) {
         return 0;
     if (size > (int64_t)LIMIT_IMAGE_CONFIG_BYTES)
         return err_set(e, ERR_TOO_LARGE, "image configuration larger than %zu bytes", LIMIT_IMAGE_CONFIG_BYTES);
-    r = registry_blob(p->session, digest, 0, size, into_buf, &b, e);
+    r = registry_blob(p->session, digest, 0, size, into_buf, &b, NULL, NULL, e);
     if (r == 0)
         r = image_parse(b.data ? b.data : "", b.len, &p->image, e);
     if (r == 0 && !streq(p->image->id, digest))
@@ -252,6 +226,7 @@ static int plan_layers(struct pull *p, json_t *manifest, struct err *e) {
         if (r < 0)
             return r;
         p->layers[i].digest = strdup(digest);
+        short_id(digest, p->layers[i].id);
         if (!p->layers[i].digest)
             return err_oom(e);
         p->n_layers++;
@@ -259,231 +234,135 @@ static int plan_layers(struct pull *p, json_t *manifest, struct err *e) {
     return 0;
 }
 
-/* ---- one layer -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- layers ------------------------------------------------------------------------------------------------------------------------------------ */
 
-static int take_result(void *arg, const struct unpack_event *ev, struct err *e) {
-    struct job *j = arg;
+/* What the client has not been told yet of the way a layer has come. */
+static int show(struct pull *p, struct plan_layer *l, struct err *e) {
+    struct fetch_view v = fetch_look(l->fetch);
+    int r = 0;
 
-    if (ev->type == UNPACK_LAYER) {
-        memcpy(j->got_diff, ev->diff_id, sizeof j->got_diff);
-        j->layer_size = ev->size;
-        j->archive_size = ev->archive_size;
-    }
-    return 0;
-}
-
-/* Tell the unpacker how far it may read: not for every little piece. */
-static int advance(struct job *j, struct err *e) {
-    if (j->have - j->told < ADVANCE_BYTES && j->have != j->size)
+    if (v.phase == FETCH_FAILED)
         return 0;
-    j->told = j->have;
-    return unpack_advance(j->unpack, j->have, e) < 0 ? err_wrap(e, "failed to register layer") : 0;
-}
-
-static int take_bytes(void *arg, const void *bytes, size_t n, struct err *e) {
-    struct job *j = arg;
-    int r;
-
-    j->stopped = true;
-    EVP_DigestUpdate(j->sha, bytes, n);
-    r = partial_append(j->partial, bytes, n, e);
-    if (r == 0) {
-        j->have += (int64_t)n;
-        r = advance(j, e);
+    if (v.have - l->shown >= PROGRESS_BYTES || (l->shown == 0 && v.have > 0 && v.have < l->size)) {
+        l->shown = v.have;
+        r = progress_bar(p->progress, l->id, "Downloading", v.have, l->size, e);
     }
-    if (r < 0)
-        return r;
-    j->stopped = false;
-    if (j->have - j->shown < PROGRESS_BYTES && (j->shown > 0 || j->have == j->size))
-        return 0;
-    j->shown = j->have;
-    return progress_bar(j->pull->progress, j->id, "Downloading", j->have, j->size, e);
-}
-
-/* What an earlier attempt left counts as far as its digest goes: it is hashed like the rest, and checked with it. */
-static int take_earlier(struct job *j, struct err *e) {
-    _cleanup_free_ char *piece = malloc(ADVANCE_BYTES);
-
-    if (!piece)
-        return err_oom(e);
-    while (j->have < partial_have(j->partial)) {
-        ssize_t n = pread(partial_fd(j->partial), piece, (size_t)ADVANCE_BYTES, j->have);
-        int r;
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return err_errno(e, n < 0 ? errno : EIO, "reading an unfinished download");
-        EVP_DigestUpdate(j->sha, piece, (size_t)n);
-        j->have += n;
-        r = advance(j, e);
-        if (r < 0)
-            return r;
+    for (; r == 0 && l->told < v.phase; l->told++) {
+        if (l->told + 1 == FETCH_VERIFYING)
+            r = progress_bar(p->progress, l->id, "Verifying Checksum", 0, 0, e);
+        else if (l->told + 1 == FETCH_DOWNLOADED)
+            r = progress_bar(p->progress, l->id, "Download complete", 0, 0, e);
     }
-    j->told = j->have;
-    return unpack_advance(j->unpack, j->have, e);
-}
-
-static int check_blob(struct job *j, struct err *e) {
-    unsigned char d[EVP_MAX_MD_SIZE];
-    char digest[72] = "sha256:";
-
-    EVP_DigestFinal_ex(j->sha, d, NULL);
-    hex_encode(d, 32, digest + strlen("sha256:"));
-    if (!streq(digest, j->digest) || j->have != j->size)
-        return err_set(e, ERR_INTERNAL, "filesystem layer verification failed for digest %s", j->digest);
-    return 0;
-}
-
-/* The registry let us down, in this layer or in another one that ended the pull: nothing that our side or the client is to blame for. */
-static bool broken_off(struct pull *p, int r) {
-    if (r != -ERR_CANCELLED)
-        __atomic_store_n(&p->link_failed, true, __ATOMIC_RELAXED);
-    return __atomic_load_n(&p->link_failed, __ATOMIC_RELAXED) && !call_gone(p->call);
-}
-
-/* Download and unpack, going on with what the partial holds. *ret_keep: it broke off for a reason that is not in the bytes. */
-static int fetch_layer(struct job *j, bool *ret_keep, struct err *e) {
-    struct pull *p = j->pull;
-    int r;
-
-    j->have = j->told = j->shown = 0;
-    if (EVP_DigestInit_ex(j->sha, EVP_sha256(), NULL) != 1)
-        return err_oom(e);
-    r = unpack_start_file(p->images->layers, partial_fd(j->partial), take_result, j, &j->unpack, e);
-    if (r == 0 && partial_have(j->partial) > 0)
-        r = take_earlier(j, e);
-    if (r == 0 && j->have < j->size) {
-        r = registry_blob(p->session, j->digest, j->have, j->size, take_bytes, j, e);
-        *ret_keep = r < 0 && !j->stopped && broken_off(p, r);
-    }
-    if (r == 0)
-        r = progress_bar(p->progress, j->id, "Verifying Checksum", 0, 0, e);
-    if (r == 0)
-        r = check_blob(j, e);
-    if (r == 0)
-        r = progress_bar(p->progress, j->id, "Download complete", 0, 0, e);
-    if (r < 0)
-        return r;
-    r = unpack_finish(j->unpack, e);
-    if (r < 0)
-        return err_wrap(e, "failed to register layer");
-    if (!streq(j->got_diff, j->diff_id))
-        return err_set(e, ERR_INTERNAL, "layers from manifest don't match image configuration");
-    return 0;
-}
-
-static int run_job(struct job *j, struct err *e) {
-    struct pull *p = j->pull;
-    bool keep = false, resumed;
-    int r;
-
-    j->sha = EVP_MD_CTX_new();
-    r = j->sha ? partial_open(p->images->content, j->digest, j->size, &j->partial, e) : err_oom(e);
-    if (r < 0)
-        return r;
-    resumed = partial_have(j->partial) > 0;
-    r = fetch_layer(j, &keep, e);
-    if (r < 0 && r != -ERR_CANCELLED && resumed && !keep && !pull_cancelled(p)) {
-        /* Whether the bytes of the earlier attempt were to blame shows when all are fetched again. */
-        err_done(e);
-        j->unpack = unpack_free(j->unpack);
-        j->stopped = false;
-        r = partial_reset(j->partial, e);
-        if (r == 0)
-            r = fetch_layer(j, &keep, e);
-    }
-    j->partial = partial_close(j->partial, keep);
     return r;
 }
 
-static void *work(void *arg) {
-    struct pull *p = arg;
+/* Put a layer that has come, or that came below as well, on top of those below it. */
+static int add_layer(struct pull *p, struct plan_layer *l, const char *diff_id, struct layer **top, struct err *e) {
+    struct layer *next;
+    int r = progress_bar(p->progress, l->id, "Extracting", l->size, l->size, e);
 
-    for (;;) {
-        struct job *j = NULL;
-
-        pthread_mutex_lock(&p->lock);
-        if (p->next < p->n_jobs && !p->abort)
-            j = &p->jobs[p->next++];
-        pthread_mutex_unlock(&p->lock);
-        if (!j)
-            return NULL;
-        j->result = run_job(j, &j->error);
-        pthread_mutex_lock(&p->lock);
-        j->finished = true;
-        if (j->result < 0)
-            p->next = p->n_jobs; /* layers below this one are still registered, those above are not begun */
-        pthread_cond_broadcast(&p->done);
-        pthread_mutex_unlock(&p->lock);
-    }
+    if (r == 0 && l->fetch)
+        r = fetch_register(l->fetch, *top, &next, e);
+    else if (r == 0)
+        r = layers_register_known(p->images->layers, *top, diff_id, &next, e);
+    if (r < 0)
+        return r;
+    layer_unref(*top); /* the next one counts it */
+    *top = next;
+    return progress_bar(p->progress, l->id, "Pull complete", 0, 0, e);
 }
 
-static int start_workers(struct pull *p, pthread_t threads[WORKERS_MAX], size_t *ret_n, struct err *e) {
-    size_t want = MIN(p->n_jobs, (size_t)WORKERS_MAX);
-    int64_t configured = p->images->engine->config->max_concurrent_downloads;
-    pthread_attr_t attr;
-
-    if (configured > 0 && (int64_t)want > configured)
-        want = (size_t)configured;
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, KIB(512));
-    for (*ret_n = 0; *ret_n < want; (*ret_n)++)
-        if (pthread_create(&threads[*ret_n], &attr, work, p) != 0)
-            break;
-    pthread_attr_destroy(&attr);
-    return *ret_n == 0 && want > 0 ? err_set(e, ERR_INTERNAL, "starting a download thread failed") : 0;
+/* The same blob further down: it comes once. */
+static bool is_below(const struct pull *p, size_t first, size_t k) {
+    for (size_t i = first; i < k; i++)
+        if (streq(p->layers[i].digest, p->layers[k].digest) && streq(p->image->diff_ids.v[i], p->image->diff_ids.v[k]))
+            return true;
+    return false;
 }
 
-/* The error that stopped the pull: one that is not just the echo of the stop. */
-static int first_error(struct pull *p, struct err *e) {
-    struct job *best = NULL;
-
-    for (size_t i = 0; i < p->n_jobs; i++)
-        if (p->jobs[i].result < 0 && (!best || best->result == -ERR_CANCELLED))
-            best = &p->jobs[i];
-    return best ? err_move(e, &best->error) : err_set(e, ERR_CANCELLED, "context canceled");
-}
-
-/* Wait for the job and make its layer visible on top of `parent`. */
-static int register_job(struct pull *p, struct job *j, struct layer *parent, struct layer **ret, struct err *e) {
-    int r;
-
-    pthread_mutex_lock(&p->lock);
-    while (!j->finished)
-        pthread_cond_wait(&p->done, &p->lock);
-    pthread_mutex_unlock(&p->lock);
-    if (j->result < 0)
-        return -ERR_CANCELLED; /* first_error() tells the reason */
-    r = progress_bar(p->progress, j->id, "Extracting", j->size, j->size, e);
-    if (r == 0) {
-        r = layers_register(p->images->layers, parent, j->unpack, 0, j->diff_id, j->layer_size, j->archive_size, ret, e);
-        if (r < 0)
-            err_wrap(e, "failed to register layer");
-    }
-    j->unpack = unpack_free(j->unpack);
-    return r < 0 ? r : progress_bar(p->progress, j->id, "Pull complete", 0, 0, e);
-}
-
-static void job_done(struct job *j) {
-    unpack_free(j->unpack);
-    partial_close(j->partial, false);
-    EVP_MD_CTX_free(j->sha);
-    err_done(&j->error);
-}
-
-/* Layers from the lowest up: those that are there already, then the rest by the workers. */
-static int fetch_layers(struct pull *p, struct layer **ret_top, struct err *e) {
-    pthread_t threads[WORKERS_MAX];
-    struct layer *top = NULL, *next;
-    size_t n_threads = 0, k = 0;
+/* Ask for all layers from the first missing one on; `top` is below it. */
+static int join_fetches(struct pull *p, size_t first, const struct layer *top, struct err *e) {
+    struct fetches *s = p->images->fetches;
+    char chain[2][72] = {{0}};
+    size_t n = 0;
     int r = 0;
 
-    p->jobs = calloc(p->n_layers + 1, sizeof *p->jobs);
-    if (!p->jobs)
-        return err_oom(e);
+    if (top)
+        snprintf(chain[first & 1], sizeof chain[0], "%s", layer_chain_id(top));
+    for (size_t i = first; r == 0 && i < p->n_layers; i++)
+        r = progress_bar(p->progress, p->layers[i].id, "Pulling fs layer", 0, 0, e);
+    for (size_t i = first; r == 0 && i < p->n_layers; i++) {
+        struct plan_layer *l = &p->layers[i];
+        struct fetch_want want = {l->digest, p->image->diff_ids.v[i], chain[(i + 1) & 1], l->size, p->session};
+
+        layer_chain_id_of(chain[i & 1], want.diff_id, chain[(i + 1) & 1]);
+        if (is_below(p, first, i))
+            continue;
+        if (++n > fetches_at_once(s))
+            r = progress_bar(p->progress, l->id, "Waiting", 0, 0, e);
+        if (r == 0)
+            r = fetch_join(s, &want, &l->fetch, e);
+    }
+    return r;
+}
+
+/* The lowest layer that failed, n_layers when none has. Those above it are not waited for; those below still come, as clients know it. */
+static size_t first_failed(struct pull *p) {
+    size_t k = 0;
+
+    while (k < p->n_layers && !(p->layers[k].fetch && fetch_look(p->layers[k].fetch).phase == FETCH_FAILED))
+        k++;
+    for (size_t i = k + 1; i < p->n_layers; i++) {
+        bool link = false;
+
+        ignore_result(fetch_error(p->layers[k].fetch, &link, NULL) < 0);
+        p->layers[i].fetch = fetch_leave(p->layers[i].fetch, link && !call_gone(p->call));
+    }
+    return k;
+}
+
+static bool has_come(const struct plan_layer *l) {
+    return !l->fetch || fetch_look(l->fetch).phase == FETCH_READY;
+}
+
+/* Tell the client how it goes, and put the layers on each other as they come. */
+static int follow_fetches(struct pull *p, size_t next, struct layer **top, struct err *e) {
+    uint64_t seen = 0;
+
+    while (next < p->n_layers) {
+        size_t failed;
+        int r = 0;
+
+        fetches_wait(p->images->fetches, &seen, LOOK_MS);
+        if (pull_cancelled(p))
+            return err_set(e, ERR_CANCELLED, "context canceled");
+        failed = first_failed(p);
+        for (size_t i = next; r == 0 && i < failed; i++)
+            if (p->layers[i].fetch)
+                r = show(p, &p->layers[i], e);
+        while (r == 0 && next < failed && has_come(&p->layers[next])) {
+            if (p->layers[next].fetch)
+                r = show(p, &p->layers[next], e);
+            if (r == 0)
+                r = add_layer(p, &p->layers[next], p->image->diff_ids.v[next], top, e);
+            next++;
+        }
+        if (r < 0)
+            return r;
+        if (next == failed && failed < p->n_layers)
+            return fetch_error(p->layers[failed].fetch, &p->link_failed, e);
+    }
+    return 0;
+}
+
+/* Layers from the lowest up: those that are there already, then the rest as they come. */
+static int fetch_layers(struct pull *p, struct layer **ret_top, struct err *e) {
+    struct layer *top = NULL, *next;
+    size_t k = 0;
+    int r = 0;
+
     for (; r == 0 && k < p->n_layers; k++) {
-        char chain[72], id[ID_SHORT_LEN + 1];
+        char chain[72];
 
         layer_chain_id_of(top ? layer_chain_id(top) : NULL, p->image->diff_ids.v[k], chain);
         next = layers_get(p->images->layers, chain);
@@ -491,38 +370,14 @@ static int fetch_layers(struct pull *p, struct layer **ret_top, struct err *e) {
             break;
         layer_unref(top);
         top = next;
-        short_id(p->layers[k].digest, id);
-        r = progress_bar(p->progress, id, "Already exists", 0, 0, e);
+        r = progress_bar(p->progress, p->layers[k].id, "Already exists", 0, 0, e);
     }
-    for (size_t i = k; r == 0 && i < p->n_layers; i++) {
-        struct job *j = &p->jobs[p->n_jobs++];
-
-        *j = (struct job){.pull = p, .digest = p->layers[i].digest, .diff_id = p->image->diff_ids.v[i], .size = p->layers[i].size, .error = ERR_INIT};
-        short_id(j->digest, j->id);
-        r = progress_bar(p->progress, j->id, "Pulling fs layer", 0, 0, e);
-    }
-    for (size_t i = WORKERS_MAX; r == 0 && i < p->n_jobs; i++)
-        r = progress_bar(p->progress, p->jobs[i].id, "Waiting", 0, 0, e);
     if (r == 0)
-        r = start_workers(p, threads, &n_threads, e);
-    for (size_t i = 0; r == 0 && i < p->n_jobs; i++) {
-        r = register_job(p, &p->jobs[i], top, &next, e);
-        if (r == 0) {
-            layer_unref(top);
-            top = next;
-        }
-    }
-    if (r < 0) {
-        pthread_mutex_lock(&p->lock);
-        __atomic_store_n(&p->abort, true, __ATOMIC_RELAXED);
-        pthread_mutex_unlock(&p->lock);
-    }
-    for (size_t i = 0; i < n_threads; i++)
-        pthread_join(threads[i], NULL);
-    if (r == -ERR_CANCELLED && n_threads > 0)
-        r = first_error(p, e);
-    for (size_t i = 0; i < p->n_jobs; i++)
-        job_done(&p->jobs[i]);
+        r = join_fetches(p, k, top, e);
+    if (r == 0)
+        r = follow_fetches(p, k, &top, e);
+    for (size_t i = 0; i < p->n_layers; i++)
+        p->layers[i].fetch = fetch_leave(p->layers[i].fetch, p->link_failed && !call_gone(p->call));
     if (r < 0) {
         layer_unref(top);
         return r;
@@ -587,10 +442,8 @@ static void pull_reset(struct pull *p) {
     for (size_t i = 0; i < p->n_layers; i++)
         free(p->layers[i].digest);
     free(p->layers);
-    free(p->jobs);
     p->layers = NULL;
-    p->jobs = NULL;
-    p->n_layers = p->n_jobs = p->next = 0;
+    p->n_layers = 0;
 }
 
 /* ---- the request -------------------------------------------------------------------------------------------------------------------------------- */
@@ -694,8 +547,6 @@ int images_pull_reference(struct images *s, struct call *c, const struct referen
     p.want_os = want.os;
     p.want_arch = want.arch;
     p.want_variant = want.variant;
-    pthread_mutex_init(&p.lock, NULL);
-    pthread_cond_init(&p.done, NULL);
     /* What cannot be read as credentials counts as none, as in the reference. */
     if (registry_auth_parse(call_header(c, "X-Registry-Auth"), &auth, NULL) < 0)
         auth = (struct registry_auth){0};
@@ -709,10 +560,9 @@ int images_pull_reference(struct images *s, struct call *c, const struct referen
     if (r == 0)
         r = check_platform(&p, &want, e);
     pull_reset(&p);
+    registry_session_forget_caller(p.session);
     registry_session_free(p.session);
     registry_auth_done(&auth);
-    pthread_mutex_destroy(&p.lock);
-    pthread_cond_destroy(&p.done);
     return r;
 }
 

@@ -16,7 +16,7 @@
 #define DIR_CACHE 8
 #define TICK_BYTES (INT64_C(8) << 20)
 #define WRITEBACK_BYTES (INT64_C(4) << 20)
-#define WRITEBACK_LEAST (INT64_C(16) << 10) /* smaller files wait for the sync of the whole */
+#define WRITEBACK_LEAST (INT64_C(64) << 10) /* smaller files wait for the sync of the whole */
 #define WHITEOUT ".wh."
 #define OPAQUE ".wh..wh..opq"
 
@@ -322,12 +322,17 @@ static int copy_segment(struct extractor *x, struct tar_reader *r, int fd, const
     return framing_data(x->framing, offset, n, e);
 }
 
-static int write_file(struct extractor *x, struct tar_reader *r, const struct tar_entry *t, int dirfd, const char *base, const char *path,
+static int new_file(const struct tar_entry *t, int dirfd, const char *base) {
+    return openat(dirfd, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, t->mode);
+}
+
+/* Takes over fd. */
+static int write_file(struct extractor *x, struct tar_reader *r, const struct tar_entry *t, int new_fd, int dirfd, const char *base, const char *path,
                       struct err *e) {
     const unsigned char *pending = NULL;
     int64_t n_pending = 0;
     struct timespec times[2];
-    _cleanup_close_ int fd = openat(dirfd, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, t->mode);
+    _cleanup_close_ int fd = new_fd;
     int k = 0;
 
     if (fd < 0)
@@ -511,6 +516,13 @@ static int place(struct extractor *x, struct tar_reader *r, const struct tar_ent
         *slash = '/';
     if (dirfd < 0)
         return dirfd;
+    /* The usual case without a look at what is there: nothing is. */
+    if (t->type == TAR_FILE && !str_has_prefix(base, WHITEOUT) && owner_ok(t)) {
+        int fd = new_file(t, dirfd, base);
+
+        if (fd >= 0 || errno != EEXIST)
+            return write_file(x, r, t, fd, dirfd, base, path, e);
+    }
     k = make_room(t, dirfd, base, path, e);
     if (k < 0)
         return k;
@@ -532,7 +544,7 @@ static int place(struct extractor *x, struct tar_reader *r, const struct tar_ent
         return err_set(e, ERR_INVALID, "archive: owner %lld:%lld of /%s is out of range", (long long)t->uid, (long long)t->gid, path);
     switch (t->type) {
     case TAR_FILE:
-        return write_file(x, r, t, dirfd, base, path, e);
+        return write_file(x, r, t, new_file(t, dirfd, base), dirfd, base, path, e);
     case TAR_DIR:
         return make_dir(x, t, dirfd, base, path, e);
     case TAR_HARDLINK:

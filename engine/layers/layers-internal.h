@@ -17,6 +17,7 @@
 struct layer {
     struct layers *owner;
     char chain_id[CHAIN_TEXT], diff_id[CHAIN_TEXT];
+    char blob[CHAIN_TEXT]; /* digest of the blob it was unpacked from, "": from none; until it has its row */
     char cache_id[65];
     char link[LINK_LEN + 1];
     struct layer *parent; /* counted */
@@ -51,10 +52,13 @@ struct container_layer {
 };
 
 /* reaper.c: deletes folders in the background, one thread. */
-struct layer_reaper *layer_reaper_new(void);
+/* Removals in `home` wait for who makes layers, unless its disk is nearly full. Kept by reference. */
+struct layer_reaper *layer_reaper_new(const char *home);
 struct layer_reaper *layer_reaper_free(struct layer_reaper *r); /* waits until all is gone */
 /* Delete the tree at path some time soon; in the foreground when memory ran out. */
 void layer_reaper_add(struct layer_reaper *r, const char *path);
+/* Somebody is waiting for layers to be made (+1), and has them (-1): meanwhile removals wait, for a while. */
+void layer_reaper_yield(struct layer_reaper *r, int change);
 
 /* layers.c, leftovers.c */
 int store_load(struct layers *l, struct err *e);

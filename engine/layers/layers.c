@@ -18,6 +18,8 @@
 #include "layers/framing.h"
 #include "layers/layers-internal.h"
 
+#define BLOBS_REMEMBERED 20000
+
 static const char *const steps[] = {
     "CREATE TABLE layer(chain_id TEXT PRIMARY KEY, diff_id TEXT NOT NULL, parent TEXT REFERENCES layer(chain_id), cache_id TEXT NOT NULL UNIQUE,"
     " link TEXT NOT NULL, size INTEGER NOT NULL, archive_size INTEGER NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;"
@@ -27,6 +29,7 @@ static const char *const steps[] = {
     /* 0: the folder may be incomplete or not on the disk yet; since step 3 a row is made only once it is there */
     "ALTER TABLE layer ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;",
     "CREATE TABLE layer_home(home TEXT PRIMARY KEY) WITHOUT ROWID;",
+    "CREATE TABLE blob_diff(digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL, seen INTEGER NOT NULL) WITHOUT ROWID;",
 };
 
 void random_link(char ret[LINK_LEN + 1]) {
@@ -134,7 +137,7 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
     pthread_mutex_init(&l->publish_lock, NULL);
     l->data_root = str_dup(config->data_root);
     l->libexec_dir = str_dup(config->libexec_dir);
-    l->reaper = layer_reaper_new();
+    l->reaper = layer_reaper_new(l->data_root);
     r = l->data_root && l->libexec_dir && l->reaper ? 0 : err_oom(e);
     if (r == 0)
         r = db_migrate(db, "layers", steps, ELEMENTSOF(steps), e);
@@ -142,6 +145,9 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
         r = driver_probe(l, config->driver, e);
     if (r == 0) /* rows of versions that made them before the sync */
         r = db_exec(db, "DELETE FROM layer WHERE synced=0", DB_NONE, e);
+    if (r == 0)
+        r = db_exec(db, "DELETE FROM blob_diff WHERE digest IN (SELECT digest FROM blob_diff ORDER BY seen DESC LIMIT -1 OFFSET ?1)",
+                    DB_ARGS(DB_INT(BLOBS_REMEMBERED)), e);
     if (r == 0)
         r = store_load(l, e);
     if (r == 0)
@@ -287,6 +293,24 @@ int64_t layers_total_size(struct layers *l) {
     return sum;
 }
 
+/* ---- blobs that layers came from --------------------------------------------------------------------------------------------- */
+
+static int take_diff(const struct db_row *row, void *arg, struct err *e) {
+    snprintf(arg, CHAIN_TEXT, "%s", db_row_text(row, 0));
+    return 0;
+}
+
+bool layers_blob_diff(struct layers *l, const char *digest, char ret[CHAIN_TEXT]) {
+    ret[0] = 0;
+    return db_query(l->db, "SELECT diff_id FROM blob_diff WHERE digest=?1", DB_ARGS(DB_TEXT(digest)), take_diff, ret, NULL) >= 0 && ret[0];
+}
+
+void layer_came_from(struct layer *layer, const char *digest) {
+    pthread_mutex_lock(&layer->owner->lock);
+    snprintf(layer->blob, sizeof layer->blob, "%s", digest);
+    pthread_mutex_unlock(&layer->owner->lock);
+}
+
 /* ---- registration -------------------------------------------------------------------------------------------------------------- */
 
 static int insert_row(struct layers *l, const struct layer *layer, struct err *e) {
@@ -312,8 +336,12 @@ static int insert_rows(struct layers *l, struct layer *const *list, size_t n, st
 
     if (r < 0)
         return r;
-    for (size_t i = n; r == 0 && i-- > 0;)
+    for (size_t i = n; r == 0 && i-- > 0;) {
         r = insert_row(l, list[i], e);
+        if (r == 0 && list[i]->blob[0])
+            r = db_exec(l->db, "INSERT OR REPLACE INTO blob_diff(digest, diff_id, seen) VALUES(?1,?2,?3)",
+                        DB_ARGS(DB_TEXT(list[i]->blob), DB_TEXT(list[i]->diff_id), DB_INT(clock_wall_ns())), e);
+    }
     if (r < 0)
         db_rollback(l->db);
     else

@@ -64,6 +64,12 @@ int layers_settle(struct layer *top, struct err *e);
 struct layer *layer_unref(struct layer *layer);
 /* The same; the chain IDs of the layers that went (this one first) are added to `removed`. */
 struct layer *layer_unref_listing(struct layer *layer, struct strv *removed);
+/*
+ * The diff ID of the archive in a blob, where the layer made from it said so with layer_came_from() and has got its row (at any time, also if it was removed since). Whoever
+ * has checked the blob's digest need not hash what is in it again.
+ */
+bool layers_blob_diff(struct layers *l, const char *digest, char ret[72]);
+void layer_came_from(struct layer *layer, const char *digest);
 /* Remove layers that nobody took a reference on since layers_new(): called once, when all owners have taken theirs. */
 int layers_sweep(struct layers *l, struct err *e);
 const char *layer_chain_id(const struct layer *layer);

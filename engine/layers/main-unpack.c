@@ -26,6 +26,7 @@ struct worker {
     int root;
     enum whiteout_form form;
     int64_t reserve;         /* bytes */
+    bool known_diff;         /* the layer's diff ID is not asked for */
     unsigned char *input[2]; /* filled in turn */
     struct turn input_turn, outer_turn, inner_turn;
     struct hasher hasher;
@@ -158,7 +159,9 @@ static int64_t fill_layer_direct(void *arg, const unsigned char **ret_p, struct 
     struct worker *w = arg;
     int64_t n = fill_outer(w, ret_p, e);
 
-    if (n > 0)
+    if (n > 0 && w->known_diff)
+        w->plain_sha.bytes += n;
+    else if (n > 0)
         hasher_add(&w->hasher, &w->plain_sha, *ret_p, (size_t)n);
     return n;
 }
@@ -303,8 +306,9 @@ static int run_layer(struct worker *w, struct err *e) {
     k = unpack_one(w, fill_layer_direct, &x, &index, e);
     if (k < 0)
         return k;
-    hasher_end(&w->hasher, &w->plain_sha, diff);
-    return send_layer("", index, diff, "", &x, w->plain_sha.bytes, e);
+    if (!w->known_diff)
+        hasher_end(&w->hasher, &w->plain_sha, diff);
+    return send_layer("", index, w->known_diff ? "" : diff, "", &x, w->plain_sha.bytes, e);
 }
 
 /* ---- image archives ----------------------------------------------------------------------------------------------------------------- */
@@ -536,15 +540,20 @@ static int run(struct worker *w, const char *mode, struct err *e) {
     w->root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     w->input[0] = malloc(INPUT_SIZE);
     w->input[1] = malloc(INPUT_SIZE);
-    w->outer = inflate_new(streq(mode, "file") ? fill_file : fill_stdin, w);
+    w->known_diff = streq(mode, "known-file");
+    w->outer = inflate_new(str_has_suffix(mode, "file") ? fill_file : fill_stdin, w);
     if (w->root < 0 || !w->input[0] || !w->input[1] || !w->outer)
         return err_oom(e);
-    if (streq(mode, "file"))
+    if (str_has_suffix(mode, "file"))
         return run_layer(w, e);
     k = read_known(w, e);
     if (k < 0)
         return k;
     return streq(mode, "layer") ? run_layer(w, e) : run_archive(w, e);
+}
+
+static bool is_mode(const char *s) {
+    return streq(s, "layer") || streq(s, "archive") || streq(s, "file") || streq(s, "known-file");
 }
 
 int main(int argc, char **argv) {
@@ -554,7 +563,7 @@ int main(int argc, char **argv) {
     uint64_t reserve;
 
     signal(SIGPIPE, SIG_IGN);
-    if (argc != 4 || parse_u64(argv[3], &reserve) < 0 || (!streq(argv[1], "layer") && !streq(argv[1], "archive") && !streq(argv[1], "file"))) {
+    if (argc != 4 || parse_u64(argv[3], &reserve) < 0 || !is_mode(argv[1])) {
         fprintf(stderr, "hatake-unpack: started by hataked, not by hand\n");
         return 2;
     }

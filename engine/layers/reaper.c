@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Background removal of folders, so that answers never wait for it. */
+/* Background removal of folders, so that answers never wait for it, and neither do those who make layers meanwhile. */
 #include <pthread.h>
+#include <sys/statvfs.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -10,11 +11,14 @@
 
 #define ATTEMPTS 5
 #define AGAIN_AFTER (2 * NSEC_PER_SEC)
+#define YIELD_MAX (10 * NSEC_PER_SEC) /* so long a removal waits for others */
+#define CALM (NSEC_PER_SEC / 10)      /* who removes an image often makes another one next */
+#define FREE_PART 10                  /* with less than this part of the disk free nothing waits */
 
 struct job {
     struct job *next;
-    int failed;  /* attempts that failed, with the one under way */
-    int64_t due; /* monotonic; 0: now */
+    int failed;         /* attempts that failed, with the one under way */
+    int64_t added, due; /* monotonic */
     char path[];
 };
 
@@ -23,6 +27,8 @@ struct layer_reaper {
     pthread_cond_t wake;
     struct job *first, **last;
     bool running, stop;
+    int makers; /* of layers, under way */
+    const char *home;
     pthread_t thread;
 };
 
@@ -42,22 +48,30 @@ static void append(struct layer_reaper *r, struct job *j) {
     r->last = &j->next;
 }
 
+static bool disk_is_full(const struct layer_reaper *r) {
+    struct statvfs fs;
+
+    return statvfs(r->home, &fs) == 0 && fs.f_bavail < fs.f_blocks / FREE_PART;
+}
+
 /* The first job that is due, taken out; at the end all are. *ret_due: when the next one is, 0 for none. Lock held. */
 static struct job *take_due(struct layer_reaper *r, int64_t *ret_due) {
+    bool yield = r->makers > 0 && !disk_is_full(r);
     int64_t now = clock_mono_ns();
 
     *ret_due = 0;
     for (struct job **at = &r->first; *at; at = &(*at)->next) {
         struct job *j = *at;
+        int64_t due = yield ? MAX(j->due, j->added + YIELD_MAX) : j->due;
 
-        if (j->due <= now || r->stop) {
+        if (due <= now || r->stop) {
             *at = j->next;
             if (!*at)
                 r->last = at;
             return j;
         }
-        if (!*ret_due || j->due < *ret_due)
-            *ret_due = j->due;
+        if (!*ret_due || due < *ret_due)
+            *ret_due = due;
     }
     return NULL;
 }
@@ -101,7 +115,7 @@ static void *layer_reaper_run(void *arg) {
     return NULL;
 }
 
-struct layer_reaper *layer_reaper_new(void) {
+struct layer_reaper *layer_reaper_new(const char *home) {
     struct layer_reaper *r = calloc(1, sizeof *r);
     pthread_condattr_t attr;
 
@@ -113,6 +127,7 @@ struct layer_reaper *layer_reaper_new(void) {
     pthread_cond_init(&r->wake, &attr);
     pthread_condattr_destroy(&attr);
     r->last = &r->first;
+    r->home = home;
     return r;
 }
 
@@ -140,7 +155,9 @@ void layer_reaper_add(struct layer_reaper *r, const char *path) {
         remove_now(path, true);
         return;
     }
-    *j = (struct job){.due = 0};
+    j->failed = 0;
+    j->added = clock_mono_ns();
+    j->due = j->added + CALM;
     memcpy(j->path, path, n);
     pthread_mutex_lock(&r->lock);
     append(r, j);
@@ -152,5 +169,18 @@ void layer_reaper_add(struct layer_reaper *r, const char *path) {
         pthread_attr_destroy(&attr);
     }
     pthread_cond_signal(&r->wake);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void layer_reaper_yield(struct layer_reaper *r, int change) {
+    int64_t calm = clock_mono_ns() + CALM;
+
+    pthread_mutex_lock(&r->lock);
+    r->makers += change;
+    if (r->makers == 0) {
+        for (struct job *j = r->first; j; j = j->next)
+            j->due = MAX(j->due, MIN(calm, j->added + YIELD_MAX));
+        pthread_cond_signal(&r->wake);
+    }
     pthread_mutex_unlock(&r->lock);
 }

@@ -4,11 +4,11 @@
  *
  * Arguments: hatake-unpack MODE FORM RESERVE
  *   MODE     "layer": the input is one layer archive; "archive": the input is an image archive with layers inside; "file": a
- *            layer archive in a file that still grows
+ *            layer archive in a file that still grows; "known-file": the same, whose diff ID is known and not computed
  *   FORM     "overlay" or "file": how whiteouts are stored (extract.h)
  *   RESERVE  bytes of the file system that stay free
  * Descriptors: 0 input, 1 results, 2 log, 3 the empty staging folder.
- * Input: a line with the number of known diff IDs, then as many lines of 64 hex digits each, then the stream. In mode "file" 0 is the file, and 1 a socket
+ * Input: a line with the number of known diff IDs, then as many lines of 64 hex digits each, then the stream. In the modes for files 0 is the file, and 1 a socket
  * from which numbers of 64 bits (machine order) are read: how many bytes of the file may be read by now. Its end is the end of the archive.
  * Results: frames of a fixed head (type, length, both 32 bit, machine order) and a payload. Texts inside a payload end with a NUL each.
  *

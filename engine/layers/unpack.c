@@ -49,6 +49,7 @@ struct unpack *unpack_free(struct unpack *u) {
     }
     if (u->staging)
         store_discard(u->layers, strrchr(u->staging, '/') + 1);
+    layer_reaper_yield(u->layers->reaper, -1);
     buf_done(&u->frames);
     free(u->staging);
     free(u);
@@ -153,6 +154,7 @@ static int start(struct layers *l, const char *mode, int file, unpack_event_fn f
         return err_oom(e);
     *u = (struct unpack){.layers = l, .in = -EBADF, .out = -EBADF, .frames = BUF_INIT(2 * FRAME_MAX), .fn = fn, .arg = arg, .mode = mode};
     u->archive = streq(mode, "archive");
+    layer_reaper_yield(l->reaper, 1);
     r = make_staging(u, &dir, e);
     if (r < 0)
         return r;
@@ -183,8 +185,8 @@ int unpack_start(struct layers *l, bool archive, unpack_event_fn fn, void *arg, 
     return start(l, archive ? "archive" : "layer", -EBADF, fn, arg, ret, e);
 }
 
-int unpack_start_file(struct layers *l, int fd, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e) {
-    return start(l, "file", fd, fn, arg, ret, e);
+int unpack_start_file(struct layers *l, int fd, const char *known_diff, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e) {
+    return start(l, known_diff ? "known-file" : "file", fd, fn, arg, ret, e);
 }
 
 int unpack_advance(struct unpack *u, int64_t have, struct err *e) {
@@ -358,7 +360,7 @@ int unpack_feed(struct unpack *u, const void *p, size_t n, struct err *e) {
 }
 
 int unpack_finish(struct unpack *u, struct err *e) {
-    if (streq(u->mode, "file") && u->in >= 0)
+    if (str_has_suffix(u->mode, "file") && u->in >= 0)
         shutdown(u->in, SHUT_WR);
     u->in = close_fd(u->in);
     for (;;) {

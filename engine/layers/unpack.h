@@ -36,8 +36,11 @@ typedef int (*unpack_event_fn)(void *arg, const struct unpack_event *ev, struct 
 
 /* Unpack one layer (`archive` false) or an image archive. Layers the store has already under some diff ID are not unpacked again from archives. */
 int unpack_start(struct layers *l, bool archive, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e);
-/* Unpack one layer from a file that is still being written: unpack_advance() takes the place of unpack_feed(). fd is for reading, from offset 0. */
-int unpack_start_file(struct layers *l, int fd, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e);
+/*
+ * Unpack one layer from a file that is still being written: unpack_advance() takes the place of unpack_feed(). fd is for reading, from offset 0. known_diff
+ * (NULL: not known) is the diff ID that the archive has if the file's digest is the right one: it is not computed then, and the event has none.
+ */
+int unpack_start_file(struct layers *l, int fd, const char *known_diff, unpack_event_fn fn, void *arg, struct unpack **ret, struct err *e);
 /* The first `have` bytes of the file may be read. Never fewer than before. */
 int unpack_advance(struct unpack *u, int64_t have, struct err *e);
 /* Hand over n bytes. The helper's own error (bad archive, disk full) is returned as soon as it is known. */

@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <openssl/evp.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,8 +102,30 @@ struct registry *registry_free(struct registry *r) {
 
 /* ---- sessions --------------------------------------------------------------------------------------------------------------------------- */
 
-struct registry_session *registry_session_free(struct registry_session *s) {
+struct registry_session *registry_session_ref(struct registry_session *s) {
+    atomic_fetch_add(&s->refs, 1);
+    return s;
+}
+
+void registry_session_forget_caller(struct registry_session *s) {
     if (!s)
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->cancelled = NULL;
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool session_cancelled(struct registry_session *s) {
+    bool is;
+
+    pthread_mutex_lock(&s->lock);
+    is = s->cancelled && s->cancelled(s->cancelled_arg);
+    pthread_mutex_unlock(&s->lock);
+    return is;
+}
+
+struct registry_session *registry_session_free(struct registry_session *s) {
+    if (!s || atomic_fetch_sub(&s->refs, 1) > 1)
         return NULL;
     for (size_t i = 0; i < s->n_handles; i++)
         curl_easy_cleanup(s->handles[i]);
@@ -203,6 +226,7 @@ int registry_session_new(struct registry *registry, const struct reference *ref,
     if (!s)
         return err_oom(e);
     pthread_mutex_init(&s->lock, NULL);
+    s->refs = 1;
     s->registry = registry;
     s->cancelled = cancelled;
     s->cancelled_arg = arg;
@@ -343,6 +367,8 @@ struct blob_read {
     int64_t skip; /* bytes of this reply to drop: the server ignored the range */
     struct transfer *t;
     bool first;
+    registry_cancelled_fn *cancelled;
+    void *cancelled_arg;
 };
 
 static int on_blob(void *arg, const void *p, size_t n, struct err *e) {
@@ -350,6 +376,8 @@ static int on_blob(void *arg, const void *p, size_t n, struct err *e) {
     const char *from = p;
     int r;
 
+    if (n == 0)
+        return b->sink(b->arg, p, 0, e);
     if (b->first) {
         b->first = false;
         b->skip = b->t->partial ? 0 : b->at;
@@ -372,9 +400,9 @@ static int on_blob(void *arg, const void *p, size_t n, struct err *e) {
 }
 
 /* Wait in small steps, so that a client that leaves ends it. */
-static int back_off(struct registry_session *s, int64_t ms, struct err *e) {
+static int back_off(struct registry_session *s, const struct blob_read *b, int64_t ms, struct err *e) {
     for (; ms > 0; ms -= 100) {
-        if (s->cancelled && s->cancelled(s->cancelled_arg))
+        if (b->cancelled ? b->cancelled(b->cancelled_arg) : session_cancelled(s))
             return err_set(e, ERR_CANCELLED, "context canceled");
         poll(NULL, 0, (int)(ms < 100 ? ms : 100));
     }
@@ -387,7 +415,15 @@ static bool busy_status(long status) {
 
 /* One attempt. ERR_UNAVAILABLE: worth another one. */
 static int blob_once(struct registry_session *s, const char *url, struct blob_read *b, int64_t *ret_wait_ms, struct err *e) {
-    struct transfer t = {.s = s, .method = "GET", .url = url, .range_from = b->at, .sink = on_blob, .sink_arg = b};
+    struct transfer t = {.s = s,
+                         .method = "GET",
+                         .url = url,
+                         .range_from = b->at,
+                         .sink = on_blob,
+                         .sink_arg = b,
+                         .tell_idle = true,
+                         .cancelled = b->cancelled,
+                         .cancelled_arg = b->cancelled_arg};
     int r;
 
     b->t = &t;
@@ -409,9 +445,10 @@ static int blob_once(struct registry_session *s, const char *url, struct blob_re
     return r;
 }
 
-int registry_blob(struct registry_session *s, const char *digest, int64_t offset, int64_t size, registry_sink_fn *sink, void *arg, struct err *e) {
+int registry_blob(struct registry_session *s, const char *digest, int64_t offset, int64_t size, registry_sink_fn *sink, void *arg,
+                  registry_cancelled_fn *cancelled, void *cancelled_arg, struct err *e) {
     _cleanup_free_ char *url = str_printf("%s/v2/%s/blobs/%s", s->base, s->ref.path, digest);
-    struct blob_read b = {.sink = sink, .arg = arg, .at = offset, .size = size};
+    struct blob_read b = {.sink = sink, .arg = arg, .at = offset, .size = size, .cancelled = cancelled, .cancelled_arg = cancelled_arg};
     int64_t attempts = MAX(s->registry->config->max_download_attempts, INT64_C(1)), left = attempts;
 
     if (!url)
@@ -429,7 +466,7 @@ int registry_blob(struct registry_session *s, const char *digest, int64_t offset
             r = err_move(e, &why);
             return as_internal(r, e);
         }
-        r = back_off(s, wait ? wait : 250 * (attempts - left + 1), e);
+        r = back_off(s, &b, wait ? wait : 250 * (attempts - left + 1), e);
         if (r < 0)
             return r;
     }

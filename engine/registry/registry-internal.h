@@ -22,6 +22,7 @@ struct registry {
 enum auth_scheme { AUTH_NONE, AUTH_BASIC, AUTH_BEARER };
 
 struct registry_session {
+    _Atomic int refs;
     struct registry *registry;
     struct reference ref;
     char *base; /* "https://registry-1.docker.io" */
@@ -30,9 +31,9 @@ struct registry_session {
     struct registry_auth auth;
     enum auth_scheme scheme;
     char *realm, *service;
-    registry_cancelled_fn *cancelled;
+    registry_cancelled_fn *cancelled; /* under lock */
     void *cancelled_arg;
-    pthread_mutex_t lock; /* of token, token_until, handles */
+    pthread_mutex_t lock; /* of cancelled, token, token_until, handles */
     char *token;
     bool want_refresh;   /* login: ask for a refresh token as well */
     char *refresh_token; /* what was given */
@@ -40,6 +41,9 @@ struct registry_session {
     CURL *handles[HANDLES_KEPT];
     size_t n_handles;
 };
+
+/* Has the session's caller gone? Any thread. */
+bool session_cancelled(struct registry_session *s);
 
 /* ---- transfer.c: one HTTP exchange */
 struct transfer {
@@ -55,6 +59,9 @@ struct transfer {
     struct buf *body;          /* collect the reply here... */
     registry_sink_fn *sink;    /* ...or hand a 200/206 to this */
     void *sink_arg;
+    bool tell_idle;                   /* call the sink with no bytes when nothing comes for a while */
+    registry_cancelled_fn *cancelled; /* NULL: the session's */
+    void *cancelled_arg;
     bool any_origin; /* token servers: TLS settings of this registry do not apply */
     /* out */
     long status;
@@ -68,6 +75,7 @@ struct transfer {
     char dialled[128];
     X509_STORE *trusted; /* counted */
     bool was_cancelled;
+    int64_t last_bytes; /* monotonic ns; 0: none since it was told */
 };
 void transfer_done(struct transfer *t);
 /*

@@ -11,7 +11,7 @@
  * Safety: credentials go to the registry's own origin or an https realm only and are wiped after use; redirects (at most LIMIT_REDIRECTS) never carry them;
  * every size is bounded; a peer that sends less than 1 byte a second for 60 s is given up.
  *
- * Threads: a registry may be used by all. A session: registry_blob() from several threads at once, everything else by one.
+ * Threads: a registry may be used by all. A session: registry_blob(), _ref, _forget_caller and _free from several threads at once, everything else by one.
  */
 #ifndef HATAKE_REGISTRY_REGISTRY_H
 #define HATAKE_REGISTRY_REGISTRY_H
@@ -49,6 +49,11 @@ typedef bool registry_cancelled_fn(void *arg);
  */
 int registry_session_new(struct registry *r, const struct reference *ref, const struct registry_auth *auth, registry_cancelled_fn *cancelled,
                          void *arg, struct registry_session **ret, struct err *e);
+/* Counted: another one who needs it as long as the first. Returns s. */
+struct registry_session *registry_session_ref(struct registry_session *s);
+/* From now on `cancelled` is not asked any more: its caller goes, while others go on with the session. */
+void registry_session_forget_caller(struct registry_session *s);
+/* The last one ends it. NULL is fine. Returns NULL. */
 struct registry_session *registry_session_free(struct registry_session *s);
 
 #define REGISTRY_TYPE_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
@@ -72,10 +77,12 @@ int registry_get_tags(struct registry_session *s, struct strv *ret, struct err *
 
 /*
  * Bytes of a blob from `offset` on, in order, to `sink`; each byte exactly once. A broken transfer is resumed by range, up to the configured number of attempts in all
- * without progress. `size` is what the manifest says of the whole blob: more or fewer bytes are an error. The digest is the caller's to check.
+ * without progress. `size` is what the manifest says of the whole blob: more or fewer bytes are an error. The digest is the caller's to check. A call of the sink
+ * with no bytes says that nothing has come for a while. `cancelled` (NULL: the session's) ends this blob alone.
  */
 typedef int registry_sink_fn(void *arg, const void *p, size_t n, struct err *e);
-int registry_blob(struct registry_session *s, const char *digest, int64_t offset, int64_t size, registry_sink_fn *sink, void *arg, struct err *e);
+int registry_blob(struct registry_session *s, const char *digest, int64_t offset, int64_t size, registry_sink_fn *sink, void *arg,
+                  registry_cancelled_fn *cancelled, void *cancelled_arg, struct err *e);
 
 /*
  * GET any address without credentials, its body to `sink`. A status other than 200 is an error with the reference's words, its kind that

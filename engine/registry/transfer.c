@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
@@ -19,6 +20,7 @@
 
 #define CONNECT_SECONDS 30L
 #define STALL_SECONDS 60L
+#define IDLE (NSEC_PER_SEC / 2)
 
 static void init_curl(void) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -70,6 +72,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *data) {
     size_t len = size * n;
 
     if (t->sink && (t->status == 200 || t->status == 206)) {
+        if (t->tell_idle)
+            t->last_bytes = clock_mono_ns();
         t->sink_result = t->sink(t->sink_arg, p, len, &t->sink_err);
         return t->sink_result < 0 ? 0 : len;
     }
@@ -94,9 +98,13 @@ static size_t on_body_first(char *p, size_t size, size_t n, void *data) {
 static int on_progress(void *data, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
     struct transfer *t = data;
 
-    if (t->s->cancelled && t->s->cancelled(t->s->cancelled_arg))
+    if (t->cancelled ? t->cancelled(t->cancelled_arg) : session_cancelled(t->s))
         t->was_cancelled = true;
-    return t->was_cancelled;
+    if (!t->was_cancelled && t->tell_idle && t->last_bytes && clock_mono_ns() - t->last_bytes > IDLE) {
+        t->last_bytes = 0;
+        t->sink_result = t->sink(t->sink_arg, "", 0, &t->sink_err);
+    }
+    return t->was_cancelled || t->sink_result < 0;
 }
 
 /* Remember where we dialled, for the text of a failure. */
