@@ -60,6 +60,9 @@ struct images {
     void *in_use_arg;
     images_users_fn users;
     void *users_arg;
+    pthread_mutex_t uploads_lock; /* of uploads */
+    pthread_cond_t uploads_changed;
+    int uploads; /* layers being sent */
 };
 
 struct image_name {
@@ -131,10 +134,17 @@ int progress_stream(struct progress *p, struct err *e, const char *fmt, ...) __a
 int progress_message(struct progress *p, const char *id, struct err *e, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* {"status": action, "progressDetail": {...}, "progress": bar, "id": id}; total <= 0 and current <= 0: empty detail. */
 int progress_bar(struct progress *p, const char *id, const char *action, int64_t current, int64_t total, struct err *e);
+/* {"progressDetail": {}, "aux": {"Tag", "Digest", "Size"}}: what a push made. */
+int progress_pushed(struct progress *p, const char *tag, const char *digest, size_t size, struct err *e);
 /* End of an operation: r < 0 becomes a plain error (nothing written yet) or an error line; else the stream is ended. Returns what the handler returns. */
 int progress_end(struct progress *p, int r, struct err *e);
 /* The text of the bar, as clients show it. */
 void progress_text(struct buf *b, int64_t current, int64_t total);
+
+/* ---- push.c */
+struct registry_auth;
+/* Send ref (without a tag: all tags of the repository) and tell p about it. */
+int images_push(struct images *s, struct call *c, const struct reference *ref, const struct registry_auth *auth, struct progress *p, struct err *e);
 
 /* ---- load.c, save.c, remove.c, pull.c, import.c */
 int images_load(struct images *s, struct call *c, bool quiet, struct progress *p, struct err *e);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "content/content.h"
+#include "image/blobs.h"
 #include "image/fetch.h"
 #include "image/image-internal.h"
 #include "registry/registry.h"
@@ -104,7 +105,11 @@ int images_new(const struct engine *engine, struct images **ret, struct err *e) 
     s->db = engine->db;
     s->layers = engine->layers;
     pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->uploads_lock, NULL);
+    pthread_cond_init(&s->uploads_changed, NULL);
     r = db_migrate(s->db, "image", steps, ELEMENTSOF(steps), e);
+    if (r == 0)
+        r = blobs_migrate(s->db, e);
     if (r == 0)
         r = db_query(s->db, "SELECT id, document, top, parent, last_tag FROM image", DB_NONE, load_image, s, e);
     if (r == 0)
@@ -140,6 +145,8 @@ struct images *images_free(struct images *s) {
         ((struct image_record *)i->value)->image->top = NULL;
     map_done_with(&s->records, record_free);
     pthread_mutex_destroy(&s->lock);
+    pthread_mutex_destroy(&s->uploads_lock);
+    pthread_cond_destroy(&s->uploads_changed);
     free(s);
     return NULL;
 }

@@ -135,6 +135,17 @@ int progress_bar(struct progress *p, const char *id, const char *action, int64_t
     return progress_send(p, &line, e);
 }
 
+int progress_pushed(struct progress *p, const char *tag, const char *digest, size_t size, struct err *e) {
+    _cleanup_buf_ struct buf line = BUF_INIT(LINE_MAX);
+
+    buf_adds(&line, "{\"progressDetail\":{},\"aux\":{\"Tag\":");
+    buf_add_json_string(&line, tag);
+    buf_adds(&line, ",\"Digest\":");
+    buf_add_json_string(&line, digest);
+    buf_addf(&line, ",\"Size\":%zu}}", size);
+    return progress_send(p, &line, e);
+}
+
 int progress_end(struct progress *p, int r, struct err *e) {
     _cleanup_buf_ struct buf line = BUF_INIT(2 * LINE_MAX);
 

@@ -9,6 +9,7 @@
 #include "base/id.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "image/blobs.h"
 #include "image/fetch.h"
 #include "image/image-internal.h"
 #include "image/pull.h"
@@ -26,6 +27,7 @@ struct plan_layer {
     struct fetch *fetch; /* NULL: it is there, or the same blob comes further down */
     enum fetch_phase told;
     int64_t shown; /* bytes the client knows of */
+    bool gzip;
 };
 
 struct pull {
@@ -220,13 +222,15 @@ static int plan_layers(struct pull *p, json_t *manifest, struct err *e) {
     if (!p->layers)
         return err_oom(e);
     json_array_foreach(list, i, o) {
-        const char *digest;
+        const char *digest, *type;
         int r = descriptor(o, &digest, &p->layers[i].size, e);
 
         if (r < 0)
             return r;
         p->layers[i].digest = strdup(digest);
         short_id(digest, p->layers[i].id);
+        type = json_string_value(json_object_get(o, "mediaType"));
+        p->layers[i].gzip = type && str_has_suffix(type, "gzip");
         if (!p->layers[i].digest)
             return err_oom(e);
         p->n_layers++;
@@ -254,6 +258,19 @@ static int show(struct pull *p, struct plan_layer *l, struct err *e) {
             r = progress_bar(p->progress, l->id, "Download complete", 0, 0, e);
     }
     return r;
+}
+
+/* For pushes to come. hashed: the bytes showed that blob and diff ID belong together. */
+static int note_blob(struct pull *p, size_t i, bool hashed, struct err *e) {
+    _cleanup_free_ char *repository = reference_name(&p->ref);
+    const struct plan_layer *l = &p->layers[i];
+
+    if (!repository)
+        return err_oom(e);
+    if (!l->gzip)
+        return 0;
+    return hashed ? blobs_note(p->images->db, p->image->diff_ids.v[i], l->digest, repository, NULL, e)
+                  : blobs_note_claim(p->images->db, p->image->diff_ids.v[i], l->digest, repository, e);
 }
 
 /* Put a layer that has come, or that came below as well, on top of those below it. */
@@ -345,6 +362,8 @@ static int follow_fetches(struct pull *p, size_t next, struct layer **top, struc
                 r = show(p, &p->layers[next], e);
             if (r == 0)
                 r = add_layer(p, &p->layers[next], p->image->diff_ids.v[next], top, e);
+            if (r == 0)
+                r = note_blob(p, next, true, e);
             next++;
         }
         if (r < 0)
@@ -371,6 +390,8 @@ static int fetch_layers(struct pull *p, struct layer **ret_top, struct err *e) {
         layer_unref(top);
         top = next;
         r = progress_bar(p->progress, p->layers[k].id, "Already exists", 0, 0, e);
+        if (r == 0)
+            r = note_blob(p, k, false, e);
     }
     if (r == 0)
         r = join_fetches(p, k, top, e);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Credentials and tokens. Sections: the header of API calls; challenges; tokens; errors of replies. */
+/* Credentials and tokens. Sections: the header of API calls; challenges; tokens. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,8 +149,7 @@ static char *basic_value(const struct registry_auth *a) {
 
 /* ---- challenges -------------------------------------------------------------------------------------------------------------------------- */
 
-/* Value of a parameter of a challenge: key="value" or key=value (RFC 9110, 11.2). Fresh memory or NULL. */
-static char *parameter(const char *header, const char *key) {
+char *auth_parameter(const char *header, const char *key) {
     const char *p = header;
     size_t k = strlen(key);
 
@@ -178,8 +177,8 @@ int auth_challenge(struct registry_session *s, const char *header, struct err *e
         return 0;
     free(s->realm);
     free(s->service);
-    s->realm = parameter(header, "realm");
-    s->service = parameter(header, "service");
+    s->realm = auth_parameter(header, "realm");
+    s->service = auth_parameter(header, "service");
     if (str_empty(s->realm))
         return err_set(e, ERR_INTERNAL, "the registry %s asks for a token but does not say where to get it", s->host);
     /* A token server may see the password: it must be the registry itself or reached by TLS. */
@@ -230,14 +229,21 @@ static int parse_token(struct registry_session *s, const struct buf *body, struc
     return 0;
 }
 
-static int fetch_token(struct registry_session *s, struct err *e) {
-    _cleanup_buf_ struct buf url = BUF_INIT(KIB(64)), body = BUF_INIT(LIMIT_TOKEN_BYTES), form = BUF_INIT(KIB(64));
-    _cleanup_free_ char *scope = str_printf("repository:%s:pull", s->ref.path ? s->ref.path : "");
-    struct transfer t = {.s = s, .method = "GET", .body = &body, .any_origin = true};
+/* What the token is for, one line each: the session's repository, and one that is only read from. */
+static int scopes_of(struct registry_session *s, const char *mount_from, char *ret[2], struct err *e) {
+    ret[0] = str_printf("repository:%s:%s", s->ref.path ? s->ref.path : "", s->purpose == REGISTRY_PUSH ? "push,pull" : "pull");
+    ret[1] = mount_from ? str_printf("repository:%s:pull", mount_from) : NULL;
+    return ret[0] && (ret[1] || !mount_from) ? 0 : err_oom(e);
+}
+
+static int ask_token(struct registry_session *s, char *const scopes[2], struct buf *body, struct err *e) {
+    _cleanup_buf_ struct buf url = BUF_INIT(KIB(64)), form = BUF_INIT(KIB(64));
+    _cleanup_free_ char *both = scopes[1] ? str_printf("%s %s", scopes[0], scopes[1]) : strdup(scopes[0]);
+    struct transfer t = {.s = s, .method = "GET", .body = body, .any_origin = true};
     char *basic = NULL;
     int r;
 
-    if (!scope)
+    if (!both)
         return err_oom(e);
     buf_adds(&url, s->realm);
     if (s->auth.identity_token) {
@@ -245,7 +251,7 @@ static int fetch_token(struct registry_session *s, struct err *e) {
         buf_adds(&form, "grant_type=refresh_token");
         add_query(&form, "client_id", "docker");
         add_query(&form, "refresh_token", s->auth.identity_token);
-        add_query(&form, "scope", scope);
+        add_query(&form, "scope", both);
         if (s->service)
             add_query(&form, "service", s->service);
         t.method = "POST";
@@ -253,8 +259,8 @@ static int fetch_token(struct registry_session *s, struct err *e) {
     } else {
         if (s->auth.username)
             add_query(&url, "account", s->auth.username);
-        if (s->ref.path)
-            add_query(&url, "scope", scope);
+        for (int i = 0; i < 2 && s->ref.path && scopes[i]; i++)
+            add_query(&url, "scope", scopes[i]);
         if (s->service)
             add_query(&url, "service", s->service);
         if (s->want_refresh) {
@@ -269,112 +275,66 @@ static int fetch_token(struct registry_session *s, struct err *e) {
     if (r == 0)
         r = transfer_run(&t, e);
     if (r == 0 && t.status != 200)
-        r = auth_reply_error(t.status, &body, NULL, NULL, e);
-    if (r == 0)
-        r = parse_token(s, &body, e);
+        r = auth_reply_error(t.status, body, NULL, NULL, e);
     wipe(&basic);
     if (form.data)
         explicit_bzero(form.data, form.len);
-    if (body.data)
-        explicit_bzero(body.data, body.len);
     transfer_done(&t);
     return r;
 }
 
-int auth_header(struct registry_session *s, const char *shown, const char *url, bool renew, char **ret, struct err *e) {
+/* *ret: the token in fresh memory, which another thread may have replaced in the session meanwhile. */
+static int fetch_token(struct registry_session *s, const char *mount_from, char **ret, struct err *e) {
+    _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_TOKEN_BYTES);
+    char *scopes[2] = {NULL, NULL}, *from = str_dup(mount_from);
+    int r = scopes_of(s, mount_from, scopes, e);
+
+    if (r == 0)
+        r = ask_token(s, scopes, &body, e);
+    if (r == 0) {
+        pthread_mutex_lock(&s->lock);
+        r = parse_token(s, &body, e);
+        free(s->token_from);
+        s->token_from = TAKE_PTR(from);
+        if (r == 0 && !(*ret = strdup(s->token)))
+            r = err_oom(e);
+        pthread_mutex_unlock(&s->lock);
+    }
+    if (body.data)
+        explicit_bzero(body.data, body.len);
+    free(from);
+    free(scopes[0]);
+    free(scopes[1]);
+    return r;
+}
+
+int auth_header(struct registry_session *s, const char *shown, const char *url, const char *mount_from, bool renew, char **ret, struct err *e) {
     int r = 0;
 
     *ret = NULL;
     if (s->auth.registry_token)
         *ret = str_printf("Bearer %s", s->auth.registry_token);
-    else if (s->scheme == AUTH_BASIC && !s->auth.username)
-        return err_set(e, ERR_INTERNAL, "%s \"%s\": no basic auth credentials", shown, url);
+    else if (s->scheme == AUTH_BASIC && (str_empty(s->auth.username) || str_empty(s->auth.password)))
+        return s->purpose == REGISTRY_PUSH ? err_set(e, ERR_INTERNAL, "no basic auth credentials")
+                                           : err_set(e, ERR_INTERNAL, "%s \"%s\": no basic auth credentials", shown, url);
     else if (s->scheme == AUTH_BASIC)
         *ret = basic_value(&s->auth);
     else if (s->scheme == AUTH_NONE)
         return 0;
     if (s->scheme == AUTH_BEARER && !*ret) {
+        char *token = NULL;
+
         pthread_mutex_lock(&s->lock);
-        if (renew || !s->token || clock_mono_ns() >= s->token_until) {
-            /* The lock is let go meanwhile: the fetch takes a handle under it. Two threads may both fetch, which is harmless. */
-            pthread_mutex_unlock(&s->lock);
-            r = fetch_token(s, e);
-            pthread_mutex_lock(&s->lock);
-        }
-        if (r == 0)
-            *ret = str_printf("Bearer %s", s->token);
+        if (!renew && s->token && clock_mono_ns() < s->token_until && (!mount_from || streq_ptr(mount_from, s->token_from)))
+            token = strdup(s->token);
         pthread_mutex_unlock(&s->lock);
+        /* Two threads may both fetch one, which is harmless. */
+        if (!token)
+            r = fetch_token(s, mount_from, &token, e);
         if (r < 0)
-            return r == -ERR_CANCELLED ? r : err_wrap(e, "%s \"%s\"", shown, url);
+            return r == -ERR_CANCELLED || s->purpose == REGISTRY_PUSH ? r : err_wrap(e, "%s \"%s\"", shown, url);
+        *ret = str_printf("Bearer %s", token);
+        wipe(&token);
     }
     return *ret ? 0 : err_oom(e);
-}
-
-/* ---- errors of replies ---------------------------------------------------------------------------------------------------------------- */
-
-struct known_code {
-    const char *code, *text; /* as the reference prints it: lower case, blanks for underscores */
-};
-static const struct known_code codes[] = {
-    {"DENIED", "denied"},
-    {"UNAUTHORIZED", "unauthorized"},
-    {"MANIFEST_UNKNOWN", "manifest unknown"},
-    {"NAME_UNKNOWN", "name unknown"},
-    {"NAME_INVALID", "name invalid"},
-    {"TAG_INVALID", "tag invalid"},
-    {"BLOB_UNKNOWN", "blob unknown"},
-    {"DIGEST_INVALID", "digest invalid"},
-    {"MANIFEST_INVALID", "manifest invalid"},
-    {"TOOMANYREQUESTS", "toomanyrequests"},
-    {"UNSUPPORTED", "unsupported"},
-    {"UNAVAILABLE", "unavailable"},
-    {"UNKNOWN", "unknown"},
-};
-
-static const struct known_code *find_code(const char *code) {
-    for (size_t i = 0; i < ELEMENTSOF(codes); i++)
-        if (streq(codes[i].code, code))
-            return &codes[i];
-    return &codes[ELEMENTSOF(codes) - 1];
-}
-
-/* Texts of a registry are shown to people: no control characters, and not a screenful. */
-static char *tame(const char *s) {
-    char *copy = strndup(s, 512);
-
-    for (char *p = copy; p && *p; p++)
-        if ((unsigned char)*p < 32 || *p == 127)
-            *p = ' ';
-    return copy;
-}
-
-int auth_reply_error(long status, const struct buf *body, const char *challenge, const char **ret_code, struct err *e) {
-    _cleanup_(decrefp) json_t *o = json_loadb(buf_str(body), body->len, 0, NULL);
-    json_t *first = json_array_get(json_object_get(o, "errors"), 0);
-    const char *code = json_string_value(json_object_get(first, "code")), *message = json_string_value(json_object_get(first, "message"));
-    const char *details = json_string_value(json_object_get(o, "details"));
-    _cleanup_free_ char *shown = NULL, *why = challenge ? parameter(challenge, "error") : NULL;
-
-    if (why && streq(why, "insufficient_scope")) {
-        code = "DENIED";
-        message = "requested access to the resource is denied";
-    }
-    if (!code && status == 401) {
-        code = "UNAUTHORIZED";
-        message = details ? details : "authentication required";
-    }
-    if (!code && status == 429) {
-        code = "TOOMANYREQUESTS";
-        message = details ? details : "too many requests";
-    }
-    if (ret_code)
-        *ret_code = code ? find_code(code)->code : NULL;
-    if (!code && status == 404)
-        return err_set(e, ERR_INTERNAL, "error parsing HTTP 404 response body: the registry answered with something else than the API");
-    if (!code)
-        return err_set(e, ERR_INTERNAL, "received unexpected HTTP status: %ld", status);
-    shown = tame(message ? message : find_code(code)->text);
-    if (streq(find_code(code)->code, "UNKNOWN"))
-        return err_set(e, ERR_INTERNAL, "unknown: %s", shown ? shown : "");
-    return err_set(e, ERR_INTERNAL, "%s: %s", find_code(code)->text, shown ? shown : "");
 }

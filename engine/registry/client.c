@@ -132,6 +132,7 @@ struct registry_session *registry_session_free(struct registry_session *s) {
     reference_done(&s->ref);
     registry_auth_done(&s->auth);
     wipe(&s->token);
+    free(s->token_from);
     wipe(&s->refresh_token);
     free(s->base);
     free(s->host);
@@ -212,7 +213,7 @@ static int find_endpoint(struct registry_session *s, struct err *e) {
 }
 
 /* Inside this folder "unavailable" means: nobody answered. The API answers 500 for it. */
-static int as_internal(int r, struct err *e) {
+int registry_as_internal(int r, struct err *e) {
     if (r == -ERR_UNAVAILABLE && e)
         e->kind = ERR_INTERNAL;
     return r == -ERR_UNAVAILABLE ? -ERR_INTERNAL : r;
@@ -236,18 +237,21 @@ int registry_session_new(struct registry *registry, const struct reference *ref,
     if (r == 0)
         r = find_endpoint(s, e);
     if (r < 0)
-        return as_internal(r, e);
+        return registry_as_internal(r, e);
     *ret = TAKE_PTR(s);
     return 0;
 }
 
 /* ---- requests ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* Run with authorization; a 401 although a token was sent means that it has expired: once more with a fresh one. */
-static int authorised(struct transfer *t, const char *shown, struct err *e) {
+void registry_session_purpose(struct registry_session *s, enum registry_purpose purpose) {
+    s->purpose = purpose;
+}
+
+int session_run(struct transfer *t, const char *shown, struct err *e) {
     for (int attempt = 0;; attempt++) {
         char *value = NULL;
-        int r = auth_header(t->s, shown, t->url, attempt > 0, &value, e);
+        int r = auth_header(t->s, shown, t->url, t->mount_from, attempt > 0, &value, e);
 
         if (r < 0)
             return r;
@@ -255,12 +259,11 @@ static int authorised(struct transfer *t, const char *shown, struct err *e) {
         r = transfer_run(t, e);
         wipe(&value);
         t->authorization = NULL;
-        if (r < 0 || t->status != 401 || attempt > 0 || t->s->scheme != AUTH_BEARER)
+        if (r < 0 || t->status != 401 || attempt > 0 || t->s->scheme != AUTH_BEARER || t->upload)
             return r;
         if (t->body)
             buf_reset(t->body);
         transfer_done(t);
-        t->content_type = t->challenge = NULL;
     }
 }
 
@@ -268,8 +271,11 @@ static int authorised(struct transfer *t, const char *shown, struct err *e) {
 static int repository_error(struct registry_session *s, const char *what, long status, const struct buf *body, const char *challenge, struct err *e) {
     _cleanup_free_ char *name = reference_familiar_name(&s->ref), *full = NULL;
     const char *code = NULL;
-    int r = auth_reply_error(status, body, challenge, &code, e);
+    int r;
 
+    if (s->purpose == REGISTRY_ASK)
+        return reply_errors(status, body, challenge, e);
+    r = auth_reply_error(status, body, challenge, &code, e);
     if (!code || !e || !name)
         return r;
     if (streq(code, "DENIED")) {
@@ -314,7 +320,7 @@ int registry_get_manifest(struct registry_session *s, const char *what, struct r
     if (!url)
         return err_oom(e);
     buf_reset(&ret->body);
-    r = authorised(&t, t.shown, e);
+    r = session_run(&t, t.shown, e);
     if (r == 0 && t.status != 200)
         r = repository_error(s, what, t.status, &ret->body, t.challenge, e);
     if (r == 0)
@@ -327,7 +333,7 @@ int registry_get_manifest(struct registry_session *s, const char *what, struct r
         r = ret->media_type ? 0 : err_oom(e);
     }
     transfer_done(&t);
-    return as_internal(r, e);
+    return registry_as_internal(r, e);
 }
 
 int registry_get_tags(struct registry_session *s, struct strv *ret, struct err *e) {
@@ -341,12 +347,12 @@ int registry_get_tags(struct registry_session *s, struct strv *ret, struct err *
 
     if (!url)
         return err_oom(e);
-    r = authorised(&t, "Get", e);
+    r = session_run(&t, "Get", e);
     if (r == 0 && t.status != 200)
         r = repository_error(s, NULL, t.status, &body, t.challenge, e);
     transfer_done(&t);
     if (r < 0)
-        return as_internal(r, e);
+        return registry_as_internal(r, e);
     o = json_loadb(buf_str(&body), body.len, 0, NULL);
     json_array_foreach(json_object_get(o, "tags"), i, tag) {
         if (i >= TAGS_MAX)
@@ -428,7 +434,7 @@ static int blob_once(struct registry_session *s, const char *url, struct blob_re
 
     b->t = &t;
     b->first = true;
-    r = authorised(&t, "Get", e);
+    r = session_run(&t, "Get", e);
     *ret_wait_ms = t.retry_after * 1000;
     if (r == 0 && (t.status == 200 || t.status == 206)) {
         if (b->at < b->size)
@@ -464,7 +470,7 @@ int registry_blob(struct registry_session *s, const char *digest, int64_t offset
         left = b.at > before ? attempts : left - 1;
         if (r != -ERR_UNAVAILABLE || left <= 0) {
             r = err_move(e, &why);
-            return as_internal(r, e);
+            return registry_as_internal(r, e);
         }
         r = back_off(s, &b, wait ? wait : 250 * (attempts - left + 1), e);
         if (r < 0)
@@ -473,19 +479,6 @@ int registry_blob(struct registry_session *s, const char *digest, int64_t offset
 }
 
 /* ---- login -------------------------------------------------------------------------------------------------------------------------------- */
-
-static const char *reason_phrase(long status) {
-    static const struct {
-        long status;
-        const char *phrase;
-    } known[] = {{400, "Bad Request"},       {401, "Unauthorized"},          {403, "Forbidden"},   {404, "Not Found"},
-                 {429, "Too Many Requests"}, {500, "Internal Server Error"}, {502, "Bad Gateway"}, {503, "Service Unavailable"}};
-
-    for (size_t i = 0; i < ELEMENTSOF(known); i++)
-        if (known[i].status == status)
-            return known[i].phrase;
-    return "";
-}
 
 int registry_login(struct registry *registry, const struct registry_auth *auth, char **ret_token, struct err *e) {
     const char *server = str_empty(auth->server_address) ? "docker.io" : auth->server_address, *scheme = strstr(server, "://");
@@ -512,16 +505,16 @@ int registry_login(struct registry *registry, const struct registry_auth *auth, 
         return err_oom(e);
     s->want_refresh = true;
     t = (struct transfer){.s = s, .method = "GET", .url = url, .body = &body};
-    r = str_empty(auth->username) && str_empty(auth->identity_token) ? 0 : authorised(&t, "Get", e);
+    r = str_empty(auth->username) && str_empty(auth->identity_token) ? 0 : session_run(&t, "Get", e);
     if (r == 0 && t.status && t.status != 200)
-        r = err_set(e, ERR_INTERNAL, "login attempt to %s failed with status: %ld %s", url, t.status, reason_phrase(t.status));
+        r = err_set(e, ERR_INTERNAL, "login attempt to %s failed with status: %ld %s", url, t.status, http_phrase(t.status));
     transfer_done(&t);
     if (r < 0 && e && strstr(err_msg(e), ": unauthorized: ")) {
         e->kind = ERR_UNAUTHORIZED;
         return -ERR_UNAUTHORIZED;
     }
     if (r < 0)
-        return as_internal(r, e);
+        return registry_as_internal(r, e);
     *ret_token = TAKE_PTR(s->refresh_token);
     return 0;
 }
@@ -539,7 +532,7 @@ static int fetch_refused(const char *url, long status, const struct buf *body, s
 
     while (n > 0 && strchr(" \t\r\n", body->data[n - 1]))
         n--;
-    return err_set(e, kind, "failed to GET %s with status %ld %s: %.*s", url, status, reason_phrase(status), (int)n, n ? body->data : "");
+    return err_set(e, kind, "failed to GET %s with status %ld %s: %.*s", url, status, http_phrase(status), (int)n, n ? body->data : "");
 }
 
 int registry_fetch(struct registry *r, const char *url, registry_cancelled_fn *cancelled, void *cancelled_arg, registry_sink_fn *sink, void *arg,
@@ -553,7 +546,7 @@ int registry_fetch(struct registry *r, const char *url, registry_cancelled_fn *c
     k = transfer_run(&t, e);
     if (k == 0 && t.status != 200)
         k = fetch_refused(url, t.status, &t.failure, e);
-    k = as_internal(k, e);
+    k = registry_as_internal(k, e);
     transfer_done(&t);
     for (size_t i = 0; i < s.n_handles; i++)
         curl_easy_cleanup(s.handles[i]);

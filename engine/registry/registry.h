@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/engine.h"
@@ -56,6 +57,13 @@ void registry_session_forget_caller(struct registry_session *s);
 /* The last one ends it. NULL is fine. Returns NULL. */
 struct registry_session *registry_session_free(struct registry_session *s);
 
+/*
+ * What a session is for decides what tokens it asks for and how errors are worded: PULL names the image ("manifest for x:y not found: ..."), ASK gives all that
+ * the registry said, with its kinds, PUSH the first thing it said. PULL until set; to be set before the first request.
+ */
+enum registry_purpose { REGISTRY_PULL, REGISTRY_ASK, REGISTRY_PUSH };
+void registry_session_purpose(struct registry_session *s, enum registry_purpose purpose);
+
 #define REGISTRY_TYPE_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
 #define REGISTRY_TYPE_DOCKER_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
 #define REGISTRY_TYPE_DOCKER_SCHEMA1 "application/vnd.docker.distribution.manifest.v1+prettyjws"
@@ -91,6 +99,31 @@ int registry_blob(struct registry_session *s, const char *digest, int64_t offset
  */
 int registry_fetch(struct registry *r, const char *url, registry_cancelled_fn *cancelled, void *cancelled_arg, registry_sink_fn *sink, void *arg,
                    struct err *e);
+
+/* ---- sending (push.c) ------------------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Is the blob in the session's repository? 1 (its size in *ret_size), 0, or negative. All functions of this part may be used from several threads at once.
+ */
+int registry_has_blob(struct registry_session *s, const char *digest, int64_t *ret_size, struct err *e);
+/* Make a blob of another repository of this registry known here. 1: done, its size in *ret_size; 0: the registry would rather be sent it. */
+int registry_mount_blob(struct registry_session *s, const char *digest, const char *from, int64_t *ret_size, struct err *e);
+
+/* Next bytes of what is sent, at most n (n > 0); 0 at the end. May block, not longer than the session is not cancelled. */
+typedef ssize_t registry_read_fn(void *arg, void *p, size_t n, struct err *e);
+struct registry_source {
+    registry_read_fn *read;
+    int (*rewind)(void *arg, struct err *e); /* back to the first byte: the same bytes come again */
+    void *arg;
+};
+/*
+ * Send a blob of unknown size as it comes: small ones in one request, others in one long one. When the connection breaks the registry is asked how much
+ * it has and gets the rest. *ret_retry (also on failure): another attempt from the start may help.
+ */
+int registry_send_blob(struct registry_session *s, const struct registry_source *source, char ret_digest[72], int64_t *ret_size, bool *ret_retry,
+                       struct err *e);
+/* Put a manifest under a tag or a digest. */
+int registry_put_manifest(struct registry_session *s, const char *what, const char *media_type, const void *p, size_t n, struct err *e);
 
 /* Log in: check credentials with the registry `server` (host or URL; NULL: the default one). *ret_token: identity token or NULL. */
 int registry_login(struct registry *r, const struct registry_auth *auth, char **ret_token, struct err *e);

@@ -29,6 +29,8 @@ static void init_curl(void) {
 void transfer_done(struct transfer *t) {
     free(t->content_type);
     free(t->challenge);
+    free(t->location);
+    t->content_type = t->challenge = t->location = NULL;
     buf_done(&t->failure);
     err_done(&t->sink_err);
     X509_STORE_free(t->trusted);
@@ -47,8 +49,10 @@ static size_t on_header(char *p, size_t size, size_t n, void *data) {
     if (str_has_prefix(line, "HTTP/")) { /* a new reply (after a redirect) */
         free(t->content_type);
         free(t->challenge);
-        t->content_type = t->challenge = NULL;
+        free(t->location);
+        t->content_type = t->challenge = t->location = NULL;
         t->retry_after = 0;
+        t->content_length = t->range_to = -1;
         return len;
     }
     colon = strchr(line, ':');
@@ -61,6 +65,15 @@ static size_t on_header(char *p, size_t size, size_t n, void *data) {
         t->content_type = strndup(value, strcspn(value, "; "));
     } else if (strcasecmp(line, "WWW-Authenticate") == 0 && !t->challenge && strlen(value) <= LIMIT_CHALLENGE_BYTES) {
         t->challenge = strdup(value);
+    } else if (strcasecmp(line, "Location") == 0) {
+        free(t->location);
+        t->location = strdup(value);
+    } else if (strcasecmp(line, "Content-Length") == 0) {
+        ignore_result(parse_int_range(value, 0, INT64_MAX, &t->content_length) < 0);
+    } else if (strcasecmp(line, "Range") == 0) { /* of an upload under way: "0-99", in old registries "bytes=0-99" */
+        const char *dash = strchr(value, '-');
+
+        ignore_result(dash && parse_int_range(dash + 1, 0, INT64_MAX, &t->range_to) < 0);
     } else if (strcasecmp(line, "Retry-After") == 0) {
         ignore_result(parse_int_range(value, 0, 3600, &t->retry_after) < 0);
     }
@@ -93,6 +106,16 @@ static size_t on_body_first(char *p, size_t size, size_t n, void *data) {
     curl_easy_getinfo(b->h, CURLINFO_RESPONSE_CODE, &b->t->status);
     b->t->partial = b->t->status == 206;
     return on_body(p, size, n, b->t);
+}
+
+static size_t on_upload(char *p, size_t size, size_t n, void *data) {
+    struct transfer *t = data;
+    ssize_t got = t->upload(t->upload_arg, p, size * n, &t->sink_err);
+
+    if (got >= 0)
+        return (size_t)got;
+    t->sink_result = (int)got;
+    return CURL_READFUNC_ABORT;
 }
 
 static int on_progress(void *data, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
@@ -143,9 +166,19 @@ static void first_nameserver(char ret[64]) {
     }
 }
 
+/* As the reference prints it: "Get" for GET. */
+static const char *verb_of(const char *method) {
+    static const char *const known[][2] = {{"POST", "Post"}, {"HEAD", "Head"}, {"PUT", "Put"}, {"PATCH", "Patch"}, {"DELETE", "Delete"}};
+
+    for (size_t i = 0; i < ELEMENTSOF(known); i++)
+        if (streq(known[i][0], method))
+            return known[i][1];
+    return "Get";
+}
+
 static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
     char host[256] = "", dns[64];
-    const char *from = strstr(t->url, "://"), *verb = t->shown ? t->shown : streq(t->method, "POST") ? "Post" : "Get";
+    const char *from = strstr(t->url, "://"), *verb = t->shown ? t->shown : verb_of(t->method);
     curl_off_t connected = 0;
     long os_errno = 0;
 
@@ -178,6 +211,8 @@ static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": net/http: the registry sent nothing for %ld seconds", verb, t->url, STALL_SECONDS);
     case CURLE_TOO_MANY_REDIRECTS:
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": stopped after %d redirects", verb, t->url, LIMIT_REDIRECTS);
+    case CURLE_SEND_ERROR:
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": write: %s", verb, t->url, os_errno == ECONNRESET ? "connection reset by peer" : "broken pipe");
     case CURLE_PARTIAL_FILE:
     case CURLE_RECV_ERROR:
     case CURLE_HTTP2:
@@ -257,8 +292,15 @@ static struct curl_slist *headers_of(const struct transfer *t) {
     struct curl_slist *l = curl_slist_append(NULL, "Expect:");
     _cleanup_free_ char *auth = t->authorization ? str_printf("Authorization: %s", t->authorization) : NULL;
 
+    _cleanup_free_ char *type = t->upload_type ? str_printf("Content-Type: %s", t->upload_type) : NULL;
+    _cleanup_free_ char *range = t->upload_range ? str_printf("Content-Range: %s", t->upload_range) : NULL;
+
     if (auth)
         l = curl_slist_append(l, auth);
+    if (type)
+        l = curl_slist_append(l, type);
+    if (range)
+        l = curl_slist_append(l, range);
     for (const char *p = t->accept; p && *p;) {
         size_t n = strcspn(p, ",");
         _cleanup_free_ char *line = str_printf("Accept: %.*s", (int)n, p);
@@ -268,6 +310,30 @@ static struct curl_slist *headers_of(const struct transfer *t) {
         p += n + (p[n] == ',');
     }
     return l;
+}
+
+static void set_method(CURL *h, struct transfer *t) {
+    if (t->form) {
+        curl_easy_setopt(h, CURLOPT_COPYPOSTFIELDS, t->form);
+    } else if (t->upload) {
+        curl_easy_setopt(h, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, t->method);
+        curl_easy_setopt(h, CURLOPT_READFUNCTION, on_upload);
+        curl_easy_setopt(h, CURLOPT_READDATA, t);
+        curl_easy_setopt(h, CURLOPT_INFILESIZE_LARGE, (curl_off_t)t->upload_size);
+        curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
+    } else if (streq(t->method, "HEAD")) {
+        curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
+    } else if (streq(t->method, "POST") || streq(t->method, "PUT") || streq(t->method, "PATCH")) {
+        curl_easy_setopt(h, CURLOPT_POST, 1L);
+        curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE, 0L);
+        curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, t->method);
+    } else if (!streq(t->method, "GET")) {
+        curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, t->method);
+    }
+    /* What is sent goes where it was meant to go. */
+    if (t->upload || (!streq(t->method, "GET") && !streq(t->method, "HEAD")))
+        curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
 }
 
 static void set_options(CURL *h, struct transfer *t, struct body_state *b, struct curl_slist *headers, char *range) {
@@ -293,8 +359,7 @@ static void set_options(CURL *h, struct transfer *t, struct body_state *b, struc
     curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(h, CURLOPT_XFERINFODATA, t);
-    if (t->form)
-        curl_easy_setopt(h, CURLOPT_COPYPOSTFIELDS, t->form);
+    set_method(h, t);
     if (range)
         curl_easy_setopt(h, CURLOPT_RANGE, range);
     if (!t->any_origin && t->s->skip_verify) {
@@ -316,6 +381,7 @@ int transfer_run(struct transfer *t, struct err *e) {
     pthread_once(&once, init_curl);
     t->failure = BUF_INIT(LIMIT_TOKEN_BYTES);
     t->sink_err = ERR_INIT;
+    t->content_length = t->range_to = -1;
     h = take_handle(t->s);
     headers = headers_of(t);
     r = h && headers ? set_certificates(h, t, e) : err_oom(e);
