@@ -66,20 +66,30 @@ static int find_place(struct container *c, const struct api_endpoint_settings_ma
     return networks_find(c->cs->engine->networks, str_empty(id) ? m->key : id, ret, e);
 }
 
-static int find_places(struct container *c, struct place *v, struct err *e) {
+/* With --bridge none what asks for the default network gets loopback alone. */
+static bool is_switched_off(const struct container *c, const char *key) {
+    return streq(key, "bridge") && streq_ptr(c->cs->engine->config->bridge, "none");
+}
+
+static int find_places(struct container *c, struct place *v, size_t *ret_n, struct err *e) {
     const struct api_endpoint_settings_map *nets = &c->view->net->s.networks;
     const char *mode = c->view->fixed->host.network_mode;
+    size_t n = 0;
 
     for (size_t i = 0; i < nets->n; i++) {
-        int r = find_place(c, &nets->v[i], &v[i].net, e);
+        int r = is_switched_off(c, nets->v[i].key) ? 0 : find_place(c, &nets->v[i], &v[n].net, e);
 
         if (r < 0)
             return r;
-        v[i].key = nets->v[i].key;
-        v[i].want = nets->v[i].value;
-        v[i].rank = network_is_default_bridge(v[i].net) ? 0 : streq(mode, v[i].key) || streq(mode, network_name(v[i].net)) ? 1 : 2;
+        if (!v[n].net)
+            continue;
+        v[n].key = nets->v[i].key;
+        v[n].want = nets->v[i].value;
+        v[n].rank = network_is_default_bridge(v[n].net) ? 0 : streq(mode, v[n].key) || streq(mode, network_name(v[n].net)) ? 1 : 2;
+        n++;
     }
-    qsort(v, nets->n, sizeof(*v), by_rank);
+    qsort(v, n, sizeof(*v), by_rank);
+    *ret_n = n;
     return 0;
 }
 
@@ -141,7 +151,7 @@ static int join_all(struct container *c, const struct place *v, size_t n, struct
 
 int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
     const struct ctr_fixed *f = c->view->fixed;
-    size_t n = c->view->net->s.networks.n;
+    size_t n = c->view->net->s.networks.n, found = 0;
     _cleanup_free_ struct place *places = NULL;
     struct net_plug p = {0};
     int r;
@@ -158,9 +168,9 @@ int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
     free(c->endpoints);
     c->endpoints = calloc(n + 1, sizeof(struct endpoint *));
     c->n_endpoints = 0;
-    r = places && p.links && c->endpoints ? find_places(c, places, e) : err_oom(e);
+    r = places && p.links && c->endpoints ? find_places(c, places, &found, e) : err_oom(e);
     if (r >= 0)
-        r = join_all(c, places, n, &p, e);
+        r = join_all(c, places, found, &p, e);
     for (size_t i = 0; places && i < n; i++)
         network_unref(places[i].net);
     if (r < 0) {

@@ -484,7 +484,8 @@ static int security_default(struct api_host_config *h, struct err *e) {
 
 int ctr_host_defaults(const struct engine_config *cfg, struct api_host_config *h, struct err *e) {
     bool v2 = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0, privileged = h->has_privileged && h->privileged;
-    const char *cgns = v2 && !privileged ? "private" : "host";
+    /* Where the tree is the kernel's second kind, privileged containers have a view of their own as well. */
+    const char *cgns = privileged && !v2 ? "host" : cfg->default_cgroupns_mode ? cfg->default_cgroupns_mode : v2 ? "private" : "host";
     int r;
 
     if (!h->restart_policy)
@@ -494,8 +495,7 @@ int ctr_host_defaults(const struct engine_config *cfg, struct api_host_config *h
     if (ctr_mode_is(h->network_mode, "default") && str_set(&h->network_mode, NULL) < 0)
         return err_oom(e);
     if (set_default(&h->network_mode, "bridge") < 0 || set_default(&h->restart_policy->name, "no") < 0 ||
-        set_default(&h->ipc_mode, cfg->default_ipc_mode ? cfg->default_ipc_mode : "private") < 0 ||
-        set_default(&h->cgroupns_mode, cfg->default_cgroupns_mode && v2 && !privileged ? cfg->default_cgroupns_mode : cgns) < 0 ||
+        set_default(&h->ipc_mode, cfg->default_ipc_mode ? cfg->default_ipc_mode : "private") < 0 || set_default(&h->cgroupns_mode, cgns) < 0 ||
         set_default(&h->runtime, cfg->default_runtime ? cfg->default_runtime : "runc") < 0)
         return err_oom(e);
     r = log_default(cfg, h, e);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fs.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -16,12 +17,12 @@
 /* ---- defaults ------------------------------------------------------------------------------------------------------------------ */
 
 int options_init(struct options *o, struct err *e) {
-    static const char *const texts[][2] = {
+    const char *const texts[][2] = {
         {"data-root", "/var/lib/hatake"}, {"exec-root", "/run/hatake"},
         {"pidfile", "/run/hatake.pid"},   {"group", "docker"},
         {"log-driver", "json-file"},      {"log-level", "info"},
         {"log-format", "text"},           {"default-runtime", "runc"},
-        {"seccomp-profile", "builtin"},   {"default-cgroupns-mode", "host"},
+        {"seccomp-profile", "builtin"},   {"default-cgroupns-mode", fs_exists("/sys/fs/cgroup/cgroup.controllers") ? "private" : "host"},
         {"default-ipc-mode", "private"},  {"ip", "0.0.0.0"},
     };
 

@@ -2,6 +2,7 @@
 /* Sections: folders, pid file, identity; managers; listeners; up and down. */
 #include "daemon/startup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -212,6 +213,29 @@ static int load_seccomp(struct daemon_state *d, struct err *e) {
     return d->seccomp_text ? 0 : err_oom(e);
 }
 
+/* Layers of the other driver would be in the database and out of reach. */
+static int check_driver(const struct engine_config *c, struct layers *layers, struct err *e) {
+    const char *now = layers_driver_name(layers), *other = streq(now, "vfs") ? "overlay2" : "vfs";
+    _cleanup_free_ char *path = str_printf("%s/%s", c->data_root, other);
+    DIR *dir = path ? opendir(path) : NULL;
+    struct dirent *d;
+    bool used = false;
+
+    if (!path)
+        return err_oom(e);
+    while (dir && (d = readdir(dir)))
+        used = used || (d->d_name[0] != '.' && !streq(d->d_name, "l"));
+    if (dir)
+        closedir(dir);
+    if (used)
+        return err_set(e, ERR_CONFLICT,
+                       "error initializing graphdriver: the data root %s holds images of %s, and the storage driver is %s: start with "
+                       "--storage-driver %s, or with "
+                       "another --data-root",
+                       c->data_root, other, now, other);
+    return 0;
+}
+
 static int start_managers(struct daemon_state *d, struct err *e) {
     struct engine *en = &d->engine;
     struct layers_config lc = {en->config->data_root, str_empty(en->config->storage_driver) ? NULL : en->config->storage_driver, en->libexec_dir};
@@ -223,6 +247,8 @@ static int start_managers(struct daemon_state *d, struct err *e) {
         r = events_new(en->loop, &en->events, e);
     if (r == 0)
         r = layers_new(en->db, &lc, &en->layers, e);
+    if (r == 0)
+        r = check_driver(en->config, en->layers, e);
     if (r == 0)
         r = registry_new(en->config, &en->registry, e);
     if (r == 0)

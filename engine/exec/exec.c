@@ -257,7 +257,7 @@ static json_t *build_process(const struct engine_config *config, const struct ex
     limits = ctr_spec_rlimits(config, &f->host, e);
     p = json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:s,s:b,s:b}", "user", who, "env", env, "capabilities", caps, "args", list_of(&w->cmd), "rlimits", limits,
                   "oomScoreAdj", (json_int_t)(f->host.has_oom_score_adj ? f->host.oom_score_adj : 0), "cwd", cwd, "terminal", (int)w->tty,
-                  "noNewPrivileges", (int)sec.no_new_privileges);
+                  "noNewPrivileges", (int)(sec.no_new_privileges || (config->no_new_privileges && !f->host.privileged)));
     if (p && w->tty && rows > 0 && cols > 0)
         json_object_set_new(p, "consoleSize", json_pack("{s:i,s:i}", "height", rows, "width", cols));
     if (!p && e && e->kind == ERR_NONE)

@@ -242,7 +242,11 @@ static int bridge_ipam(const struct engine_config *c, const struct cidr4 *addr, 
 
         if (cidr4_parse(c->fixed_cidr, &fixed) < 0)
             return err_set(e, ERR_INVALID, "failed to parse CIDR %s", c->fixed_cidr);
-        r = set_str(&ic->ip_range, c->fixed_cidr, e);
+        if (fixed.prefix >= addr->prefix && cidr4_contains(addr, fixed.addr))
+            r = set_str(&ic->ip_range, c->fixed_cidr, e);
+        else
+            log_kv(LOG_LVL_WARN, "--fixed-cidr lies outside of the default bridge's network and is left out", "fixed-cidr", c->fixed_cidr, "network",
+                   text, NULL);
     }
     if (r == 0 && !str_empty(c->default_gateway))
         r = api_string_map_set(&ic->auxiliary_addresses, "DefaultGatewayIPv4", c->default_gateway, e);

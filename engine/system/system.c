@@ -201,6 +201,31 @@ static int info_runtimes(struct engine *engine, struct api_system_info *ret, str
     return r < 0 ? r : text(&ret->default_runtime, config->default_runtime ? config->default_runtime : "runc", e);
 }
 
+/* Whoever may ask need not learn who may use the proxy. */
+static int proxy(char **slot, const char *url, struct err *e) {
+    const char *scheme = url ? strstr(url, "://") : NULL, *at = scheme ? strchr(scheme + 3, '@') : NULL;
+    _cleanup_free_ char *hidden = at ? str_printf("%.*s://xxxxx:xxxxx%s", (int)(scheme - url), url, at) : NULL;
+
+    return at && !hidden ? err_oom(e) : text(slot, at ? hidden : url, e);
+}
+
+static int info_pools(const struct engine_config *config, struct api_system_info *ret, struct err *e) {
+    struct api_system_address_pool_list *l = &ret->default_address_pools;
+
+    l->v = config->n_default_address_pools ? calloc(config->n_default_address_pools, sizeof(*l->v)) : NULL;
+    if (config->n_default_address_pools && !l->v)
+        return err_oom(e);
+    for (size_t i = 0; i < config->n_default_address_pools; i++) {
+        struct api_system_address_pool *p = &l->v[l->n++];
+
+        p->size = config->default_address_pools[i].size;
+        if (text(&p->base, config->default_address_pools[i].base, e) < 0)
+            return -(int)ERR_INTERNAL;
+    }
+    l->set = l->n > 0;
+    return 0;
+}
+
 static int info_commit(struct api_commit **slot, const char *id, struct err *e) {
     struct api_commit *commit = *slot = calloc(1, sizeof(*commit));
 
@@ -274,9 +299,9 @@ static int info_settings(struct engine *engine, struct api_system_info *ret, str
     if (r == 0)
         r = text(&ret->docker_root_dir, config->data_root, e);
     if (r == 0)
-        r = text(&ret->http_proxy, config->http_proxy, e);
+        r = proxy(&ret->http_proxy, config->http_proxy, e);
     if (r == 0)
-        r = text(&ret->https_proxy, config->https_proxy, e);
+        r = proxy(&ret->https_proxy, config->https_proxy, e);
     if (r == 0)
         r = text(&ret->no_proxy, config->no_proxy, e);
     if (r == 0)
@@ -315,6 +340,8 @@ int system_info(struct engine *engine, struct api_system_info *ret, struct err *
         r = info_runtimes(engine, ret, e);
     if (r == 0)
         r = info_settings(engine, ret, e);
+    if (r == 0)
+        r = info_pools(engine->config, ret, e);
     if (r == 0)
         r = info_swarm(ret, e);
     if (r == 0)

@@ -62,6 +62,9 @@ def unit_tests(folder):
     for path in glob.glob(os.path.join(folder, 'engine', '**', 'test-*.c'), recursive=True):
         with open(path, encoding='utf-8') as f:
             names.update(re.findall(r'^TEST\((\w+)\)', f.read(), re.M))
+    for path in glob.glob(os.path.join(folder, 'contract-tests', 'system', '*.bats')):
+        with open(path, encoding='utf-8') as f:
+            names.update(re.findall(r'^@test "(.*)" \{$', f.read(), re.M))
     return names
 
 
@@ -107,7 +110,7 @@ def problems(deviations, scn, cases, tests, op_ids, opts=None):
         for t in as_list(d.get('test')):
             proof += t in tests
             if t not in tests:
-                out.append('%s names unit test %s, which does not exist' % (d['id'], t))
+                out.append('%s names test %s, which does not exist' % (d['id'], t))
         if not proof:
             out.append('%s has nothing that proves it' % d['id'])
     for i in sorted(set(opts) - ids):
@@ -164,7 +167,7 @@ def render(model, deviations, scn, cases, opts=None):
             out += ['Operations: %s.' % ', '.join(as_list(d['operation'])), '']
         out += [d['reason'].strip(), '']
         proof = ['scenario %s' % s for s in as_list(d.get('scenario'))] + ['contract case %s' % c for c in as_list(d.get('contract'))] + \
-                ['unit test %s' % t for t in as_list(d.get('test'))] + ['option case "%s"' % o for o in (opts or {}).get(d['id'], [])]
+                ['test %s' % t for t in as_list(d.get('test'))] + ['option case "%s"' % o for o in (opts or {}).get(d['id'], [])]
         out += ['Proof: %s.' % '; '.join(proof), '']
     out += ['## Options without effect', '', 'hataked takes these flags (and their keys of daemon.json) and warns at its start that they do nothing.', '', '| option | why |', '|---|---|']
     out += ['| `--%s` | %s |' % o for o in options(TOP)]
