@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/moment.h"
 #include "base/str.h"
 #include "cli/cli.h"
 
@@ -239,33 +240,11 @@ int parse_restart(const char *text, json_t **ret, struct err *e) {
 }
 
 int parse_when(const char *text, int64_t now_ns, char **ret, struct err *e) {
-    double seconds = 0, part;
-    const char *at = text;
-    int64_t whole;
+    int64_t at = 0;
 
-    if (parse_i64(text, &whole) == 0 || strchr(text, 'T')) {
-        int64_t at_ns;
-
-        if (strchr(text, 'T') && clock_parse(text, &at_ns, NULL) < 0)
-            return err_set(e, ERR_INVALID, "\"%s\" is no time: write 2026-01-02T03:04:05Z", text);
-        *ret = strchr(text, 'T') ? str_printf("%lld.%09lld", (long long)(at_ns / NSEC_PER_SEC), (long long)(at_ns % NSEC_PER_SEC)) : str_dup(text);
-        return *ret ? 0 : err_oom(e);
-    }
-    while (isdigit((unsigned char)*at)) {
-        char *end;
-
-        part = strtod(at, &end);
-        if (str_has_prefix(end, "ms"))
-            seconds += part / 1000, at = end + 2;
-        else if (*end == 's' || *end == 'm' || *end == 'h')
-            seconds += part * (*end == 's' ? 1 : *end == 'm' ? 60 : 3600), at = end + 1;
-        else
-            break;
-    }
-    if (*at || at == text)
+    if (moment_parse(text, now_ns, &at, NULL) < 0)
         return err_set(e, ERR_INVALID, "\"%s\" is no time: write 2026-01-02T03:04:05Z, seconds since 1970, or how long ago (1h30m)", text);
-    now_ns -= (int64_t)(seconds * 1e9);
-    *ret = str_printf("%lld.%09lld", (long long)(now_ns / NSEC_PER_SEC), (long long)(now_ns % NSEC_PER_SEC));
+    *ret = str_printf("%lld.%09lld", (long long)(at / NSEC_PER_SEC), (long long)(at % NSEC_PER_SEC));
     return *ret ? 0 : err_oom(e);
 }
 

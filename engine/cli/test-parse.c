@@ -155,7 +155,7 @@ TEST(times) {
     CHECK_INT(parse_when("1h0m1.5s", now, &b, NULL), 0);
     CHECK_STR(b, "1699996398.500000000");
     CHECK_INT(parse_when("1234", now, &c, NULL), 0);
-    CHECK_STR(c, "1234");
+    CHECK_STR(c, "1234.000000000");
     CHECK_INT(parse_when("1970-01-01T00:00:10Z", now, &d, NULL), 0);
     CHECK_STR(d, "10.000000000");
     CHECK(parse_when("soon", now, &x, NULL) < 0);

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/limits.h"
+#include "base/moment.h"
 #include "base/str.h"
 #include "container/logattrs.h"
 #include "container/logopts.h"
@@ -198,39 +199,6 @@ static int fluentd_address(const char *text, struct ctr_log_address *a, struct e
     return 0;
 }
 
-/* "100ms", "1.5s", "2m", "1h30m" in nanoseconds. */
-static int duration(const char *text, double *ret) {
-    static const struct {
-        const char *unit;
-        double ns;
-    } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}};
-    double sum = 0;
-
-    if (streq(text, "0")) {
-        *ret = 0;
-        return 0;
-    }
-    if (!*text)
-        return -EINVAL;
-    while (*text) {
-        char *end;
-        double n = strtod(text, &end);
-        size_t k, best = ELEMENTSOF(units);
-
-        if (end == text || (*text < '0' && *text != '.') || *text > '9')
-            return -EINVAL;
-        for (k = 0; k < ELEMENTSOF(units); k++)
-            if (str_has_prefix(end, units[k].unit) && (best == ELEMENTSOF(units) || strlen(units[k].unit) > strlen(units[best].unit)))
-                best = k;
-        if (best == ELEMENTSOF(units))
-            return -EINVAL;
-        sum += n * units[best].ns;
-        text = end + strlen(units[best].unit);
-    }
-    *ret = sum;
-    return 0;
-}
-
 static int check_bool(const struct api_log_config *l, const char *key, bool *ret, struct err *e) {
     const char *v = opt(l, key);
 
@@ -246,7 +214,7 @@ static int check_fluentd(const struct api_log_config *l, struct err *e) {
         "fluentd-max-retries", "fluentd-request-ack", "fluentd-retry-wait",    "fluentd-sub-second-precision"};
     const char *v;
     struct ctr_log_address a;
-    double ns;
+    int64_t ns;
     uint64_t n;
     bool on;
     int r;
@@ -264,8 +232,8 @@ static int check_fluentd(const struct api_log_config *l, struct err *e) {
         return r;
     if ((v = opt(l, "fluentd-buffer-limit")) && *v && ctr_size_parse(v, &n) < 0)
         return err_set(e, ERR_INVALID, "invalid size: '%s'", v);
-    if ((v = opt(l, "fluentd-retry-wait")) && *v && duration(v, &ns) < 0)
-        return err_set(e, ERR_INVALID, "time: invalid duration \"%s\"", v);
+    if ((v = opt(l, "fluentd-retry-wait")) && *v && duration_read(v, &ns, e) < 0)
+        return -(int)ERR_INVALID;
     if ((v = opt(l, "fluentd-max-retries")) && *v && parse_u64(v, &n) < 0)
         return err_set(e, ERR_INVALID, "strconv.ParseUint: parsing \"%s\": invalid syntax", v);
     if (opt(l, "fluentd-async") && opt(l, "fluentd-async-connect"))
@@ -276,9 +244,9 @@ static int check_fluentd(const struct api_log_config *l, struct err *e) {
     if (r < 0)
         return r;
     if ((v = opt(l, "fluentd-async-reconnect-interval")) && *v) {
-        if (duration(v, &ns) < 0)
+        if (duration_parse(v, &ns) < 0)
             return err_set(e, ERR_INVALID, "invalid value for fluentd-async-reconnect-interval: time: invalid duration \"%s\"", v);
-        if (ns != 0 && (ns < 1e8 || ns > 1e10))
+        if (ns != 0 && (ns < 100 * NSEC_PER_MSEC || ns > 10 * NSEC_PER_SEC))
             return err_set(e, ERR_INVALID, "invalid value for fluentd-async-reconnect-interval: value (\"%s\") must be between 100ms and 10s", v);
     }
     r = check_bool(l, "fluentd-sub-second-precision", &on, e);

@@ -15,44 +15,12 @@
 
 static const char *const accepted[] = {"label", "label!", "until", NULL};
 
-/* "10m", "24h", a Unix time or RFC 3339 → the moment before which things are old. */
-static int read_until(const struct filters *f, int64_t *ret, struct err *e) {
-    const struct strv *l = filters_get(f, "until");
-    int64_t seconds;
-    const char *text;
-
-    *ret = 0;
-    if (!l || l->n == 0)
-        return 0;
-    if (l->n > 1)
-        return err_set(e, ERR_INVALID, "more than one until filter specified");
-    text = l->v[0];
-    if (parse_i64(text, &seconds) == 0) {
-        *ret = seconds * NSEC_PER_SEC;
-        return 0;
-    }
-    if (clock_parse(text, ret, NULL) >= 0)
-        return 0;
-    /* A Go duration: numbers with units, added up. */
-    for (seconds = 0; *text;) {
-        char *end;
-        long long n = strtoll(text, &end, 10), unit = *end == 'h' ? 3600 : *end == 'm' ? 60 : *end == 's' ? 1 : 0;
-
-        if (end == text || unit == 0 || n < 0 || n > INT64_C(10000000000))
-            return err_set(e, ERR_INVALID, "failed to parse value as time or duration: \"%s\"", l->v[0]);
-        seconds += n * unit;
-        text = end + 1;
-    }
-    *ret = clock_wall_ns() - seconds * NSEC_PER_SEC;
-    return 0;
-}
-
 static bool is_meant(const struct filters *f, int64_t until, const struct ctr_view *v) {
     _cleanup_strv_ struct strv pairs = STRV_INIT;
     const struct api_string_map *m = &v->fixed->config.labels;
     const struct strv *never = filters_get(f, "label!");
 
-    if (ctr_state_alive(v->state) || (until && v->fixed->created >= until))
+    if (ctr_state_alive(v->state) || (until != CLOCK_ZERO && v->fixed->created >= until))
         return false;
     for (size_t i = 0; i < m->n; i++)
         if (strv_addf(&pairs, "%s=%s", m->v[i].key, m->v[i].value ? m->v[i].value : "") < 0)
@@ -109,7 +77,7 @@ int op_container_prune(struct call *call, struct err *e) {
     if (r >= 0)
         r = filters_validate(&f, accepted, e);
     if (r >= 0)
-        r = read_until(&f, &until, e);
+        r = filters_until(&f, &until, e);
     if (r < 0)
         return r;
     if (!atomic_compare_exchange_strong(&cs->pruning, &idle, true))

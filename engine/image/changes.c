@@ -5,6 +5,8 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/moment.h"
 #include "base/str.h"
 #include "base/strv.h"
 #include "types.h"
@@ -112,42 +114,13 @@ static int set_each(struct api_string_set *set, bool ports, const char *text, st
     return r;
 }
 
-/* A length of time as Dockerfiles write it, "1m30s": nanoseconds. -1 when it is none. */
-static int64_t span(const char *text) {
-    static const struct {
-        const char *unit;
-        double ns;
-    } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}};
-    double sum = 0;
-
-    if (streq(text, "0"))
-        return 0;
-    while (*text) {
-        size_t digits = strspn(text, "0123456789."), letters = strcspn(text + digits, "0123456789."), u = 0;
-        double v;
-        char *end;
-
-        if (digits == 0 || digits > 20)
-            return -1;
-        v = strtod(text, &end);
-        if (end != text + digits)
-            return -1;
-        while (u < ELEMENTSOF(units) && (strlen(units[u].unit) != letters || strncmp(units[u].unit, text + digits, letters) != 0))
-            u++;
-        if (u == ELEMENTSOF(units))
-            return -1;
-        sum += v * units[u].ns;
-        text += digits + letters;
-    }
-    return sum > 0 && sum < 9e18 ? (int64_t)sum : -1;
-}
-
 static int set_health_time(int64_t *to, const char *name, const char *value, struct err *e) {
-    int64_t ns = span(value);
+    int64_t ns;
+    int r = duration_read(value, &ns, e);
 
-    if (ns < 0)
-        return err_set(e, ERR_INVALID, "time: invalid duration \"%s\"", value);
-    if (ns > 0 && ns < 1000000)
+    if (r < 0)
+        return r;
+    if (ns != 0 && ns < NSEC_PER_MSEC)
         return err_set(e, ERR_INVALID, "Interval \"%s\" cannot be less than 1ms", name);
     *to = ns;
     return 0;

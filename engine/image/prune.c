@@ -50,8 +50,12 @@ static int prune(struct images *s, const struct filters *f, struct api_image_pru
 
     if (r == 0)
         r = filters_bool(f, "dangling", true, &dangling, e);
-    if (r == 0)
-        r = image_until(f, &until, e);
+    if (r == 0 && (r = filters_until(f, &until, e)) < 0) {
+        /* The same mistake is the client's with other prunes and the engine's here. */
+        if (e)
+            e->kind = ERR_INTERNAL;
+        r = -(int)ERR_INTERNAL;
+    }
     if (r == 0)
         r = images_all(s, &list, e);
     for (size_t k = 0; r == 0 && k < list.n; k++) {

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/moment.h"
 #include "base/str.h"
 #include "image/image-internal.h"
 #include "wire/filters.h"
@@ -198,43 +199,13 @@ static int time_bound(struct images *s, const struct filters *f, const char *key
     return 0;
 }
 
-/* A time as clients give it: seconds since 1970 with a fraction, RFC 3339, or a Go duration back from now. */
-static int parse_until(const char *text, int64_t *ret, struct err *e) {
-    static const struct {
-        const char *name;
-        double ns;
-    } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
-    char *end;
-    double v = strtod(text, &end), sum = 0;
-
-    if (end != text && !*end) {
-        *ret = (int64_t)(v * 1e9);
-        return 0;
-    }
-    for (const char *p = text; *p;) {
-        size_t k = 0, n;
-
-        v = strtod(p, &end);
-        if (end == p)
-            return clock_parse(text, ret, e);
-        n = strspn(end, "nsumh");
-        while (k < ELEMENTSOF(units) && !(strlen(units[k].name) == n && memcmp(units[k].name, end, n) == 0))
-            k++;
-        if (k == ELEMENTSOF(units))
-            return clock_parse(text, ret, e);
-        sum += v * units[k].ns;
-        p = end + n;
-    }
-    *ret = clock_wall_ns() - (int64_t)sum;
-    return 0;
-}
-
-int image_until(const struct filters *f, int64_t *ret, struct err *e) {
+/* Lists take several, and the last decides. */
+static int image_until(const struct filters *f, int64_t *ret, struct err *e) {
     const struct strv *until = filters_get(f, "until");
 
     *ret = CLOCK_ZERO;
     for (size_t k = 0; until && k < until->n; k++) {
-        int r = parse_until(until->v[k], ret, e);
+        int r = moment_parse(until->v[k], clock_wall_ns(), ret, e);
 
         if (r < 0)
             return r;

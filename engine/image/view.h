@@ -14,7 +14,6 @@ int image_history(struct images *s, struct image *i, struct api_image_history_it
 /* Newest first. `shared`: compute SharedSize; `none`: the form before API 1.43, where an image without names is called <none>:<none>. Errors as the reference words them. */
 int image_list(struct images *s, bool all, bool shared, bool none, const struct filters *f, struct api_image_summary_list *ret, struct err *e);
 /* Filter `until`: the time it stands for, CLOCK_ZERO when it is not given. */
-int image_until(const struct filters *f, int64_t *ret, struct err *e);
 /* Filters `label` and `label!`. */
 bool image_labels_match(const struct filters *f, const struct image *i);
 

@@ -65,14 +65,15 @@ bool proc_is_alive(const struct proc_stat *s) {
 
 int proc_open(pid_t pid, uint64_t ticks) {
     _cleanup_close_ int dir = open_folder(pid);
-    struct proc_stat s;
-    int r = dir;
+    struct proc_stat s = {0};
+    int r;
 
-    if (r >= 0 && ticks)
-        r = read_stat(dir, &s);
-    if (r >= 0 && ticks && s.ticks != ticks)
-        r = -ESRCH;
-    return r < 0 ? r : TAKE_FD(dir);
+    if (dir < 0 || !ticks)
+        return TAKE_FD(dir);
+    r = read_stat(dir, &s);
+    if (r < 0)
+        return r;
+    return s.ticks == ticks ? TAKE_FD(dir) : -ESRCH;
 }
 
 int proc_open_at(pid_t pid, uint64_t ticks, const char *what, int flags) {

@@ -395,7 +395,7 @@ static bool has_label(const struct network *net, const char *want) {
 bool network_prune_match(const struct filters *f, const struct network *net, int64_t until_ns) {
     const struct strv *with = filters_get(f, "label"), *without = filters_get(f, "label!");
 
-    if (until_ns && net->created > until_ns)
+    if (until_ns != CLOCK_ZERO && net->created > until_ns)
         return false;
     for (size_t i = 0; with && i < with->n; i++) {
         if (!has_label(net, with->v[i]))
@@ -406,39 +406,4 @@ bool network_prune_match(const struct filters *f, const struct network *net, int
             return false;
     }
     return true;
-}
-
-/* "10m", "1h30m", seconds since 1970, or a date. */
-int network_parse_until(const char *s, int64_t *ret_ns, struct err *e) {
-    static const struct {
-        const char *unit;
-        int64_t ns;
-    } units[] = {{"ms", NSEC_PER_MSEC}, {"h", 3600 * NSEC_PER_SEC}, {"m", 60 * NSEC_PER_SEC}, {"s", NSEC_PER_SEC}};
-    int64_t secs = 0, total = 0;
-    const char *p = s;
-
-    if (parse_i64(s, &secs) == 0) {
-        *ret_ns = secs * NSEC_PER_SEC;
-        return 0;
-    }
-    if (clock_parse(s, ret_ns, NULL) == 0)
-        return 0;
-    while (*p) {
-        char *end = NULL;
-        double v = strtod(p, &end);
-        size_t i = 0;
-
-        if (end == p)
-            break;
-        while (i < ELEMENTSOF(units) && !str_has_prefix(end, units[i].unit))
-            i++;
-        if (i == ELEMENTSOF(units))
-            break;
-        total += (int64_t)(v * (double)units[i].ns);
-        p = end + strlen(units[i].unit);
-    }
-    if (*p || p == s)
-        return err_set(e, ERR_INVALID, "failed to parse value as time or duration: \"%s\"", s);
-    *ret_ns = clock_wall_ns() - total;
-    return 0;
 }

@@ -121,7 +121,6 @@ int networks_remove(struct networks *n, const char *ref, struct err *e);
 int networks_finish_intents(struct networks *n, struct err *e);
 /* Does `until` (0: none) and the label filters let this network be pruned? */
 bool network_prune_match(const struct filters *f, const struct network *net, int64_t until_ns);
-int network_parse_until(const char *s, int64_t *ret_ns, struct err *e);
 
 /* ---- request.c: what a request for a network says ---- */
 int network_check_request(const struct api_network_create_request *req, struct err *e);

@@ -4,6 +4,7 @@
 
 #include "api-handlers.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "network/network-internal.h"
@@ -175,8 +176,7 @@ int op_network_prune(struct call *c, struct err *e) {
     struct api_network_prune_response reply = {0};
     struct q_network_prune q = {0};
     struct network **all = NULL;
-    const struct strv *until;
-    int64_t until_ns = 0;
+    int64_t until_ns = CLOCK_ZERO;
     size_t k = 0;
     int r = q_network_prune_read(&q, call_query(c), call_api_version(c), e);
 
@@ -185,11 +185,8 @@ int op_network_prune(struct call *c, struct err *e) {
     q_network_prune_done(&q);
     if (r == 0)
         r = filters_validate(&f, accepted, e);
-    until = r == 0 ? filters_get(&f, "until") : NULL;
-    if (until && until->n > 1)
-        r = err_set(e, ERR_INVALID, "more than one until filter specified");
-    else if (until && until->n)
-        r = network_parse_until(until->v[0], &until_ns, e);
+    if (r == 0)
+        r = filters_until(&f, &until_ns, e);
     if (r == 0)
         r = networks_all(n, &all, &k, e);
     for (size_t i = 0; i < k; i++) {

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/moment.h"
 #include "base/str.h"
 
 static void free_values(void *value) {
@@ -125,6 +127,18 @@ const struct strv *filters_get(const struct filters *f, const char *key) {
 
 bool filters_has(const struct filters *f, const char *key) {
     return map_has(&f->keys, key);
+}
+
+int filters_until(const struct filters *f, int64_t *ret, struct err *e) {
+    const struct strv *l = filters_get(f, "until");
+
+    if (!l || l->n == 0) {
+        *ret = CLOCK_ZERO;
+        return 0;
+    }
+    if (l->n > 1)
+        return err_set(e, ERR_INVALID, "more than one until filter specified");
+    return moment_parse(l->v[0], clock_wall_ns(), ret, e);
 }
 
 int filters_bool(const struct filters *f, const char *key, bool fallback, bool *ret, struct err *e) {

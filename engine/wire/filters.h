@@ -11,6 +11,7 @@
 #define HATAKE_WIRE_FILTERS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/map.h"
@@ -36,6 +37,12 @@ bool filters_has(const struct filters *f, const char *key);
 const struct strv *filters_get(const struct filters *f, const char *key);
 /* A boolean filter: absent gives `fallback`; contradiction or another word is ERR_INVALID. */
 int filters_bool(const struct filters *f, const char *key, bool fallback, bool *ret, struct err *e);
+
+/*
+ * The moment that `until` of a prune gives (moment_parse(), base/moment.h), taken from now where it is a duration; CLOCK_ZERO when it is not asked for.
+ * ERR_INVALID for more than one value or a text that is no moment.
+ */
+int filters_until(const struct filters *f, int64_t *ret, struct err *e);
 
 /* Each is true when the key has no values. */
 /* source equals one of the values. */
