@@ -5,8 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -14,9 +12,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "netd/cage.h"
 #include "netd/run.h"
 
-#define NOBODY 65534
 #define NETD_MAX_FILES 524288
 
 /* Sockets of every container and of every connection: as many as the kernel lets a process have. */
@@ -27,20 +25,6 @@ static void raise_limit(void) {
         r.rlim_cur = r.rlim_max;
         ignore_result(setrlimit(RLIMIT_NOFILE, &r) < 0);
     }
-}
-
-static int give_up_privileges(void) {
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {{0}};
-
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return -errno;
-    if (geteuid() != 0)
-        return 0;
-    if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
-        return -errno;
-    /* setresuid has cleared them already; this also holds where securebits keep them. */
-    return syscall(SYS_capset, &head, none) < 0 ? -errno : 0;
 }
 
 int main(int argc, char **argv) {
@@ -71,7 +55,7 @@ int main(int argc, char **argv) {
     syscall(SYS_close_range, 5u, ~0u, 0u);
     prctl(PR_SET_NAME, "hatake-netd");
     raise_limit();
-    r = give_up_privileges();
+    r = netd_confine();
     if (r < 0)
         return 1;
     return netd_run(3, 4) < 0;

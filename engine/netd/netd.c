@@ -2,6 +2,7 @@
 #include "netd/netd.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -72,6 +73,8 @@ static void drop_group(const uint8_t *name) {
         struct listener *l = g->listeners;
 
         g->listeners = l->next;
+        netd.n_paused -= l->paused;
+        l->paused = false;
         listener_end_streams(l);
         listener_end_sessions(l);
         netd_bury(&l->source);
@@ -79,15 +82,32 @@ static void drop_group(const uint8_t *name) {
     free(g);
 }
 
+void listener_pause(struct listener *l) {
+    if (!l->paused && netd_rewatch(&l->source, 0) == 0) {
+        l->paused = true;
+        netd.n_paused++;
+    }
+}
+
 void listeners_resume(void) {
-    if (netd.n_streams + 1 < NETD_MAX_STREAMS - NETD_MAX_STREAMS / 16)
-        return;
-    for (struct group *g = netd.groups; g; g = g->next) {
+    for (struct group *g = netd.n_paused ? netd.groups : NULL; g; g = g->next) {
         for (struct listener *l = g->listeners; l; l = l->next) {
-            if (l->paused && netd_rewatch(&l->source, EPOLLIN) == 0)
-                l->paused = false;
+            if (!l->paused || netd.n_streams >= NETD_MAX_STREAMS || g->n_streams >= NETD_GROUP_STREAMS || netd_rewatch(&l->source, EPOLLIN) < 0)
+                continue;
+            l->paused = false;
+            netd.n_paused--;
         }
     }
+}
+
+/* Connections are looked after by the kernel: one whose other end has vanished ends after some minutes. Those that are accepted inherit this. */
+static void prepare_tcp(int fd) {
+    int one = 1, seconds = NETD_KEEPALIVE_SECONDS;
+
+    ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0);
+    ignore_result(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) < 0);
+    ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds)) < 0);
+    ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds)) < 0);
 }
 
 static void add_listener(struct group *g, const struct netd_entry *e, int fd) {
@@ -110,6 +130,8 @@ static void add_listener(struct group *g, const struct netd_entry *e, int fd) {
     if (e->proto == IPPROTO_UDP) {
         ignore_result(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)) < 0);
         ignore_result(setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one)) < 0);
+    } else {
+        prepare_tcp(fd);
     }
     ignore_result(netd_watch(&l->source, EPOLLIN) < 0);
 }
@@ -325,6 +347,11 @@ static int next_due(void) {
     int a = sessions_expire(), b = forward_expire(), c = resolvers_expire();
 
     a = a < 0 ? -1 : a * 1000;
+    /* One that found no descriptor or memory tries again. */
+    if (netd.n_paused) {
+        listeners_resume();
+        a = a < 0 || a > 1000 ? 1000 : a;
+    }
     if (a < 0 || (b >= 0 && b < a))
         a = b;
     return a < 0 || (c >= 0 && c < a) ? c : a;

@@ -5,7 +5,7 @@
  * containers on user-defined networks (resolver.h, names.h).
  *
  * It outlives hataked. Single thread, one epoll, everything non-blocking, no files but the machine's resolv.conf; after start it has no privileges
- * (nobody's user id, no capabilities): sockets arrive bound over its control socket (proto.h).
+ * (cage.h): sockets arrive bound over its control socket (proto.h).
  *
  * Limits: LIMIT_* below. A listener above its share of connections simply leaves them in the kernel's queue.
  */
@@ -20,11 +20,13 @@
 
 #include "netd/proto.h"
 
-#define NETD_MAX_STREAMS 4096   /* TCP connections at once */
-#define NETD_MAX_SESSIONS 4096  /* UDP clients at once */
+#define NETD_MAX_STREAMS 65536   /* TCP connections at once */
+#define NETD_GROUP_STREAMS 16384 /* of one container on one network */
+#define NETD_MAX_SESSIONS 8192   /* UDP clients at once; the one that was silent longest makes room for a new one */
+#define NETD_KEEPALIVE_SECONDS 15
 #define NETD_SESSION_SECONDS 90 /* silence after which a UDP client is forgotten */
 #define NETD_IDLE_SECONDS 2     /* without any port: then the process ends */
-#define NETD_CHUNK 65536        /* bytes moved per turn, and bytes kept for a slow receiver */
+#define NETD_CHUNK 65536        /* bytes moved per turn, and at most in the pipe of a slow receiver */
 
 /* Anything in the epoll set begins with this. */
 struct source {
@@ -38,6 +40,7 @@ struct group {
     struct group *next;
     uint8_t name[NETD_GROUP_BYTES];
     struct listener *listeners;
+    size_t n_streams;
 };
 
 struct stream;
@@ -51,7 +54,7 @@ struct listener {
     struct sockaddr_in target;
     uint8_t proto;
     bool hold;
-    bool paused; /* out of the epoll set while the process has too many connections */
+    bool paused; /* not watched while there are too many connections */
     struct stream *streams;
     struct session *sessions;
 };
@@ -60,7 +63,7 @@ struct netd {
     int epoll;
     struct group *groups;
     struct source *dead;
-    size_t n_clients, n_streams, n_sessions;
+    size_t n_clients, n_streams, n_sessions, n_paused;
     char *space; /* NETD_CHUNK bytes */
 };
 
@@ -87,7 +90,9 @@ void listener_end_streams(struct listener *l);
 void listener_end_sessions(struct listener *l);
 /* Forget UDP clients that were silent; returns seconds until it is worth calling again, -1 when there are none. */
 int sessions_expire(void);
-/* A connection ended: listeners that were paused may accept again. */
+/* No more of its connections for now. */
+void listener_pause(struct listener *l);
+/* A connection ended, or some time has passed: listeners that were paused may accept again. */
 void listeners_resume(void);
 
 #endif

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* TCP: accept, connect to the container, pump bytes both ways with half-close. */
+/* TCP: accept, connect to the container, splice bytes both ways with half-close. */
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "netd/netd.h"
@@ -11,13 +14,15 @@
 /* Value of side.events once the side is out of the epoll set. */
 #define SIDE_DONE UINT32_MAX
 
-/* One side of a connection. `kept` is what this side has still to send: bytes read from the other side that its socket would not take. */
+#define PIPES_SPARE 32
+
+/* One side of a connection. `kept` is what this side has still to send: bytes of the other side, in the pipe, that its socket would not take. */
 struct side {
     struct source source;
     struct stream *stream;
     struct side *peer;
-    char *kept;
-    size_t n_kept, sent;
+    int pipe[2]; /* read and write end; -EBADF: none at the moment */
+    size_t n_kept;
     uint32_t events;
     bool read_eof;  /* nothing more will come from this side */
     bool write_end; /* the peer has ended: shut down after kept */
@@ -27,11 +32,40 @@ struct side {
 struct stream {
     struct source grave; /* for burying; never in the epoll set (fd -1) */
     struct stream *next, **link;
+    struct group *group;
     struct side client, server;
     bool connecting;
 };
 
 static void pump(struct source *s, uint32_t events);
+
+/* ---- pipes ------------------------------------------------------------------------------------------------------------------------- */
+
+/* Bytes go from socket to socket through a pipe without being copied. A direction holds one only while something is in it. */
+static struct {
+    int fds[PIPES_SPARE][2];
+    size_t n;
+} spare;
+
+static int pipe_take(int ret[2]) {
+    if (spare.n) {
+        memcpy(ret, spare.fds[--spare.n], sizeof(spare.fds[0]));
+        return 0;
+    }
+    return pipe2(ret, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+/* An empty one may be used again. */
+static void pipe_give(int fds[2], bool empty) {
+    if (empty && fds[0] >= 0 && spare.n < PIPES_SPARE) {
+        memcpy(spare.fds[spare.n++], fds, sizeof(spare.fds[0]));
+        fds[0] = fds[1] = -EBADF;
+    }
+    fds[0] = close_fd(fds[0]);
+    fds[1] = close_fd(fds[1]);
+}
+
+/* ---- connections ------------------------------------------------------------------------------------------------------------------ */
 
 static void stream_end(struct stream *t, bool reset) {
     struct side *sides[] = {&t->client, &t->server};
@@ -46,12 +80,12 @@ static void stream_end(struct stream *t, bool reset) {
             ignore_result(setsockopt(sides[i]->source.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)));
         sides[i]->source.fd = close_fd(sides[i]->source.fd);
         sides[i]->source.dead = true;
-        free(sides[i]->kept);
-        sides[i]->kept = NULL;
+        pipe_give(sides[i]->pipe, !sides[i]->n_kept);
     }
     *t->link = t->next;
     if (t->next)
         t->next->link = t->link;
+    t->group->n_streams--;
     netd.n_streams--;
     netd_bury(&t->grave);
     listeners_resume();
@@ -85,16 +119,15 @@ static void want(struct side *s) {
 
 static int flush_kept(struct side *s) {
     while (s->n_kept) {
-        ssize_t n = send(s->source.fd, s->kept + s->sent, s->n_kept, MSG_NOSIGNAL);
+        ssize_t n = splice(s->pipe[0], NULL, s->source.fd, NULL, s->n_kept, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 
         if (n < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-        s->sent += (size_t)n;
+        if (n == 0)
+            return -EPIPE;
         s->n_kept -= (size_t)n;
     }
-    free(s->kept);
-    s->kept = NULL;
-    s->sent = 0;
+    pipe_give(s->pipe, true);
     if (s->write_end && !s->shut) {
         s->shut = true;
         ignore_result(shutdown(s->source.fd, SHUT_WR));
@@ -102,34 +135,26 @@ static int flush_kept(struct side *s) {
     return 0;
 }
 
-/* Move what is there from one side to the other; the rest that does not fit is kept and reading stops. */
+/* Move what is there from one side to the other; while something stays in the pipe no more is read. */
 static int move(struct side *from) {
     struct side *to = from->peer;
-    ssize_t n = recv(from->source.fd, netd.space, NETD_CHUNK, 0);
-    ssize_t done = 0;
+    int r = to->pipe[0] >= 0 ? 0 : pipe_take(to->pipe);
+    ssize_t n;
 
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    if (r < 0)
+        return r;
+    n = splice(from->source.fd, NULL, to->pipe[1], NULL, NETD_CHUNK, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (n < 0) {
+        r = errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        pipe_give(to->pipe, r == 0);
+        return r;
+    }
     if (n == 0) {
         from->read_eof = true;
         to->write_end = true;
-        return flush_kept(to);
     }
-    done = send(to->source.fd, netd.space, (size_t)n, MSG_NOSIGNAL);
-    if (done < 0) {
-        if (errno != EAGAIN && errno != EINTR)
-            return -errno;
-        done = 0;
-    }
-    if (done == n)
-        return 0;
-    to->kept = malloc((size_t)(n - done));
-    if (!to->kept)
-        return -ENOMEM;
-    memcpy(to->kept, netd.space + done, (size_t)(n - done));
-    to->n_kept = (size_t)(n - done);
-    to->sent = 0;
-    return 0;
+    to->n_kept = (size_t)n;
+    return flush_kept(to);
 }
 
 static void pump(struct source *source, uint32_t events) {
@@ -172,14 +197,18 @@ static void side_init(struct stream *t, struct side *s, struct side *peer, int f
     s->source = (struct source){.ready = pump, .fd = fd};
     s->stream = t;
     s->peer = peer;
+    s->pipe[0] = s->pipe[1] = -EBADF;
 }
 
 static void stream_begin(struct listener *l, int fd) {
     struct stream *t = calloc(1, sizeof(*t));
-    int out = -EBADF;
+    int out = -EBADF, one = 1;
 
     if (t)
         out = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* What one side has sent goes on at once, whatever it may still send. The client's socket has it from its listener. */
+    if (out >= 0)
+        ignore_result(setsockopt(out, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0);
     if (out < 0 || (connect(out, (struct sockaddr *)&l->target, sizeof(l->target)) < 0 && errno != EINPROGRESS)) {
         close_fd(out);
         close_fd(fd);
@@ -189,12 +218,14 @@ static void stream_begin(struct listener *l, int fd) {
     t->grave.fd = -EBADF;
     side_init(t, &t->client, &t->server, fd);
     side_init(t, &t->server, &t->client, out);
+    t->group = l->group;
     t->connecting = true;
     t->next = l->streams;
     t->link = &l->streams;
     if (t->next)
         t->next->link = &t->next;
     l->streams = t;
+    t->group->n_streams++;
     netd.n_streams++;
     t->server.events = EPOLLOUT;
     if (netd_watch(&t->client.source, 0) < 0 || netd_watch(&t->server.source, EPOLLOUT) < 0)
@@ -208,17 +239,14 @@ void listener_tcp_ready(struct source *source, uint32_t events) {
     for (int i = 0; i < 64; i++) {
         int fd;
 
-        if (netd.n_streams >= NETD_MAX_STREAMS) {
-            l->paused = true;
-            netd_rewatch(&l->source, 0);
+        if (netd.n_streams >= NETD_MAX_STREAMS || l->group->n_streams >= NETD_GROUP_STREAMS) {
+            listener_pause(l);
             return;
         }
         fd = accept4(l->source.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                l->paused = true;
-                netd_rewatch(&l->source, 0);
-            }
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                listener_pause(l);
             return;
         }
         stream_begin(l, fd);

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-/* UDP: one connected socket per client, forgotten after silence. Answers leave from the address the client had called. */
+/*
+ * UDP: one connected socket per client, forgotten after silence, or when it is the one silent longest and a new client needs its place. Answers leave
+ * from the address the client had called.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "base/cleanup.h"
 #include "netd/netd.h"
+
+#define BUCKETS 4096
 
 union address {
     struct sockaddr sa;
@@ -23,7 +29,9 @@ union control {
 struct session {
     struct source source; /* towards the container */
     struct listener *listener;
-    struct session *next, **link;
+    struct session *next, **link; /* of the listener */
+    struct session *hash_next, **hash_link;
+    struct session *newer, *older; /* by when they were last used */
     union address client;
     socklen_t client_len;
     struct in_pktinfo to4; /* where the client's packet had gone to */
@@ -38,10 +46,66 @@ static time_t now(void) {
     return t.tv_sec;
 }
 
+static struct session *table[BUCKETS];
+static struct session *newest, *oldest;
+
+/* Clients choose their ports: with numbers of ours nobody can make them all fall into one bucket. */
+static unsigned bucket_of(const struct listener *l, const union address *a) {
+    static uint64_t secret[2];
+    uint64_t h;
+
+    if (!secret[0])
+        ignore_result(getrandom(secret, sizeof(secret), 0) < 0);
+    secret[0] |= 1;
+    h = (uint64_t)(uintptr_t)l ^ secret[1];
+    if (a->sa.sa_family == AF_INET) {
+        h = (h ^ a->in.sin_addr.s_addr ^ (uint64_t)a->in.sin_port << 32) * secret[0];
+    } else {
+        uint64_t half[2];
+
+        memcpy(half, &a->in6.sin6_addr, sizeof(half));
+        h = (h ^ half[0]) * secret[0];
+        h = ((h ^ h >> 32) ^ half[1]) * secret[0];
+        h = ((h ^ h >> 32) ^ a->in6.sin6_port) * secret[0];
+    }
+    return (unsigned)(h >> 48) % BUCKETS;
+}
+
+static void age_leave(struct session *s) {
+    if (s->newer)
+        s->newer->older = s->older;
+    else
+        newest = s->older;
+    if (s->older)
+        s->older->newer = s->newer;
+    else
+        oldest = s->newer;
+}
+
+static void age_enter(struct session *s) {
+    s->seen = now();
+    s->newer = NULL;
+    s->older = newest;
+    if (newest)
+        newest->newer = s;
+    else
+        oldest = s;
+    newest = s;
+}
+
+static void used(struct session *s) {
+    age_leave(s);
+    age_enter(s);
+}
+
 static void session_end(struct session *s) {
     *s->link = s->next;
     if (s->next)
         s->next->link = s->link;
+    *s->hash_link = s->hash_next;
+    if (s->hash_next)
+        s->hash_next->hash_link = s->hash_link;
+    age_leave(s);
     netd.n_sessions--;
     netd_bury(&s->source);
 }
@@ -54,20 +118,9 @@ void listener_end_sessions(struct listener *l) {
 int sessions_expire(void) {
     time_t t = now();
 
-    if (!netd.n_sessions)
-        return -1;
-    for (struct group *g = netd.groups; g; g = g->next) {
-        for (struct listener *l = g->listeners; l; l = l->next) {
-            struct session *next;
-
-            for (struct session *s = l->sessions; s; s = next) {
-                next = s->next;
-                if (t - s->seen >= NETD_SESSION_SECONDS)
-                    session_end(s);
-            }
-        }
-    }
-    return netd.n_sessions ? NETD_SESSION_SECONDS / 3 : -1;
+    while (oldest && t - oldest->seen >= NETD_SESSION_SECONDS)
+        session_end(oldest);
+    return oldest ? (int)(oldest->seen + NETD_SESSION_SECONDS - t) : -1;
 }
 
 /* The container answered: pass it to the client. */
@@ -99,14 +152,14 @@ static void session_ready(struct source *source, uint32_t events) {
             memcpy(CMSG_DATA(c), &s->to6, sizeof(s->to6));
             m.msg_controllen = CMSG_SPACE(sizeof(s->to6));
         }
-        s->seen = now();
+        used(s);
         ignore_result(sendmsg(s->listener->source.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0);
     }
 }
 
 static struct session *find(struct listener *l, const union address *from, socklen_t len) {
-    for (struct session *s = l->sessions; s; s = s->next) {
-        bool same = s->client.sa.sa_family == from->sa.sa_family && s->client_len == len;
+    for (struct session *s = table[bucket_of(l, from)]; s; s = s->hash_next) {
+        bool same = s->listener == l && s->client.sa.sa_family == from->sa.sa_family && s->client_len == len;
 
         if (same && from->sa.sa_family == AF_INET)
             same = s->client.in.sin_port == from->in.sin_port && s->client.in.sin_addr.s_addr == from->in.sin_addr.s_addr;
@@ -120,9 +173,12 @@ static struct session *find(struct listener *l, const union address *from, sockl
 }
 
 static struct session *session_begin(struct listener *l, const union address *from, socklen_t len) {
-    struct session *s = netd.n_sessions < NETD_MAX_SESSIONS ? calloc(1, sizeof(*s)) : NULL;
+    struct session *s, **bucket = &table[bucket_of(l, from)];
     int fd = -EBADF;
 
+    if (netd.n_sessions >= NETD_MAX_SESSIONS)
+        session_end(oldest);
+    s = calloc(1, sizeof(*s));
     if (s)
         fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&l->target, sizeof(l->target)) < 0) {
@@ -144,6 +200,12 @@ static struct session *session_begin(struct listener *l, const union address *fr
     if (s->next)
         s->next->link = &s->next;
     l->sessions = s;
+    s->hash_next = *bucket;
+    s->hash_link = bucket;
+    if (s->hash_next)
+        s->hash_next->hash_link = &s->hash_next;
+    *bucket = s;
+    age_enter(s);
     netd.n_sessions++;
     return s;
 }
@@ -177,7 +239,7 @@ void listener_udp_ready(struct source *source, uint32_t events) {
             else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
                 memcpy(&s->to6, CMSG_DATA(c), sizeof(s->to6));
         }
-        s->seen = now();
+        used(s);
         ignore_result(send(s->source.fd, netd.space, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0);
     }
 }

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +22,18 @@ int64_t netd_ms(void) {
 
     clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Number of an interface; 0 when there is none. (The C library's own asks by a unix socket, which this process may not have.) */
+static unsigned interface_index(const char *name) {
+    _cleanup_close_ int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ifreq req = {.ifr_ifindex = 0};
+    size_t n = strlen(name);
+
+    if (fd < 0 || n >= sizeof(req.ifr_name))
+        return 0;
+    memcpy(req.ifr_name, name, n + 1);
+    return ioctl(fd, SIOCGIFINDEX, &req) < 0 ? 0 : (unsigned)req.ifr_ifindex;
 }
 
 bool upstream_parse(const char *text, size_t n, struct server *ret) {
@@ -39,7 +53,7 @@ bool upstream_parse(const char *text, size_t n, struct server *ret) {
     scope = strchr(s, '%');
     if (scope) {
         *scope++ = 0;
-        ret->addr.sin6_scope_id = if_nametoindex(scope);
+        ret->addr.sin6_scope_id = interface_index(scope);
     }
     return inet_pton(AF_INET6, s, &ret->addr.sin6_addr) == 1;
 }
