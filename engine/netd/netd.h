@@ -90,7 +90,7 @@ void listener_end_streams(struct listener *l);
 void listener_end_sessions(struct listener *l);
 /* Forget UDP clients that were silent; returns seconds until it is worth calling again, -1 when there are none. */
 int sessions_expire(void);
-/* No more of its connections for now. */
+/* Leave its further connections in the kernel until listeners_resume(). */
 void listener_pause(struct listener *l);
 /* A connection ended, or some time has passed: listeners that were paused may accept again. */
 void listeners_resume(void);
