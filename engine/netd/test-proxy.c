@@ -369,6 +369,7 @@ TEST(cage_allows_what_is_needed_only) {
     if (pid == 0) {
         char *const argv[] = {NULL};
         int bad = netd_confine() < 0;
+        void *memory = malloc(1 << 20);
 
         bad |= !refused(socket(AF_UNIX, SOCK_DGRAM, 0)) << 1;
         bad |= !refused(socket(AF_NETLINK, SOCK_RAW, 0)) << 2;
@@ -376,7 +377,8 @@ TEST(cage_allows_what_is_needed_only) {
         bad |= !refused(execve("/bin/true", argv, argv)) << 4;
         bad |= !refused((long)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) << 5;
         bad |= !refused(syscall(SYS_ptrace, 0, 0, 0, 0)) << 6;
-        bad |= (socket(AF_INET, SOCK_STREAM, 0) < 0 || open("/proc/self/stat", O_RDONLY | O_CLOEXEC) < 0 || !malloc(1 << 20)) << 7;
+        bad |= (socket(AF_INET, SOCK_STREAM, 0) < 0 || open("/proc/self/stat", O_RDONLY | O_CLOEXEC) < 0 || !memory) << 7;
+        free(memory);
         _exit(bad);
     }
     close_fd(fd);
