@@ -33,11 +33,14 @@ struct engine_address_pool {
     int size;   /* prefix length of the networks cut from it */
 };
 
-/* One --add-runtime or daemon.json `runtimes` entry. */
+/* One --add-runtime or daemon.json `runtimes` entry: a path with arguments, or a type with options. */
 struct engine_runtime {
     char *name;
-    char *path;
+    char *path; /* NULL: has a type */
     struct strv args;
+    char *type; /* NULL: has a path */
+    bool has_options;
+    char *binary, *state_root; /* options of a type: NULL when not given */
 };
 
 struct engine_ulimit {

@@ -11,6 +11,7 @@
 #include "container/mounts.h"
 #include "container/netting.h"
 #include "container/reaper.h"
+#include "container/runtime.h"
 #include "container/validate.h"
 #include "exec/exec.h"
 #include "layers/layers.h"
@@ -57,8 +58,10 @@ static int send_signal(struct container *c, int sig, struct err *e) {
     if (r < 0)
         return r;
     r = monitor_signal(m, sig, false, &local);
-    if (r < 0 && local.kind != ERR_CONFLICT)
-        return err_move(e, &local);
+    if (r < 0 && local.kind != ERR_CONFLICT) {
+        err_move(e, &local);
+        return err_wrap(e, "Cannot kill container %s", c->id);
+    }
     kill_event(c, sig);
     return 0;
 }
@@ -73,7 +76,7 @@ static int thaw(struct ctr_held *h, struct err *e) {
         return 0;
     r = container_monitor(h->c, &m, e);
     if (r >= 0)
-        r = monitor_resume(m, e);
+        r = monitor_resume(m, e) < 0 ? err_wrap(e, "Cannot unpause container %s", h->c->id) : 0;
     if (r >= 0)
         r = ctr_resume(&h->paused, &next, &facts, e);
     if (r < 0)
@@ -225,7 +228,7 @@ int container_pause(struct container *c, struct err *e) {
         return not_running(c, e);
     r = container_monitor(c, &m, e);
     if (r >= 0)
-        r = monitor_pause(m, e);
+        r = monitor_pause(m, e) < 0 ? err_wrap(e, "cannot pause container %s", c->id) : 0;
     if (r >= 0)
         r = ctr_pause(&h.running, &h.paused, &facts, e);
     if (r < 0)
@@ -314,6 +317,7 @@ struct leftovers {
     struct containers *cs;
     char id[65];
     char *dir, *exec_dir;
+    char *runtime_dir; /* what another runtime knew of it, where its monitor did not live to take it away */
 };
 
 /* What lies on disk goes after the answer: the record is gone, so start-up would clear it just the same. */
@@ -327,12 +331,16 @@ static void tidy(void *arg) {
         ignore_result(fs_remove_tree(l->dir, NULL));
     if (l->exec_dir)
         ignore_result(fs_remove_tree(l->exec_dir, NULL));
+    if (l->runtime_dir)
+        ignore_result(fs_remove_tree(l->runtime_dir, NULL));
+    free(l->runtime_dir);
     free(l->dir);
     free(l->exec_dir);
     free(l);
 }
 
 static void tidy_later(struct container *c) {
+    _cleanup_(ctr_runtime_done) struct ctr_runtime runtime = {0};
     struct leftovers *l = calloc(1, sizeof(*l));
 
     if (!l)
@@ -341,6 +349,8 @@ static void tidy_later(struct container *c) {
     memcpy(l->id, c->id, sizeof(l->id));
     l->dir = container_path(c, NULL);
     l->exec_dir = str_printf("%s/hatake/%s", c->cs->engine->config->exec_root, c->id);
+    if (ctr_runtime_find(c->cs->engine->config, c->view->fixed->host.runtime, &runtime, NULL) >= 0 && !runtime.ours)
+        l->runtime_dir = str_printf("%s/%s", runtime.root, c->id);
     ctr_reaper_put(c->cs->reaper, tidy, l);
 }
 

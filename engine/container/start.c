@@ -17,6 +17,7 @@
 #include "container/mounts.h"
 #include "container/netting.h"
 #include "container/root.h"
+#include "container/runtime.h"
 #include "container/shm.h"
 #include "container/spec.h"
 #include "kern/kern.h"
@@ -332,15 +333,6 @@ static bool host_mounts(const struct launching *l) {
     return ctr_mode_is(l->f->host.ipc_mode, "host") || l->shm_path || l->host_volumes;
 }
 
-/* A runtime that was registered is not ours to replace in silence. */
-static int check_runtime(const struct ctr_fixed *f, const struct engine_config *cfg, struct err *e) {
-    for (size_t i = 0; i < cfg->n_runtimes; i++)
-        if (streq_ptr(cfg->runtimes[i].name, f->host.runtime))
-            return err_set(e, ERR_NOT_IMPLEMENTED, "runtime %s (%s) cannot be run by this engine yet: make the container with the built-in one, runc",
-                           f->host.runtime, cfg->runtimes[i].path);
-    return 0;
-}
-
 static int err_wrap_create(struct err *e) {
     _cleanup_err_ struct err why = ERR_INIT;
 
@@ -353,6 +345,7 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     const struct ctr_fixed *f = l->f;
     _cleanup_free_ char *init = NULL;
     _cleanup_(ctr_log_plan_done) struct ctr_log_plan log = {0};
+    _cleanup_(ctr_runtime_done) struct ctr_runtime runtime = {0};
     struct launch_request req = LAUNCH_REQUEST_INIT;
     bool want_init = f->host.has_init ? f->host.init : engine->config->init;
     _cleanup_buf_ struct buf rules = BUF_INIT(LIMIT_SMALL_FILE);
@@ -376,13 +369,14 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     req.open_stdin = f->config.has_open_stdin && f->config.open_stdin;
     req.stdin_once = f->config.has_stdin_once && f->config.stdin_once;
     req.host_mounts = host_mounts(l);
-    r = check_runtime(f, engine->config, e);
+    r = ctr_runtime_find(engine->config, f->host.runtime, &runtime, e);
     if (r >= 0)
         r = ctr_log_prepare(f, l->c->view->name, &log, e);
     if (r < 0)
         return r;
     req.log = log.log;
-    req.host_mounts = req.host_mounts || log.host_paths;
+    req.host_mounts = req.host_mounts || log.host_paths || !runtime.ours;
+    req.runtime = runtime.ours ? NULL : &runtime.launch;
     if (want_init) {
         /* Our monitor, called by that name, is the init. */
         init = engine->config->init_path ? strdup(engine->config->init_path) : str_printf("%s/hatake-monitor", engine->libexec_dir);
@@ -404,7 +398,7 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     req.n_attach = l->n_attach;
     r = launcher_start(engine->launcher, &req, &container_monitor_events, run, ret, ret_code, e);
     /* A document that the runtime refuses is told like any other failure of the runtime. */
-    if (r < 0 && !str_has_prefix(err_msg(e), "failed to "))
+    if (r < 0 && !str_has_prefix(err_msg(e), "failed to ") && !str_has_prefix(err_msg(e), "OCI runtime "))
         return err_wrap_create(e);
     return r;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "container/validate.h"
 
+#include "container/runtime.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <sched.h>
@@ -372,17 +374,13 @@ static int check_links(const struct api_string_list *l, struct err *e) {
 
 static int check_host_parts(const struct engine_config *cfg, const struct api_host_config *h, struct err *e) {
     struct ctr_security sec;
-    bool runtime_known = str_empty(h->runtime) || streq(h->runtime, "runc") || streq(h->runtime, "io.containerd.runc.v2") ||
-                         streq_ptr(h->runtime, cfg->default_runtime);
     int r;
 
-    for (size_t i = 0; i < cfg->n_runtimes; i++)
-        runtime_known = runtime_known || streq_ptr(h->runtime, cfg->runtimes[i].name);
     if (val(h->has_shm_size, h->shm_size) < 0)
         return err_set(e, ERR_INVALID, "SHM size can not be less than 0");
     if (val(h->has_oom_score_adj, h->oom_score_adj) < -1000 || val(h->has_oom_score_adj, h->oom_score_adj) > 1000)
         return err_set(e, ERR_INVALID, "Invalid value %lld, range for oom score adj is [-1000, 1000]", (long long)h->oom_score_adj);
-    if (!runtime_known)
+    if (!str_empty(h->runtime) && !ctr_runtime_known(cfg, h->runtime))
         return err_set(e, ERR_INVALID, "unknown or invalid runtime name: %s", h->runtime);
     if (h->storage_opt.n > 0)
         return err_set(e, ERR_INTERNAL, "--storage-opt is supported only for overlay over xfs with 'pquota' mount option");

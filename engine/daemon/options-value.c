@@ -238,8 +238,8 @@ static int add_runtime(struct options *o, const char *name, const char *path, st
         return err_oom(e);
     o->config.runtimes = all;
     r = &all[o->config.n_runtimes++];
-    *r = (struct engine_runtime){strdup(name), strdup(path), STRV_INIT};
-    if (!r->name || !r->path)
+    *r = (struct engine_runtime){.name = strdup(name), .path = path ? strdup(path) : NULL, .args = STRV_INIT};
+    if (!r->name || (path && !r->path))
         return err_oom(e);
     if (ret)
         *ret = r;
@@ -558,7 +558,25 @@ static int set_json_ulimits(struct options *o, const struct option *opt, json_t 
     return 0;
 }
 
-/* {"kata": {"path": "/usr/bin/kata", "runtimeArgs": ["-x"]}}: what is missing is told at the start. */
+/* Options are for the type's own program; of those of the common one, these two mean something without it. */
+static int runtime_options(struct engine_runtime *r, const json_t *options, struct err *e) {
+    static const char *const names[] = {"BinaryName", "Root"};
+    char **slots[] = {&r->binary, &r->state_root};
+
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        const json_t *v = json_object_get(options, names[i]);
+
+        if (!v)
+            continue;
+        if (!json_is_string(v))
+            return err_set(e, ERR_INVALID, "runtime %s: option %s: expected a string", r->name, names[i]);
+        if (*json_string_value(v) && !(*slots[i] = strdup(json_string_value(v))))
+            return err_oom(e);
+    }
+    return 0;
+}
+
+/* {"kata": {"path": "/usr/bin/kata", "runtimeArgs": ["-x"]}, "other": {"runtimeType": "io.containerd.runc.v2", "options": {"BinaryName": "/usr/bin/crun"}}}: what is wrong is told at the start. */
 static int set_json_runtimes(struct options *o, const struct option *opt, json_t *v, struct err *e) {
     const char *key;
     json_t *item;
@@ -567,6 +585,7 @@ static int set_json_runtimes(struct options *o, const struct option *opt, json_t
         return wrong_type(opt, v, "map[string]system.Runtime", e);
     json_object_foreach(v, key, item) {
         json_t *path = json_object_get(item, "path"), *args = json_object_get(item, "runtimeArgs"), *arg;
+        json_t *type = json_object_get(item, "runtimeType"), *options = json_object_get(item, "options");
         struct engine_runtime *runtime;
         size_t i;
         int r;
@@ -577,7 +596,15 @@ static int set_json_runtimes(struct options *o, const struct option *opt, json_t
             return wrong_field("Runtime", "runtimes.path", path, "string", e);
         if (args && !json_is_array(args))
             return wrong_field("Runtime", "runtimes.runtimeArgs", args, "[]string", e);
-        r = add_runtime(o, key, path ? json_string_value(path) : "", &runtime, e);
+        if (type && !json_is_string(type))
+            return wrong_field("Runtime", "runtimes.runtimeType", type, "string", e);
+        r = add_runtime(o, key, json_string_length(path) ? json_string_value(path) : NULL, &runtime, e);
+        if (r < 0)
+            return r;
+        runtime->has_options = json_object_size(options) > 0;
+        if (json_string_length(type) && !(runtime->type = strdup(json_string_value(type))))
+            return err_oom(e);
+        r = runtime_options(runtime, options, e);
         if (r < 0)
             return r;
         json_array_foreach(args, i, arg) {

@@ -79,6 +79,9 @@ void options_done(struct options *o) {
     for (size_t i = 0; i < c->n_runtimes; i++) {
         free(c->runtimes[i].name);
         free(c->runtimes[i].path);
+        free(c->runtimes[i].type);
+        free(c->runtimes[i].binary);
+        free(c->runtimes[i].state_root);
         strv_done(&c->runtimes[i].args);
     }
     for (size_t i = 0; i < c->n_default_address_pools; i++)

@@ -86,7 +86,7 @@ static void add_runtimes(struct strv *attrs, const struct engine_config *c) {
     _cleanup_buf_ struct buf b = BUF_INIT(1 << 20);
 
     for (size_t i = 0; i < c->n_runtimes; i++)
-        buf_addf(&b, "%s%s:%s", i ? " " : "", c->runtimes[i].name, c->runtimes[i].path ? c->runtimes[i].path : "");
+        buf_addf(&b, "%s%s:%s", i ? " " : "", c->runtimes[i].name, c->runtimes[i].path ? c->runtimes[i].path : c->runtimes[i].type);
     add_text(attrs, "runtimes", buf_str(&b));
 }
 
@@ -142,14 +142,17 @@ void reload_now(struct reload *r) {
         ret = options_load_file(&next->options, &e);
     if (ret == 0)
         ret = options_validate(&next->options, &e);
+    if (ret == 0) {
+        next->config = *engine->config;
+        merge(&next->config, &next->options);
+        ret = startup_check_runtimes(&next->config, &e);
+    }
     if (ret < 0) {
         log_kv(LOG_LVL_ERROR, "the configuration was not reloaded", "error", err_msg(&e), NULL);
         options_done(&next->options);
         free(next);
         return;
     }
-    next->config = *engine->config;
-    merge(&next->config, &next->options);
     next->next = r->all;
     r->all = next;
     engine->config = &next->config;

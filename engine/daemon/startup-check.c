@@ -21,15 +21,29 @@
 
 /* ---- runtimes ------------------------------------------------------------------------------------------------------------------ */
 
-static int check_runtimes(const struct engine_config *c, struct err *e) {
+static int check_runtime(const struct engine_runtime *r, struct err *e) {
+    if (streq(r->name, "runc") || streq(r->name, "io.containerd.runc.v2"))
+        return err_set(e, ERR_INVALID, "runtime name '%s' is reserved", r->name);
+    if (!r->path && !r->type)
+        return err_set(e, ERR_INVALID, "runtime %s: either a runtimeType or a path must be configured", r->name);
+    if (r->path && r->type)
+        return err_set(e, ERR_INVALID, "runtime %s: cannot configure both path and runtimeType for the same runtime", r->name);
+    if (r->path && r->has_options)
+        return err_set(e, ERR_INVALID, "runtime %s: options cannot be used with a path runtime", r->name);
+    if (r->type && r->args.n)
+        return err_set(e, ERR_INVALID, "runtime %s: args cannot be used with a runtimeType runtime", r->name);
+    return 0;
+}
+
+int startup_check_runtimes(const struct engine_config *c, struct err *e) {
     const char *name = c->default_runtime;
     bool known = str_empty(name) || streq(name, "runc") || streq(name, "io.containerd.runc.v2");
 
     for (size_t i = 0; i < c->n_runtimes; i++) {
-        if (streq(c->runtimes[i].name, "runc"))
-            return err_set(e, ERR_INVALID, "runtime name 'runc' is reserved");
-        if (str_empty(c->runtimes[i].path))
-            return err_set(e, ERR_INVALID, "runtime %s: either a runtimeType or a path must be configured", c->runtimes[i].name);
+        int r = check_runtime(&c->runtimes[i], e);
+
+        if (r < 0)
+            return r;
         known = known || streq(c->runtimes[i].name, name);
     }
     return known ? 0 : err_set(e, ERR_INVALID, "specified default runtime '%s' does not exist", name);
@@ -178,7 +192,7 @@ static int check_guards(const struct engine_config *c, struct err *e) {
 }
 
 int startup_check(const struct engine_config *c, struct err *e) {
-    int r = check_runtimes(c, e);
+    int r = startup_check_runtimes(c, e);
 
     if (r == 0)
         r = check_exec_opts(c, e);

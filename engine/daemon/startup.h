@@ -28,6 +28,8 @@ struct daemon_state {
 
 /* startup-check.c: what is asked for against what there is; nothing is made. ERR_INVALID with the reference's words, complete. */
 int startup_check(const struct engine_config *config, struct err *e);
+/* Of that, what a reload may change: runtimes make sense, and the default one is there. */
+int startup_check_runtimes(const struct engine_config *c, struct err *e);
 /* Everything up to serving requests. On failure what was made is undone by startup_down(). */
 int startup_up(struct daemon_state *d, const struct engine_config *config, struct err *e);
 /* Orderly end. Returns false when requests were still running: the process then exits without freeing what they use. */

@@ -35,6 +35,7 @@ struct monitor {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     enum monitor_state state;
+    bool foreign;          /* another runtime made it */
     bool announced, acked; /* `exited` or `lost` was delivered; acknowledged */
     pid_t pid, own_pid;
     uint64_t ticks;
@@ -85,7 +86,7 @@ void client_close_attach(struct launch_attach *a, size_t n);
 int client_translate(const char *prefix, const char *text, const char *command, int *ret_code, struct err *e);
 /* The program a process document names, or "". */
 const char *client_command(const json_t *process);
-/* The plan of one more process in a container of this document: a sealed memfd, or negative. */
-int client_process_plan(struct launcher *l, const json_t *process, const json_t *spec, struct err *e);
+/* The plan of one more process in a container of this document (`foreign`: of another runtime): a sealed memfd, or negative. */
+int client_process_plan(struct launcher *l, const json_t *process, const json_t *spec, bool foreign, struct err *e);
 
 #endif

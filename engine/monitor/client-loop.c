@@ -168,6 +168,7 @@ static void on_message(struct monitor *m, const struct mp_head *h, char *body) {
             m->ticks = (uint64_t)h->v[1];
             m->started_at = h->v[2];
             m->own_pid = (pid_t)h->v[3];
+            m->foreign = h->reserved & MP_STARTED_FOREIGN;
             if (m->state == STARTING)
                 m->state = RUNNING;
         }

@@ -143,8 +143,8 @@ static int ask_n(struct monitor *m, struct mp_head *h, const void *body, size_t 
     if (r < 0)
         return r;
     if (w.h.v[0]) {
-        r = err_set(e, w.h.v[0] == ESRCH || w.h.v[0] == ENOTTY ? ERR_CONFLICT : ERR_INTERNAL, "%s", w.text);
-        if (e)
+        r = err_set(e, w.h.v[0] == ESRCH || w.h.v[0] == ENOTTY ? ERR_CONFLICT : ERR_INTERNAL, "%s%s", w.text, m->foreign ? ": unknown" : "");
+        if (e && !m->foreign)
             e->errnum = (int)w.h.v[0];
         return r;
     }
@@ -212,11 +212,11 @@ int monitor_exec_signal(struct monitor *m, const char *exec_id, int sig, struct 
     return ask(m, &(struct mp_head){.type = MP_SIGNAL, .v = {sig, 0}}, exec_id, -1, NULL, e);
 }
 
-int client_process_plan(struct launcher *l, const json_t *process, const json_t *spec, struct err *e) {
+int client_process_plan(struct launcher *l, const json_t *process, const json_t *spec, bool foreign, struct err *e) {
     struct plan_builder b = PLAN_BUILDER_INIT;
     _cleanup_free_ void *block = NULL;
     size_t n;
-    int r = oci_build_process(&b, process, spec, l->cache, e);
+    int r = foreign ? oci_build_foreign_part(&b, process, true, e) : oci_build_process(&b, process, spec, l->cache, e);
 
     if (r >= 0)
         r = plan_finish(&b, &block, &n, e);
@@ -226,7 +226,7 @@ int client_process_plan(struct launcher *l, const json_t *process, const json_t 
 
 int monitor_exec(struct monitor *m, struct monitor_exec_request *req, pid_t *ret_pid, int *ret_exit_code, struct err *e) {
     static const char prefix[] = "OCI runtime exec failed: exec failed: unable to start container process: ";
-    _cleanup_close_ int plan = client_process_plan(m->l, req->process, req->spec, e);
+    _cleanup_close_ int plan = client_process_plan(m->l, req->process, req->spec, m->foreign, e);
     struct waiting w;
     int r;
 
@@ -246,7 +246,7 @@ int monitor_exec(struct monitor *m, struct monitor_exec_request *req, pid_t *ret
     if (w.h.v[0] == ESRCH)
         return err_set(e, ERR_CONFLICT, "container %s is not running", m->id);
     if (w.h.v[0])
-        return client_translate(prefix, w.text, client_command(req->process), ret_exit_code, e);
+        return client_translate(m->foreign ? "" : prefix, w.text, client_command(req->process), ret_exit_code, e);
     if (ret_pid)
         *ret_pid = (pid_t)w.h.v[1];
     return 0;
@@ -290,10 +290,9 @@ static int container_groups(struct monitor *m, struct plan_builder *b, struct er
     return 0;
 }
 
-int monitor_update(struct monitor *m, json_t *resources, struct err *e) {
-    struct plan_builder groups = PLAN_BUILDER_INIT, b = PLAN_BUILDER_INIT;
-    _cleanup_free_ void *block = NULL, *changes = NULL;
-    _cleanup_close_ int fd = -EBADF;
+static int update_own(struct monitor *m, struct plan_builder *b, json_t *resources, struct err *e) {
+    struct plan_builder groups = PLAN_BUILDER_INIT;
+    _cleanup_free_ void *block = NULL;
     struct plan container;
     size_t n;
     int r = container_groups(m, &groups, e);
@@ -303,12 +302,22 @@ int monitor_update(struct monitor *m, json_t *resources, struct err *e) {
     if (r == 0 && plan_open(block, n, &container) < 0)
         r = err_set(e, ERR_INTERNAL, "control groups of container %s", m->id);
     if (r == 0)
-        r = oci_build_update(&b, resources, &container, e);
+        r = oci_build_update(b, resources, &container, e);
+    plan_builder_done(&groups);
+    return r;
+}
+
+int monitor_update(struct monitor *m, json_t *resources, struct err *e) {
+    struct plan_builder b = PLAN_BUILDER_INIT;
+    _cleanup_free_ void *changes = NULL;
+    _cleanup_close_ int fd = -EBADF;
+    size_t n;
+    int r = m->foreign ? oci_build_foreign_part(&b, resources, false, e) : update_own(m, &b, resources, e);
+
     if (r == 0)
         r = plan_finish(&b, &changes, &n, e);
     if (r == 0)
         r = fd = sealed_memfd("hatake-update", changes, n, e);
-    plan_builder_done(&groups);
     plan_builder_done(&b);
     return r < 0 ? r : ask(m, &(struct mp_head){.type = MP_UPDATE}, NULL, fd, NULL, e);
 }

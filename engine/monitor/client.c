@@ -188,18 +188,22 @@ static int watch(struct monitor *m, struct err *e) {
 }
 
 static int wait_started(struct monitor *m, const struct launch_request *req, int *ret_code, struct err *e) {
+    static const char task_prefix[] = "failed to create task for container: failed to create shim task: ";
     static const char prefix[] =
         "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: unable to "
         "start container process: ";
     struct timespec until = client_deadline(START_SECONDS);
+    /* Another runtime's words say themselves which of its commands failed. */
+    const char *before = req->log_prefix ? req->log_prefix : req->runtime ? task_prefix : prefix;
     int r = 0;
 
     pthread_mutex_lock(&m->lock);
     while (m->state == STARTING && r == 0)
         r = pthread_cond_timedwait(&m->cond, &m->lock, &until);
+    if (m->state == FAILED && req->runtime && m->fail_text && str_has_prefix(m->fail_text, "OCI runtime start failed"))
+        before = "";
     if (m->state == FAILED)
-        r = client_translate(req->log_prefix ? req->log_prefix : prefix,
-                             m->fail_text ? m->fail_text : "the container's monitor ended while starting it",
+        r = client_translate(before, m->fail_text ? m->fail_text : "the container's monitor ended while starting it",
                              client_command(json_object_get(req->spec, "process")), ret_code, e);
     else if (m->state == STARTING)
         r = err_set(e, ERR_DEADLINE, "starting the container took longer than %d s", START_SECONDS);
@@ -223,8 +227,8 @@ static void wait_gone(struct launcher *l, const char *id) {
     pthread_mutex_unlock(&l->lock);
 }
 
-static int send_health(struct launcher *l, int sock, const struct launch_health *w, const json_t *spec, struct err *e) {
-    _cleanup_close_ int plan = client_process_plan(l, w->process, spec, e);
+static int send_health(struct launcher *l, int sock, const struct launch_health *w, const json_t *spec, bool foreign, struct err *e) {
+    _cleanup_close_ int plan = client_process_plan(l, w->process, spec, foreign, e);
     struct mp_head h = {.type = MP_HEALTH_PLAN, .reserved = (uint32_t)w->retries, .v = {w->interval, w->timeout, w->start_period, w->start_interval}};
 
     if (plan < 0)
@@ -262,7 +266,7 @@ int launcher_start(struct launcher *l, struct launch_request *req, const struct 
     }
     client_close_attach(req->attach, req->n_attach);
     if (r == 0 && req->health)
-        r = send_health(l, m->fd, req->health, req->spec, e);
+        r = send_health(l, m->fd, req->health, req->spec, req->runtime, e);
     if (r == 0)
         r = mp_send(m->fd, &start, NULL, NULL, 0, 0) < 0 ? err_set(e, ERR_INTERNAL, "monitor socket") : 0;
     if (r == 0)

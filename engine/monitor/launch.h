@@ -92,6 +92,13 @@ struct launch_health {
     int retries;
 };
 
+/* A runtime that was registered. */
+struct launch_runtime {
+    const char *program;     /* path, or a name to look for in $PATH */
+    const struct strv *args; /* before all others */
+    const char *root;        /* folder where it keeps its state */
+};
+
 struct launch_request {
     const char *id; /* 64 hex digits */
     json_t *spec;   /* OCI runtime-spec document (not consumed, not changed) */
@@ -115,10 +122,9 @@ struct launch_request {
     size_t n_attach;
     struct launch_log log;
 
-    const struct launch_health *health; /* NULL: no check */
-    const char *init_path;              /* --init: program bound at /sbin/docker-init and put in front of the arguments; NULL: none */
-    const char *runtime_path;           /* foreign OCI runtime (runc, crun); NULL: ours */
-    const char *bundle_dir;             /* for foreign runtimes and hooks: folder for config.json; may be NULL with ours */
+    const struct launch_health *health;   /* NULL: no check */
+    const char *init_path;                /* --init: program bound at /sbin/docker-init and put in front of the arguments; NULL: none */
+    const struct launch_runtime *runtime; /* another OCI runtime (runc, crun); NULL: ours. Wants host_mounts */
     bool host_mounts; /* binds come from anywhere on the host: start in the host's mount namespace. False: only from below the data and exec roots */
 };
 

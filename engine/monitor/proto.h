@@ -32,8 +32,8 @@ enum mp_type {
     MP_RESOLVER,    /* v0 udp port, v1 tcp port; body: rules. Reply with the sockets; those that it has already are kept */
     MP_HEALTH_PLAN, /* before MP_START: v0 interval, v1 timeout, v2 start period, v3 start interval (ns), reserved: retries; fd: plan of the probe */
     /* monitor → daemon */
-    MP_REPLY = 64,  /* v0 errnum (0: done), v1 result; body: text of the failure */
-    MP_STARTED,     /* v0 pid, v1 start ticks, v2 started at, v3 pid of the monitor; fds: sockets of the resolver, if it has one */
+    MP_REPLY = 64, /* v0 errnum (0: done), v1 result; body: text of the failure */
+    MP_STARTED, /* reserved MP_STARTED_FOREIGN, v0 pid, v1 start ticks, v2 started at, v3 pid of the monitor; fds: sockets of the resolver, if it has one */
     MP_FAILED,      /* v0 errnum; body: text */
     MP_EXITED,      /* v0 code, v1 signal, v2 oom, v3 finished at */
     MP_EXEC_EXITED, /* v0 code; body: exec id */
@@ -45,6 +45,8 @@ enum mp_type {
     MP_SPAWN = 128, /* v0 host mounts; fds: plan, control socket. Reply: v1 pid */
     MP_NETNS,       /* fds: plan, network namespace, socket for the outcome (oci_netns_result). Reply: v1 pid */
 };
+
+#define MP_STARTED_FOREIGN 1 /* another runtime made the container */
 
 #define MP_CLIENT_STDIN 1
 #define MP_CLIENT_STDOUT 2

@@ -14,6 +14,7 @@
 #include "oci/exec.h"
 #include "oci/plan.h"
 
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define NETNS_SECONDS 30 /* for the outcome of a change */
 
 int sealed_memfd(const char *name, const void *p, size_t n, struct err *e) {
@@ -141,7 +142,7 @@ int launch_plan(const struct launch_request *req, const struct cgroup_layout *cg
     struct plan_builder b = PLAN_BUILDER_INIT;
     struct oci_input in = {.spec = req->spec,
                            .id = req->id,
-                           .bundle = req->bundle_dir,
+                           .bundle = req->runtime ? req->exec_dir : NULL,
                            .cgroups = cgroups,
                            .seccomp = cache,
                            .rootfs_path = req->rootfs_path,
@@ -152,8 +153,16 @@ int launch_plan(const struct launch_request *req, const struct cgroup_layout *cg
                            .init_path = req->init_path};
     _cleanup_free_ void *block = NULL;
     size_t n;
-    int r = oci_build(&b, &in, e);
+    int r;
 
+    if (req->runtime) {
+        const char *path = getenv("PATH");
+        struct oci_foreign rt = {req->runtime->program, req->runtime->root, req->runtime->args, path ? path : DEFAULT_PATH};
+
+        r = oci_build_foreign(&b, &in, &rt, e);
+    } else {
+        r = oci_build(&b, &in, e);
+    }
     for (size_t i = 0; r >= 0 && i < req->n_links; i++)
         r = add_link(&b, &req->links[i], false, e);
     if (r >= 0 && req->resolver.udp_port) {

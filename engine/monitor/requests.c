@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "monitor/foreign.h"
 #include "monitor/health.h"
 #include "monitor/main.h"
 
@@ -20,6 +21,11 @@ static void reply(struct mon *m, const struct mp_head *q, int errnum, int64_t va
 
     if (m->control.fd >= 0 && mp_send(m->control.fd, &h, text, NULL, 0, MSG_DONTWAIT) < 0)
         src_close(m, &m->control);
+}
+
+/* The outcome of a runtime's command. */
+static void reply_fault(struct mon *m, const struct mp_head *q, int r, const struct oci_fault *f) {
+    reply(m, q, r < 0 ? -r : 0, 0, r < 0 ? f->text : NULL);
 }
 
 static void reply_errno(struct mon *m, const struct mp_head *q, int r, const char *what) {
@@ -96,7 +102,7 @@ int proc_exec(struct mon *m, struct proc *p, const struct plan *plan, bool piped
     int r = p->tty || !piped ? 0 : proc_pipes(m, p, s.stdio);
 
     if (r == 0)
-        r = oci_enter(&s, &m->plan, m->first.pid, m->first.pidfd, &run, f);
+        r = foreign_is(m) ? foreign_exec(m, plan, s.stdio, &run, f) : oci_enter(&s, &m->plan, m->first.pid, m->first.pidfd, &run, f);
     for (int i = 0; i < 3; i++)
         close_fd(s.stdio[i]);
     if (r < 0)
@@ -170,25 +176,31 @@ static void on_resize(struct mon *m, struct mp_head *h, const char *body) {
 
 static void on_signal(struct mon *m, struct mp_head *h, const char *body) {
     struct proc *p = proc_find(m, body);
+    struct oci_fault f = {0};
 
     if (!p || p->exited || p->pidfd < 0) {
         reply(m, h, ESRCH, 0, "the process is gone");
         return;
     }
-    if (h->v[1])
+    if (foreign_is(m) && p == &m->first)
+        reply_fault(m, h, foreign_signal(m, (int)h->v[0], h->v[1] != 0, &f), &f);
+    else if (h->v[1])
         reply_errno(m, h, oci_cgroup_signal(m->k, &m->plan, (int)h->v[0], 0), "kill");
     else
         reply_errno(m, h, m->k->pidfd_send_signal(p->pidfd, (int)h->v[0]), "kill");
 }
 
 static void on_update(struct mon *m, struct mp_head *h, int fd) {
+    struct oci_fault f = {0};
     struct plan plan;
     const void *mem = NULL;
     size_t size = 0;
     int r = plan_map(fd, &plan, &mem, &size);
     char text[700];
 
-    for (size_t i = 0; r == 0 && i < plan.n_ops; i++) {
+    if (r == 0 && foreign_is(m))
+        r = foreign_update(m, &plan, &f);
+    for (size_t i = 0; r == 0 && !foreign_is(m) && i < plan.n_ops; i++) {
         const struct plan_op *op = &plan.ops[i];
 
         if (op->type != PLAN_CGROUP_SET)
@@ -201,7 +213,10 @@ static void on_update(struct mon *m, struct mp_head *h, int fd) {
     }
     if (mem)
         munmap((void *)(uintptr_t)mem, size);
-    reply_errno(m, h, r, text);
+    if (f.text[0])
+        reply_fault(m, h, r, &f);
+    else
+        reply_errno(m, h, r, text);
 }
 
 static void on_resolver(struct mon *m, struct mp_head *h, const char *body) {
@@ -221,14 +236,18 @@ static void on_resolver(struct mon *m, struct mp_head *h, const char *body) {
 }
 
 static void on_freeze(struct mon *m, struct mp_head *h) {
+    struct oci_fault f = {0};
     int r;
 
     if (h->v[0] && !m->first.exited)
         health_pause(m, true); /* before: what is frozen does not end when it is killed */
-    r = m->first.exited ? -ESRCH : oci_cgroup_freeze(m->k, &m->plan, h->v[0]);
+    r = m->first.exited ? -ESRCH : foreign_is(m) ? foreign_freeze(m, h->v[0], &f) : oci_cgroup_freeze(m->k, &m->plan, h->v[0]);
     if ((r < 0) == (h->v[0] != 0))
         health_pause(m, false);
-    reply_errno(m, h, r, h->v[0] ? "pause" : "resume");
+    if (f.text[0])
+        reply_fault(m, h, r, &f);
+    else
+        reply_errno(m, h, r, h->v[0] ? "pause" : "resume");
 }
 
 void mon_request(struct mon *m, struct mp_head *h, const char *body, int *fds, int n_fds) {

@@ -104,6 +104,12 @@ void mon_event(struct mon *m, enum mp_type type, int64_t a, int64_t b, int64_t c
 void mon_send(struct mon *m, const struct mp_head *h, const void *body);
 struct proc *proc_find(struct mon *m, const char *id);
 void timer_arm(struct mon *m);
+void mon_control_lost(struct mon *m);
+void mon_tell_exit(struct mon *m);
+
+/* start.c */
+/* Memory whose pages cost nothing until they are written; NULL when there is none. */
+void *mon_untouched(size_t n);
 
 /* streams.c */
 void proc_init(struct proc *p);

@@ -41,7 +41,11 @@ struct device_rule {
  * the same are left out, as with v1. A rule that allows must cover all that is asked for; one that denies need only touch it.
  */
 int build_device_program(const struct device_rule *v, size_t n, struct buf *ret, struct err *e); /* build-bpf.c */
-int build_caps(const json_t *process, uint64_t ret[5], struct err *e);
+int build_namespaces(struct build *b);                                                           /* build.c */
+int build_root(struct build *b);
+int build_caps(const json_t *process, uint64_t ret[5], struct err *e); /* build-read.c */
+/* Number of a limit's name ("RLIMIT_NOFILE"); -1 when there is none. */
+int build_rlimit_number(const char *name);
 
 /* Attribute and flag names of mount options; false when the name is none of them (then it is data of the file system). */
 struct mount_options {

@@ -43,6 +43,23 @@ int oci_build_process(struct plan_builder *b, const json_t *process, const json_
 /* Append PLAN_CGROUP_SET operations for changed limits (`update`); `dirs` are looked up in an earlier plan. */
 int oci_build_update(struct plan_builder *b, const json_t *resources, const struct plan *container, struct err *e);
 
+/* ---- other runtimes ---------------------------------------------------------------------------------------------------- */
+
+struct oci_foreign {
+    const char *program; /* path, or a name to look for in `path` */
+    const char *root;    /* folder where it keeps its state */
+    const struct strv *args;
+    const char *path; /* PATH it is found by and runs with */
+};
+
+/*
+ * Append what our side does for a container of another runtime, and its document (PLAN_RUNTIME): the standard one, with the builtin profile spelled
+ * out, the root at <bundle>/rootfs and a network namespace that is made before. in->bundle must be there.
+ */
+int oci_build_foreign(struct plan_builder *b, const struct oci_input *in, const struct oci_foreign *rt, struct err *e);
+/* One more process of such a container (its `process` object), or changed limits (`resources`). */
+int oci_build_foreign_part(struct plan_builder *b, const json_t *part, bool process, struct err *e);
+
 /* Number of a capability name ("CAP_CHOWN"); -1 when there is none. */
 int oci_cap_number(const char *name);
 /* Signal number of "SIGTERM", "TERM", "term" or "15"; -1 when there is none. */

@@ -49,6 +49,25 @@ void child_fail_errno(struct child *c, int errnum, const char *fmt, ...) __attri
 
 /* exec-mount.c: PLAN_PHASE_MOUNT and PLAN_PHASE_ROOT */
 void child_mounts(struct child *c);
+/* Paths inside the root, never led out of it. Descriptors or -errno. */
+int root_open(struct child *c, const char *path, int flags);
+int root_open_or_create(struct child *c, const char *path, bool dir);
+/* Make the last component of a path whose parent is open; fine when it is there. */
+int root_make_node(struct child *c, int parent, const char *name, bool dir);
+/* Mounts by descriptor. */
+int mount_attach(struct child *c, int tree, int target);
+int mount_attrs(struct child *c, int tree, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive);
+int mount_new(struct child *c, const char *fstype, const char *source, const char *data, unsigned attrs);
+/* exec-root.c: mount the root, run the hooks that want the old root still there, go into it */
+void child_root(struct child *c);
+void child_hooks(struct child *c);
+void child_pivot(struct child *c);
+/* exec-dev.c */
+void child_device(struct child *c, const struct plan_op *op);
+void child_symlink(struct child *c, const struct plan_op *op);
+void child_mask(struct child *c, const char *path);
+void child_readonly(struct child *c, const char *path);
+void child_bind_console(struct child *c);
 /* exec-tty.c: make the terminal of PLAN_CONSOLE, send its master */
 void child_console(struct child *c, const struct plan_op *op);
 /* exec-net.c */

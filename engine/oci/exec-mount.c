@@ -18,12 +18,12 @@
 
 /* ---- paths inside the root -------------------------------------------------------------------------------------------- */
 
-static int open_path(struct child *c, const char *path, int flags) {
+int root_open(struct child *c, const char *path, int flags) {
     return kern_open_in(c->k, c->root, *path ? path : "/", O_PATH | flags, 0, IN_ROOT);
 }
 
 /* Make the last component of a path whose parent is open. */
-static int make_node(struct child *c, int parent, const char *name, bool dir) {
+int root_make_node(struct child *c, int parent, const char *name, bool dir) {
     int r = dir ? c->k->mkdirat(parent, name, 0755) : c->k->openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
 
     if (r >= 0 && !dir)
@@ -45,10 +45,10 @@ static void merged_path(const struct child *c, const char *path, char *ret, size
  * Open a path inside the root, creating what is missing (folders, and a folder or a file at the end). Components that are links to places that do
  * not exist are replaced in the text by their contents and tried again.
  */
-static int open_or_create(struct child *c, const char *path, bool dir) {
+int root_open_or_create(struct child *c, const char *path, bool dir) {
     char work[4096], link[4096], next[4096];
     size_t n = strlen(path);
-    int fd = open_path(c, path, 0);
+    int fd = root_open(c, path, 0);
 
     if (fd != -ENOENT)
         return fd;
@@ -70,14 +70,14 @@ static int open_or_create(struct child *c, const char *path, bool dir) {
             while (work[at] == '/')
                 at++;
             if (!work[at])
-                return open_path(c, work, 0);
+                return root_open(c, work, 0);
             start = at;
             while (work[at] && work[at] != '/')
                 at++;
             saved = work[at];
             work[at] = 0;
             last = !saved || work[at + 1 + strspn(work + at + 1, "/")] == 0;
-            fd = open_path(c, work, 0);
+            fd = root_open(c, work, 0);
             if (fd >= 0) {
                 close_fd(fd);
                 work[at] = saved;
@@ -88,12 +88,12 @@ static int open_or_create(struct child *c, const char *path, bool dir) {
             /* The parent is there, this component is not: missing, or a link to nothing. */
             memcpy(next, work, start);
             next[start] = 0;
-            parent = open_path(c, next, O_DIRECTORY);
+            parent = root_open(c, next, O_DIRECTORY);
             if (parent < 0)
                 return parent;
             len = readlinkat(parent, work + start, link, sizeof link - 1);
             if (len < 0) {
-                r = make_node(c, parent, work + start, dir || !last);
+                r = root_make_node(c, parent, work + start, dir || !last);
                 if (r < 0)
                     return r;
                 work[at] = saved;
@@ -119,18 +119,18 @@ static int open_or_create(struct child *c, const char *path, bool dir) {
 
 /* ---- mounts ----------------------------------------------------------------------------------------------------------- */
 
-static int attach(struct child *c, int tree, int target) {
+int mount_attach(struct child *c, int tree, int target) {
     return c->k->move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-static int set_attr(struct child *c, int tree, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive) {
+int mount_attrs(struct child *c, int tree, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive) {
     struct mount_attr a = {.attr_set = set, .attr_clr = clear, .propagation = propagation};
 
     return c->k->mount_setattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &a, sizeof a);
 }
 
 /* A detached mount of a file system; `data` as for mount(2): key=value, flags, separated by commas. */
-static int new_mount(struct child *c, const char *fstype, const char *source, const char *data, unsigned attrs) {
+int mount_new(struct child *c, const char *fstype, const char *source, const char *data, unsigned attrs) {
     _cleanup_close_ int fs = c->k->fsopen(fstype, FSOPEN_CLOEXEC);
     char item[256];
     int r;
@@ -191,7 +191,7 @@ static bool find_non_folder(struct child *c, const char *target, bool whole, cha
         if (last && !whole)
             return false;
         ret[at] = 0;
-        fd = open_path(c, ret, 0);
+        fd = root_open(c, ret, 0);
         r = fd < 0 ? -1 : fstat(fd, &st);
         close_fd(fd);
         if (r < 0)
@@ -296,12 +296,12 @@ static void do_mount(struct child *c, const struct plan_op *op) {
 
     /* Links where the engine mounts its own file systems are an attack (CVE-2023-27561): /proc and /sys must be real folders. */
     at = streq(type, "proc") || streq(type, "sysfs") ? kern_open_in(c->k, c->root, target + 1, O_PATH, 0, IN_ROOT | RESOLVE_NO_SYMLINKS)
-                                                     : open_path(c, target, 0);
+                                                     : root_open(c, target, 0);
     if (at == -ELOOP && (streq(type, "proc") || streq(type, "sysfs")))
         child_fail(c, EINVAL, "error during container init: filesystem \"%s\" must be mounted on ordinary directory", target);
     if (at == -ENOENT) {
         made = true;
-        at = open_or_create(c, target, true);
+        at = root_open_or_create(c, target, true);
     }
     if (at < 0)
         mount_failed(c, at, source, target, as_ms((uint64_t)op->i[0]));
@@ -316,7 +316,7 @@ static void do_mount(struct child *c, const struct plan_op *op) {
             c, ENOTDIR, "error during container init: error mounting \"%s\" to rootfs at \"%s\": mount %s:%s (via /proc/self/fd/6), flags: 0x%lx%s%s",
             source, target, source, target, as_ms((uint64_t)op->i[0]) & ~(unsigned long)(streq(type, "tmpfs") ? MS_RDONLY : 0),
             *data ? ", data: " : "", data);
-    tree = new_mount(c, type, source, data, (unsigned)op->i[0] & ~(op->i[1] & PLAN_MOUNT_COPYUP ? MOUNT_ATTR_RDONLY : 0u));
+    tree = mount_new(c, type, source, data, (unsigned)op->i[0] & ~(op->i[1] & PLAN_MOUNT_COPYUP ? MOUNT_ATTR_RDONLY : 0u));
     if (tree < 0 && op->i[1] & PLAN_MOUNT_OPTIONAL)
         return;
     if (tree < 0)
@@ -326,11 +326,11 @@ static void do_mount(struct child *c, const struct plan_op *op) {
         if (r < 0)
             child_fail_errno(c, r, "error during container init: error mounting \"%s\" to rootfs at \"%s\": tmpcopyup", source, target);
         if (op->i[0] & MOUNT_ATTR_RDONLY)
-            ignore_result(set_attr(c, tree, MOUNT_ATTR_RDONLY, 0, 0, false));
+            ignore_result(mount_attrs(c, tree, MOUNT_ATTR_RDONLY, 0, 0, false));
     }
     if (op->i[2])
-        ignore_result(set_attr(c, tree, 0, 0, (uint64_t)op->i[2] & ~(uint64_t)MS_REC, false));
-    r = attach(c, tree, at);
+        ignore_result(mount_attrs(c, tree, 0, 0, (uint64_t)op->i[2] & ~(uint64_t)MS_REC, false));
+    r = mount_attach(c, tree, at);
     if (r < 0)
         mount_failed(c, r, source, target, as_ms((uint64_t)op->i[0]));
     if (streq(type, "devpts") && c->devpts < 0)
@@ -385,7 +385,7 @@ static void do_bind(struct child *c, size_t i) {
         return;
     if (fstat(tree, &st) < 0)
         mount_failed(c, errno, source, target, ms);
-    at = open_or_create(c, target, S_ISDIR(st.st_mode));
+    at = root_open_or_create(c, target, S_ISDIR(st.st_mode));
     if (at >= 0 && fstat(at, &there) == 0 && S_ISDIR(there.st_mode) != S_ISDIR(st.st_mode)) {
         if (S_ISDIR(st.st_mode))
             target_failed(c, -ENOTDIR, source, target, true, ms);
@@ -394,16 +394,16 @@ static void do_bind(struct child *c, size_t i) {
     if (at < 0)
         target_failed(c, at, source, target, S_ISDIR(st.st_mode), ms);
     if (op->i[0] || op->i[1]) {
-        r = set_attr(c, tree, (uint64_t)op->i[0], (uint64_t)op->i[1], 0, op->i[2] & PLAN_BIND_ATTR_RECURSIVE);
+        r = mount_attrs(c, tree, (uint64_t)op->i[0], (uint64_t)op->i[1], 0, op->i[2] & PLAN_BIND_ATTR_RECURSIVE);
         if (r < 0)
             mount_failed(c, r, source, target, ms | as_ms((uint64_t)op->i[0]));
     }
     if (op->i[3]) {
-        r = set_attr(c, tree, 0, 0, (uint64_t)op->i[3] & ~(uint64_t)MS_REC, op->i[3] & MS_REC);
+        r = mount_attrs(c, tree, 0, 0, (uint64_t)op->i[3] & ~(uint64_t)MS_REC, op->i[3] & MS_REC);
         if (r < 0)
             mount_failed(c, r, source, target, ms);
     }
-    r = attach(c, tree, at);
+    r = mount_attach(c, tree, at);
     if (r < 0)
         mount_failed(c, r, source, target, ms);
 }
@@ -412,7 +412,7 @@ static void do_bind(struct child *c, size_t i) {
 static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
     const char *target = plan_s(c->p, op, 0);
     unsigned attrs = (unsigned)op->i[0];
-    _cleanup_close_ int at = open_or_create(c, target, true), tmp = -EBADF;
+    _cleanup_close_ int at = root_open_or_create(c, target, true), tmp = -EBADF;
     const struct plan_op *group;
     int r;
 
@@ -424,18 +424,18 @@ static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
         group = &c->p->ops[i];
         if (group->type != PLAN_CGROUP || plan_s(c->p, group, 1)[0] != '*')
             continue;
-        tree = op->i[1] & 1 ? new_mount(c, "cgroup2", "cgroup", "", attrs) : -EPERM;
+        tree = op->i[1] & 1 ? mount_new(c, "cgroup2", "cgroup", "", attrs) : -EPERM;
         if (tree < 0) {
             tree = c->k->open_tree(AT_FDCWD, plan_s(c->p, group, 0), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-            r = tree < 0 ? tree : set_attr(c, tree, attrs, 0, MS_PRIVATE, false);
+            r = tree < 0 ? tree : mount_attrs(c, tree, attrs, 0, MS_PRIVATE, false);
         }
-        r = tree < 0 ? tree : attach(c, tree, at);
+        r = tree < 0 ? tree : mount_attach(c, tree, at);
         if (r < 0)
             mount_failed(c, r, "cgroup", target, as_ms(attrs));
         return;
     }
-    tmp = new_mount(c, "tmpfs", "tmpfs", "mode=755", attrs & ~(unsigned)MOUNT_ATTR_RDONLY);
-    r = tmp < 0 ? tmp : attach(c, tmp, at);
+    tmp = mount_new(c, "tmpfs", "tmpfs", "mode=755", attrs & ~(unsigned)MOUNT_ATTR_RDONLY);
+    r = tmp < 0 ? tmp : mount_attach(c, tmp, at);
     for (size_t i = 0; r >= 0 && i < c->p->n_ops; i++) {
         _cleanup_close_ int tree = -EBADF, dir = -EBADF;
         char name[96];
@@ -449,9 +449,9 @@ static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
         r = c->k->mkdirat(tmp, name, 0755);
         dir = r < 0 ? r : c->k->openat(tmp, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
         tree = dir < 0 ? dir : c->k->open_tree(AT_FDCWD, plan_s(c->p, group, 0), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-        r = tree < 0 ? tree : set_attr(c, tree, attrs, 0, MS_PRIVATE, false);
+        r = tree < 0 ? tree : mount_attrs(c, tree, attrs, 0, MS_PRIVATE, false);
         if (r >= 0)
-            r = attach(c, tree, dir);
+            r = mount_attach(c, tree, dir);
         for (const char *p = controllers, *comma; r >= 0 && strchr(controllers, ','); p = comma + 1) {
             char one[64];
 
@@ -465,229 +465,6 @@ static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
     /* The tmpfs itself stays writable, as clients know it: what is below is what read-only protects. */
     if (r < 0)
         mount_failed(c, r, "cgroup", target, as_ms(attrs));
-}
-
-/* ---- devices, masks --------------------------------------------------------------------------------------------------- */
-
-/* Split into the parent (opened, created when missing) and the last name. */
-static int open_parent(struct child *c, const char *path, const char **ret_name) {
-    char dir[4096];
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) : 0;
-
-    if (n >= sizeof dir)
-        return -ENAMETOOLONG;
-    memcpy(dir, path, n);
-    dir[n] = 0;
-    *ret_name = slash ? slash + 1 : path;
-    return open_or_create(c, dir, true);
-}
-
-static void do_device(struct child *c, const struct plan_op *op) {
-    const char *path = plan_s(c->p, op, 0), *name;
-    _cleanup_close_ int parent = open_parent(c, path, &name);
-    mode_t mode = (mode_t)op->i[0];
-    int r;
-
-    if (parent < 0)
-        child_fail_errno(c, parent, "error during container init: creating device nodes: %s", path);
-    r = c->k->mknodat(parent, name, mode, makedev((unsigned)op->i[1], (unsigned)op->i[2]));
-    if (r == -EEXIST)
-        return;
-    if (r == -EPERM) { /* user namespaces may not make device nodes: bind the machine's */
-        _cleanup_close_ int tree = c->k->open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), at = -EBADF;
-
-        r = tree < 0 ? tree : make_node(c, parent, name, false);
-        at = r < 0 ? r : c->k->openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
-        r = at < 0 ? at : attach(c, tree, at);
-    } else if (r == 0) {
-        ignore_result(fchownat(parent, name, (uid_t)op->i[3], (gid_t)op->i[4], AT_SYMLINK_NOFOLLOW));
-    }
-    if (r < 0)
-        child_fail_errno(c, r, "error during container init: creating device nodes: mknod %s", path);
-}
-
-static void do_symlink(struct child *c, const struct plan_op *op) {
-    const char *path = plan_s(c->p, op, 1), *name;
-    _cleanup_close_ int parent = open_parent(c, path, &name);
-    int r;
-
-    if (parent < 0)
-        child_fail_errno(c, parent, "error during container init: setting up /dev symlinks: %s", path);
-    r = c->k->symlinkat(plan_s(c->p, op, 0), parent, name);
-    if (r < 0 && r != -EEXIST)
-        child_fail_errno(c, r, "error during container init: setting up /dev symlinks: symlink %s %s", plan_s(c->p, op, 0), path);
-}
-
-static void do_mask(struct child *c, const char *path) {
-    _cleanup_close_ int at = open_path(c, path, 0), tree = -EBADF;
-    struct stat st;
-    int r;
-
-    if (at == -ENOENT || at == -ENOTDIR)
-        return;
-    if (at < 0 || fstat(at, &st) < 0)
-        child_fail_errno(c, at < 0 ? at : errno, "error during container init: can't mask path \"%s\"", path);
-    if (S_ISDIR(st.st_mode))
-        tree = new_mount(c, "tmpfs", "tmpfs", "", MOUNT_ATTR_RDONLY);
-    else
-        tree = c->k->open_tree(c->null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-    r = tree < 0 ? tree : attach(c, tree, at);
-    if (r < 0)
-        child_fail_errno(c, r, "error during container init: can't mask path \"%s\"", path);
-}
-
-static void do_readonly(struct child *c, const char *path) {
-    _cleanup_close_ int at = open_path(c, path, 0), tree = -EBADF;
-    int r;
-
-    if (at == -ENOENT || at == -ENOTDIR)
-        return;
-    tree = at < 0 ? at : c->k->open_tree(at, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
-    r = tree < 0 ? tree : set_attr(c, tree, MOUNT_ATTR_RDONLY, 0, 0, true);
-    if (r >= 0)
-        r = attach(c, tree, at);
-    if (r < 0)
-        child_fail_errno(c, r, "error during container init: can't make \"%s\" read-only", path);
-}
-
-static void bind_console(struct child *c) {
-    _cleanup_close_ int at = open_or_create(c, "/dev/console", false), tree = -EBADF;
-    int r;
-
-    tree = at < 0 ? at : c->k->open_tree(c->pty_slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-    r = tree < 0 ? tree : attach(c, tree, at);
-    if (r < 0)
-        child_fail_errno(c, r, "error during container init: mounting /dev/console");
-}
-
-/* ---- the root --------------------------------------------------------------------------------------------------------- */
-
-/* The kernel refuses an upper folder that was in a volatile mount before, as a crash may have lost part of it. Whoever asks for volatile has decided. */
-static void forget_volatile(struct child *c, const struct plan_op *op) {
-    char path[4096];
-
-    if (snprintf(path, sizeof path, "%s/work/incompat/volatile", plan_s(c->p, op, 2)) < (int)sizeof path &&
-        unlinkat(AT_FDCWD, path, AT_REMOVEDIR) < 0 && errno == ENOTEMPTY) {
-        int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-        ignore_result(unlinkat(dir, "dirty", 0));
-        close_fd(dir);
-        ignore_result(unlinkat(AT_FDCWD, path, AT_REMOVEDIR));
-    }
-}
-
-static int overlay_mount(struct child *c, const struct plan_op *op) {
-    _cleanup_close_ int fs = c->k->fsopen("overlay", FSOPEN_CLOEXEC);
-    int r = fs;
-
-    if (fs < 0)
-        return fs;
-    forget_volatile(c, op);
-    ignore_result(c->k->fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0));
-    for (const char *s = NULL; (s = plan_list_next(c->p, op, 0, s));) {
-        r = c->k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", s, 0);
-        if (r < 0)
-            return r;
-    }
-    r = c->k->fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", plan_s(c->p, op, 1), 0);
-    if (r >= 0)
-        r = c->k->fsconfig(fs, FSCONFIG_SET_STRING, "workdir", plan_s(c->p, op, 2), 0);
-    ignore_result(c->k->fsconfig(fs, FSCONFIG_SET_STRING, "index", "off", 0));
-    if (r >= 0 && op->i[0] & PLAN_OVERLAY_VOLATILE)
-        r = c->k->fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0);
-    if (r >= 0 && op->i[0] & PLAN_OVERLAY_USERXATTR)
-        r = c->k->fsconfig(fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0);
-    if (r >= 0)
-        r = c->k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-    if (r < 0)
-        return r;
-    return c->k->fsmount(fs, FSMOUNT_CLOEXEC, 0);
-}
-
-/* Kernels before 6.5 know no "lowerdir+": one option string, limited to a page. The target is our own layer folder, not a path of the image. */
-static int overlay_mount_old(struct child *c, const struct plan_op *op) {
-    char data[4096];
-    size_t n = 0;
-    int r = snprintf(data, sizeof data, "upperdir=%s,workdir=%s%s,lowerdir=", plan_s(c->p, op, 1), plan_s(c->p, op, 2),
-                     op->i[0] & PLAN_OVERLAY_VOLATILE ? ",volatile" : "");
-
-    n = (size_t)r;
-    for (const char *s = NULL; n < sizeof data && (s = plan_list_next(c->p, op, 0, s));)
-        n += (size_t)snprintf(data + n, sizeof data - n, "%s%s", data[n - 1] == '=' ? "" : ":", s);
-    if (n >= sizeof data)
-        return -E2BIG;
-    r = c->k->mount("overlay", plan_s(c->p, op, 1), "overlay", 0, data);
-    if (r < 0)
-        return r;
-    return c->k->openat(AT_FDCWD, plan_s(c->p, op, 1), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-}
-
-static void mount_root(struct child *c) {
-    const struct plan_op *overlay = plan_find(c->p, PLAN_ROOT_OVERLAY), *bind = plan_find(c->p, PLAN_ROOT_BIND);
-    const char *where = overlay ? plan_s(c->p, overlay, 1) : bind ? plan_s(c->p, bind, 0) : "";
-    _cleanup_close_ int at = -EBADF;
-    int r;
-
-    at = c->k->openat(AT_FDCWD, where, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    if (at < 0)
-        child_fail_errno(c, at, "error during container init: error preparing rootfs: open %s", where);
-    if (overlay) {
-        c->root = overlay_mount(c, overlay);
-        if (c->root == -EINVAL || c->root == -ENOSYS) {
-            c->root = overlay_mount_old(c, overlay);
-            if (c->root >= 0)
-                return;
-        }
-        if (c->root < 0)
-            child_fail_errno(c, c->root, "error during container init: error preparing rootfs: mounting overlay at %s", where);
-    } else {
-        c->root = c->k->open_tree(AT_FDCWD, where, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-        if (c->root < 0)
-            child_fail_errno(c, c->root, "error during container init: error preparing rootfs: %s", where);
-        ignore_result(set_attr(c, c->root, 0, 0, MS_PRIVATE, true));
-    }
-    r = attach(c, c->root, at);
-    if (r < 0)
-        child_fail_errno(c, r, "error during container init: error preparing rootfs: mounting it at %s", where);
-}
-
-/* Hooks that need both: the container's mounts in place and the machine's root still visible. */
-static void hooks_before_pivot(struct child *c) {
-    struct oci_fault f = {0};
-    char type = SYNC_HOOKS;
-
-    if (has_hooks(c->p, PLAN_HOOK_PRESTART) || has_hooks(c->p, PLAN_HOOK_CREATE_RUNTIME)) {
-        c->links_ready = wait_for(c, SYNC_LINKS) == 0;
-        ignore_result(send(c->sync, &type, 1, MSG_NOSIGNAL));
-        if (!c->links_ready || wait_for(c, SYNC_HOOKED) < 0)
-            _exit(1);
-    }
-    if (run_hooks(c->k, c->p, PLAN_HOOK_CREATE_CONTAINER, getpid(), "creating", &f) < 0)
-        child_fail(c, f.errnum, "%s", f.text);
-}
-
-static void pivot(struct child *c) {
-    const struct plan_op *prop = plan_find(c->p, PLAN_ROOT_PROPAGATION);
-    _cleanup_close_ int old = c->k->openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    int r = old < 0 ? old : c->k->fchdir(c->root);
-
-    if (r >= 0)
-        r = c->k->pivot_root(".", ".");
-    if (r < 0)
-        child_fail_errno(c, r, "error during container init: pivot_root");
-    /* Nothing we undo in the old root may reach the machine. By its descriptor: "." is the new root, whose shared binds must stay so. */
-    r = c->k->fchdir(old);
-    if (r >= 0)
-        r = c->k->mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
-    if (r >= 0)
-        r = c->k->umount2(".", MNT_DETACH);
-    if (r >= 0)
-        r = c->k->chdir("/");
-    if (r >= 0 && prop)
-        r = c->k->mount(NULL, "/", NULL, (unsigned long)prop->i[0], NULL);
-    if (r < 0)
-        child_fail_errno(c, r, "error during container init: leaving the old root");
 }
 
 void child_mounts(struct child *c) {
@@ -706,7 +483,7 @@ void child_mounts(struct child *c) {
     r = c->k->mount(NULL, "/", NULL, prop ? (unsigned long)prop->i[0] : MS_SLAVE | MS_REC, NULL);
     if (r < 0)
         child_fail_errno(c, r, "error during container init: error preparing rootfs: propagation of /");
-    mount_root(c);
+    child_root(c);
     for (size_t i = 0; i < c->p->n_ops; i++) {
         const struct plan_op *op = &c->p->ops[i];
 
@@ -721,10 +498,10 @@ void child_mounts(struct child *c) {
             do_cgroup_mount(c, op);
             break;
         case PLAN_DEVICE:
-            do_device(c, op);
+            child_device(c, op);
             break;
         case PLAN_SYMLINK:
-            do_symlink(c, op);
+            child_symlink(c, op);
             break;
         default:
             break;
@@ -732,21 +509,21 @@ void child_mounts(struct child *c) {
     }
     if (console) {
         child_console(c, console);
-        bind_console(c);
+        child_bind_console(c);
     }
     for (size_t i = 0; i < c->p->n_ops; i++) {
         const struct plan_op *op = &c->p->ops[i];
 
         if (op->type == PLAN_MASK)
-            do_mask(c, plan_s(c->p, op, 0));
+            child_mask(c, plan_s(c->p, op, 0));
         else if (op->type == PLAN_READONLY)
-            do_readonly(c, plan_s(c->p, op, 0));
+            child_readonly(c, plan_s(c->p, op, 0));
     }
     if (plan_find(c->p, PLAN_ROOT_READONLY)) {
-        r = set_attr(c, c->root, MOUNT_ATTR_RDONLY, 0, 0, false);
+        r = mount_attrs(c, c->root, MOUNT_ATTR_RDONLY, 0, 0, false);
         if (r < 0)
             child_fail_errno(c, r, "error during container init: making the root file system read-only");
     }
-    hooks_before_pivot(c);
-    pivot(c);
+    child_hooks(c);
+    child_pivot(c);
 }

@@ -3,10 +3,12 @@
 #include "oci/exec-internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -170,4 +172,45 @@ int oci_netns_result(int sync, struct oci_fault *f) {
     m.text[sizeof m.text - 1] = 0;
     memcpy(f->text, m.text, strlen(m.text) + 1);
     return -(m.errnum ? m.errnum : EIO);
+}
+
+/* ---- for another runtime ----------------------------------------------------------------------------------------------------------------- */
+
+/* A process of its own does the inside, because it does not come back. */
+static int configure(const struct kern *k, const struct plan *p, int netns, struct oci_fault *f) {
+    _cleanup_close_ int mine = -EBADF, theirs = -EBADF;
+    int sp[2], r;
+    pid_t pid;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp) < 0)
+        return fault_set(f, errno, "configuring the network: socketpair");
+    mine = sp[0];
+    theirs = sp[1];
+    pid = fork();
+    if (pid < 0)
+        return fault_set(f, errno, "configuring the network: fork");
+    if (pid == 0)
+        oci_netns_child(k, p, netns, theirs);
+    theirs = close_fd(theirs);
+    r = oci_netns_result(mine, f);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    return r;
+}
+
+int oci_netns_make(const struct kern *k, const struct plan *p, int ret_resolver[OCI_RESOLVER_FDS], struct oci_fault *f) {
+    _cleanup_close_ int home = k->openat(AT_FDCWD, "/proc/self/ns/net", O_RDONLY | O_CLOEXEC, 0), made = -EBADF;
+    int r = home < 0 ? home : k->unshare(CLONE_NEWNET);
+
+    if (r < 0)
+        return fault_set(f, r, "making a network namespace");
+    made = k->openat(AT_FDCWD, "/proc/self/ns/net", O_RDONLY | O_CLOEXEC, 0);
+    if (k->setns(home, CLONE_NEWNET) < 0)
+        _exit(1); /* going on in the container's network would be worse */
+    if (made < 0)
+        return fault_set(f, made, "making a network namespace");
+    r = configure(k, p, made, f);
+    if (r >= 0)
+        r = parent_resolver(k, p, made, ret_resolver, f);
+    return r < 0 ? r : TAKE_FD(made);
 }

@@ -81,6 +81,13 @@ int oci_netns_result(int sync, struct oci_fault *f);
  */
 int oci_resolver(const struct kern *k, int pidfd, unsigned udp_port, unsigned tcp_port, const void *rules, size_t n, int ret[OCI_RESOLVER_FDS]);
 
+/*
+ * For containers that another runtime makes (PLAN_RUNTIME): mount the plan's root at a folder, in the caller's mount namespace; make a network namespace with
+ * the plan's links and, in `ret_resolver`, the sockets of its name server. The latter gives a descriptor of the namespace. The caller has one thread.
+ */
+int oci_root_mount(const struct kern *k, const struct plan *p, const char *target, struct oci_fault *f);
+int oci_netns_make(const struct kern *k, const struct plan *p, int ret_resolver[OCI_RESOLVER_FDS], struct oci_fault *f);
+
 /* Run the poststop hooks, after everything of the container is gone. 0, or a negative value with *f filled. */
 int oci_poststop(const struct kern *k, const struct plan *p, struct oci_fault *f);
 

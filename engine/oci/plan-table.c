@@ -48,5 +48,7 @@ const struct plan_info plan_infos[PLAN_OP_TYPES] = {
     [PLAN_SCHED] = {"sched", PLAN_PHASE_FINAL, {"policy", "nice", "priority", "ioprio"}, {0}},
     [PLAN_APPARMOR] = {"apparmor", PLAN_PHASE_FINAL, {0}, {"profile"}},
     [PLAN_VLAN] = {"vlan", PLAN_PHASE_LINK, {"mtu", "ipvlan", "mode", "flag"}, {"parent", "name", "mac*"}},
+    [PLAN_RUNTIME] = {"runtime", PLAN_PHASE_INFO, {"memory", "network"}, {"program", "root", "args+", "document", "path"}},
+    [PLAN_RUNTIME_BIND] = {"runtime-bind", PLAN_PHASE_INFO, {0}, {"source", "target", "beneath"}},
     [PLAN_LINK_DELETE] = {"link-delete", PLAN_PHASE_NET, {0}, {"interface"}},
 };

@@ -77,16 +77,18 @@ enum plan_op_type {
     PLAN_KEYRING,          /* s name: new session keyring */
     PLAN_CAPS,             /* i bounding, permitted, effective, inheritable, ambient */
     PLAN_NO_NEW_PRIVS,
-    PLAN_SECCOMP,     /* i filter flags ; s struct sock_filter[] */
-    PLAN_USER,        /* i uid, gid, umask (or -1) ; s groups (uint32_t[]) */
-    PLAN_CWD,         /* s path */
-    PLAN_EXEC,        /* s argv (list), env (list) */
-    PLAN_HOOK,        /* i kind, timeout ; s path, argv, env */
-    PLAN_SCHED,       /* i policy, nice, priority, ioprio */
-    PLAN_APPARMOR,    /* s profile */
-    PLAN_VLAN,        /* i mtu, 0 macvlan 1 ipvlan, mode, flag ; s parent, inner name, mac (6 bytes) */
-    PLAN_LINK_DELETE, /* s interface: an old one goes */
-    PLAN_RESOLVER,    /* i udp port, tcp port ; s nftables batch: sockets on 127.0.0.11 in the container's network namespace */
+    PLAN_SECCOMP,      /* i filter flags ; s struct sock_filter[] */
+    PLAN_USER,         /* i uid, gid, umask (or -1) ; s groups (uint32_t[]) */
+    PLAN_CWD,          /* s path */
+    PLAN_EXEC,         /* s argv (list), env (list) */
+    PLAN_HOOK,         /* i kind, timeout ; s path, argv, env */
+    PLAN_SCHED,        /* i policy, nice, priority, ioprio */
+    PLAN_APPARMOR,     /* s profile */
+    PLAN_VLAN,         /* i mtu, 0 macvlan 1 ipvlan, mode, flag ; s parent, inner name, mac (6 bytes) */
+    PLAN_LINK_DELETE,  /* s interface: an old one goes */
+    PLAN_RESOLVER,     /* i udp port, tcp port ; s nftables batch: sockets on 127.0.0.11 in the container's network namespace */
+    PLAN_RUNTIME,      /* i memory limit, network ; s program, state folder, args(list), document, PATH: another runtime makes the container */
+    PLAN_RUNTIME_BIND, /* s source, target, folder the source must not lead out of: bound for it before */
     PLAN_OP_TYPES,
 };
 
@@ -106,6 +108,11 @@ enum plan_op_type {
 #define PLAN_HOOK_START_CONTAINER 3
 #define PLAN_HOOK_POSTSTART 4
 #define PLAN_HOOK_POSTSTOP 5
+
+/* Names in the bundle of a container that another runtime makes */
+#define OCI_BUNDLE_ROOT "rootfs"
+#define OCI_BUNDLE_NETNS "netns"
+#define OCI_BUNDLE_BIND "bind." /* and a number */
 
 struct plan_str {
     uint32_t off, len; /* into the pool; len without the NUL */

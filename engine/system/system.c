@@ -180,7 +180,7 @@ static int add_runtime(struct api_system_info *ret, const char *name, const char
         return err_oom(e);
     if (args && args->n && add_strv(&runtime->runtime_args, args, e) < 0)
         return err_oom(e);
-    return text(&runtime->path, path, e);
+    return path ? text(&runtime->path, path, e) : 0;
 }
 
 /* "runc" is the name clients expect for the runtime that is always there; behind it works our own. */

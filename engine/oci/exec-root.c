@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The root file system of a container: overlay or folder, and the change into it. */
+#include "oci/exec-internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+
+/* The kernel refuses an upper folder that was in a volatile mount before, as a crash may have lost part of it. Whoever asks for volatile has decided. */
+static void forget_volatile(const struct plan *p, const struct plan_op *op) {
+    char path[4096];
+
+    if (snprintf(path, sizeof path, "%s/work/incompat/volatile", plan_s(p, op, 2)) < (int)sizeof path && unlinkat(AT_FDCWD, path, AT_REMOVEDIR) < 0 &&
+        errno == ENOTEMPTY) {
+        int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        ignore_result(unlinkat(dir, "dirty", 0));
+        close_fd(dir);
+        ignore_result(unlinkat(AT_FDCWD, path, AT_REMOVEDIR));
+    }
+}
+
+static int overlay_mount(const struct kern *k, const struct plan *p, const struct plan_op *op) {
+    _cleanup_close_ int fs = k->fsopen("overlay", FSOPEN_CLOEXEC);
+    int r = fs;
+
+    if (fs < 0)
+        return fs;
+    forget_volatile(p, op);
+    ignore_result(k->fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0));
+    for (const char *s = NULL; (s = plan_list_next(p, op, 0, s));) {
+        r = k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", s, 0);
+        if (r < 0)
+            return r;
+    }
+    r = k->fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", plan_s(p, op, 1), 0);
+    if (r >= 0)
+        r = k->fsconfig(fs, FSCONFIG_SET_STRING, "workdir", plan_s(p, op, 2), 0);
+    ignore_result(k->fsconfig(fs, FSCONFIG_SET_STRING, "index", "off", 0));
+    if (r >= 0 && op->i[0] & PLAN_OVERLAY_VOLATILE)
+        r = k->fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0);
+    if (r >= 0 && op->i[0] & PLAN_OVERLAY_USERXATTR)
+        r = k->fsconfig(fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0);
+    if (r >= 0)
+        r = k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+    if (r < 0)
+        return r;
+    return k->fsmount(fs, FSMOUNT_CLOEXEC, 0);
+}
+
+/* Kernels before 6.5 know no "lowerdir+": one option string, limited to a page. The target is our own layer folder, not a path of the image. */
+static int overlay_mount_old(const struct kern *k, const struct plan *p, const struct plan_op *op) {
+    char data[4096];
+    size_t n = 0;
+    int r = snprintf(data, sizeof data, "upperdir=%s,workdir=%s%s,lowerdir=", plan_s(p, op, 1), plan_s(p, op, 2),
+                     op->i[0] & PLAN_OVERLAY_VOLATILE ? ",volatile" : "");
+
+    n = (size_t)r;
+    for (const char *s = NULL; n < sizeof data && (s = plan_list_next(p, op, 0, s));)
+        n += (size_t)snprintf(data + n, sizeof data - n, "%s%s", data[n - 1] == '=' ? "" : ":", s);
+    if (n >= sizeof data)
+        return -E2BIG;
+    r = k->mount("overlay", plan_s(p, op, 1), "overlay", 0, data);
+    if (r < 0)
+        return r;
+    return k->openat(AT_FDCWD, plan_s(p, op, 1), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+}
+
+void child_root(struct child *c) {
+    const struct plan_op *overlay = plan_find(c->p, PLAN_ROOT_OVERLAY), *bind = plan_find(c->p, PLAN_ROOT_BIND);
+    const char *where = overlay ? plan_s(c->p, overlay, 1) : bind ? plan_s(c->p, bind, 0) : "";
+    _cleanup_close_ int at = -EBADF;
+    int r;
+
+    at = c->k->openat(AT_FDCWD, where, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (at < 0)
+        child_fail_errno(c, at, "error during container init: error preparing rootfs: open %s", where);
+    if (overlay) {
+        c->root = overlay_mount(c->k, c->p, overlay);
+        if (c->root == -EINVAL || c->root == -ENOSYS) {
+            c->root = overlay_mount_old(c->k, c->p, overlay);
+            if (c->root >= 0)
+                return;
+        }
+        if (c->root < 0)
+            child_fail_errno(c, c->root, "error during container init: error preparing rootfs: mounting overlay at %s", where);
+    } else {
+        c->root = c->k->open_tree(AT_FDCWD, where, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+        if (c->root < 0)
+            child_fail_errno(c, c->root, "error during container init: error preparing rootfs: %s", where);
+        ignore_result(mount_attrs(c, c->root, 0, 0, MS_PRIVATE, true));
+    }
+    r = mount_attach(c, c->root, at);
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: error preparing rootfs: mounting it at %s", where);
+}
+
+/* Hooks that need both: the container's mounts in place and the machine's root still visible. */
+void child_hooks(struct child *c) {
+    struct oci_fault f = {0};
+    char type = SYNC_HOOKS;
+
+    if (has_hooks(c->p, PLAN_HOOK_PRESTART) || has_hooks(c->p, PLAN_HOOK_CREATE_RUNTIME)) {
+        c->links_ready = wait_for(c, SYNC_LINKS) == 0;
+        ignore_result(send(c->sync, &type, 1, MSG_NOSIGNAL));
+        if (!c->links_ready || wait_for(c, SYNC_HOOKED) < 0)
+            _exit(1);
+    }
+    if (run_hooks(c->k, c->p, PLAN_HOOK_CREATE_CONTAINER, getpid(), "creating", &f) < 0)
+        child_fail(c, f.errnum, "%s", f.text);
+}
+
+void child_pivot(struct child *c) {
+    const struct plan_op *prop = plan_find(c->p, PLAN_ROOT_PROPAGATION);
+    _cleanup_close_ int old = c->k->openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int r = old < 0 ? old : c->k->fchdir(c->root);
+
+    if (r >= 0)
+        r = c->k->pivot_root(".", ".");
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: pivot_root");
+    /* Nothing we undo in the old root may reach the machine. By its descriptor: "." is the new root, whose shared binds must stay so. */
+    r = c->k->fchdir(old);
+    if (r >= 0)
+        r = c->k->mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
+    if (r >= 0)
+        r = c->k->umount2(".", MNT_DETACH);
+    if (r >= 0)
+        r = c->k->chdir("/");
+    if (r >= 0 && prop)
+        r = c->k->mount(NULL, "/", NULL, (unsigned long)prop->i[0], NULL);
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: leaving the old root");
+}
+
+int oci_root_mount(const struct kern *k, const struct plan *p, const char *target, struct oci_fault *f) {
+    const struct plan_op *overlay = plan_find(p, PLAN_ROOT_OVERLAY), *bind = plan_find(p, PLAN_ROOT_BIND);
+    _cleanup_close_ int tree = -EBADF, at = k->openat(AT_FDCWD, target, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int r = at;
+
+    if (r >= 0) {
+        tree = overlay ? overlay_mount(k, p, overlay)
+                       : k->open_tree(AT_FDCWD, bind ? plan_s(p, bind, 0) : "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+        if (overlay && (tree == -EINVAL || tree == -ENOSYS)) {
+            close_fd(overlay_mount_old(k, p, overlay));
+            tree = k->open_tree(AT_FDCWD, plan_s(p, overlay, 1), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        }
+        r = tree;
+    }
+    if (r >= 0)
+        r = k->move_mount(tree, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+    return r < 0 ? fault_set(f, r, "error preparing rootfs: mounting it at %s", target) : 0;
+}
