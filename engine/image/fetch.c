@@ -32,6 +32,7 @@ struct fetches {
     struct map wanted; /* chain id → struct fetch that somebody may still join */
     struct fetch *first, **last;
     size_t threads;
+    size_t unfinished; /* begun, neither READY nor FAILED */
 };
 
 struct fetch {
@@ -43,7 +44,7 @@ struct fetch {
     /* under owner->lock */
     int refs;   /* who joined, and the queue or the thread */
     int joined; /* who joined alone */
-    bool queued;
+    bool queued, had_to_wait;
     enum fetch_phase phase;
     int64_t seen_have;
     bool keep; /* of the last one who left */
@@ -283,7 +284,14 @@ static void finished(struct fetch *f, int r, struct err *error) {
         close_door(f);
     }
     f->owner->version++;
+    f->owner->unfinished--;
     pthread_cond_broadcast(&f->owner->moved);
+}
+
+static size_t fetches_at_once(const struct fetches *s) {
+    int64_t configured = s->engine->config->max_concurrent_downloads;
+
+    return configured <= 0 ? FETCHES_DEFAULT : (size_t)MIN(configured, (int64_t)FETCHES_MAX);
 }
 
 /* The next one whose turn it is, taken out of the queue. Lock held. */
@@ -346,12 +354,6 @@ static int more_threads(struct fetches *s, struct err *e) {
     return r != 0 && s->threads == 0 ? err_errno(e, r, "starting a download thread") : 0;
 }
 
-size_t fetches_at_once(const struct fetches *s) {
-    int64_t configured = s->engine->config->max_concurrent_downloads;
-
-    return configured <= 0 ? FETCHES_DEFAULT : (size_t)MIN(configured, (int64_t)FETCHES_MAX);
-}
-
 int fetches_new(const struct engine *engine, struct layers *layers, struct content *content, struct fetches **ret, struct err *e) {
     struct fetches *s = calloc(1, sizeof *s);
     pthread_condattr_t attr;
@@ -412,6 +414,7 @@ static int begin(struct fetches *s, const struct fetch_want *want, struct fetch 
         }
         return r;
     }
+    f->had_to_wait = s->unfinished++ >= fetches_at_once(s);
     *s->last = f;
     s->last = &f->next;
     *ret = f;
@@ -464,6 +467,7 @@ struct fetch *fetch_leave(struct fetch *f, bool keep) {
         if (f->queued) {
             dequeue(f);
             f->refs--;
+            s->unfinished--;
         }
     }
     last = drop_ref(f);
@@ -479,7 +483,7 @@ struct fetch_view fetch_look(struct fetch *f) {
     struct fetch_view v;
 
     pthread_mutex_lock(&f->owner->lock);
-    v = (struct fetch_view){f->phase, f->seen_have};
+    v = (struct fetch_view){f->phase, f->seen_have, f->had_to_wait && f->phase == FETCH_WAITING};
     pthread_mutex_unlock(&f->owner->lock);
     return v;
 }

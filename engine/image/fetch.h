@@ -32,8 +32,6 @@ struct registry_session;
 int fetches_new(const struct engine *engine, struct layers *layers, struct content *content, struct fetches **ret, struct err *e);
 /* Nobody may be joined; waits for what still ends. NULL is fine. Returns NULL. */
 struct fetches *fetches_free(struct fetches *s);
-/* How many may run at a time now. */
-size_t fetches_at_once(const struct fetches *s);
 
 struct fetch_want {
     const char *digest, *diff_id; /* of the blob; of the archive in it */
@@ -59,6 +57,7 @@ enum fetch_phase {
 struct fetch_view {
     enum fetch_phase phase;
     int64_t have; /* bytes of the blob that are there */
+    bool waits;   /* for others to end */
 };
 struct fetch_view fetch_look(struct fetch *f);
 /* Wait until a fetch has moved since *seen was written (begin with 0), `ms` milliseconds at most. */

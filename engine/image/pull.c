@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/id.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "image/blobs.h"
 #include "image/fetch.h"
@@ -299,9 +300,7 @@ static bool is_below(const struct pull *p, size_t first, size_t k) {
 
 /* Ask for all layers from the first missing one on; `top` is below it. */
 static int join_fetches(struct pull *p, size_t first, const struct layer *top, struct err *e) {
-    struct fetches *s = p->images->fetches;
     char chain[2][72] = {{0}};
-    size_t n = 0;
     int r = 0;
 
     if (top)
@@ -315,10 +314,9 @@ static int join_fetches(struct pull *p, size_t first, const struct layer *top, s
         layer_chain_id_of(chain[i & 1], want.diff_id, chain[(i + 1) & 1]);
         if (is_below(p, first, i))
             continue;
-        if (++n > fetches_at_once(s))
+        r = fetch_join(p->images->fetches, &want, &l->fetch, e);
+        if (r == 0 && fetch_look(l->fetch).waits)
             r = progress_bar(p->progress, l->id, "Waiting", 0, 0, e);
-        if (r == 0)
-            r = fetch_join(s, &want, &l->fetch, e);
     }
     return r;
 }
@@ -432,8 +430,8 @@ static int set_names(struct pull *p, const char *id, bool *ret_changed, struct e
     return r;
 }
 
-/* One tag or digest. */
-static int pull_one(struct pull *p, bool *ret_changed, struct err *e) {
+/* One tag or digest, from the place the session has chosen. */
+static int pull_here(struct pull *p, bool *ret_changed, struct err *e) {
     json_t *manifest = NULL;
     struct layer *top = NULL;
     struct image *known = NULL;
@@ -465,6 +463,26 @@ static void pull_reset(struct pull *p) {
     free(p->layers);
     p->layers = NULL;
     p->n_layers = 0;
+}
+
+/* One tag or digest; what a mirror cannot give comes from the next place. */
+static int pull_one(struct pull *p, bool *ret_changed, struct err *e) {
+    for (;;) {
+        _cleanup_err_ struct err why = ERR_INIT;
+        struct registry_session *next = NULL;
+        int r = pull_here(p, ret_changed, &why), k;
+
+        if (r == 0)
+            return 0;
+        k = r == -ERR_CANCELLED || r == -ERR_NO_SPACE ? 0 : registry_session_elsewhere(p->session, &next, e);
+        if (k < 0 || !next)
+            return k < 0 ? k : err_move(e, &why);
+        log_kv(LOG_LVL_WARN, "a mirror could not give an image; trying the next place", "image", p->ref.path, "error", err_msg(&why), NULL);
+        pull_reset(p);
+        registry_session_forget_caller(p->session);
+        registry_session_free(p->session);
+        p->session = next;
+    }
 }
 
 /* ---- the request -------------------------------------------------------------------------------------------------------------------------------- */

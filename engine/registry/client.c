@@ -131,6 +131,7 @@ struct registry_session *registry_session_free(struct registry_session *s) {
         curl_easy_cleanup(s->handles[i]);
     reference_done(&s->ref);
     registry_auth_done(&s->auth);
+    registry_auth_done(&s->own_auth);
     wipe(&s->token);
     free(s->token_from);
     wipe(&s->refresh_token);
@@ -184,25 +185,26 @@ static int ping_mirror(struct registry_session *s, const char *mirror) {
     return scheme && host ? ping(s, scheme, host, false, NULL) : -ERR_INVALID;
 }
 
-static int find_endpoint(struct registry_session *s, struct err *e) {
+/* The first place that answers: mirrors from number `mirror` on, then the registry itself. */
+static int find_endpoint(struct registry_session *s, size_t mirror, struct err *e) {
     const struct engine_config *c = s->registry->config;
     bool hub = streq(s->ref.domain, "docker.io"), insecure;
     int r;
 
-    for (size_t i = 0; hub && i < c->registry_mirrors.n; i++) {
-        /* Credentials of the default registry are not for its mirrors. */
-        struct registry_auth kept = s->auth;
-
-        s->auth = (struct registry_auth){0};
+    /* Credentials of the default registry are not for its mirrors. */
+    s->own_auth = s->auth;
+    s->auth = (struct registry_auth){0};
+    for (size_t i = mirror; hub && i < c->registry_mirrors.n; i++) {
+        s->mirror = i + 1;
         r = ping_mirror(s, c->registry_mirrors.v[i]);
-        if (r == 0) {
-            registry_auth_done(&kept);
+        if (r == 0)
             return 0;
-        }
-        s->auth = kept;
         if (r == -ERR_CANCELLED)
             return err_set(e, ERR_CANCELLED, "context canceled");
     }
+    s->mirror = 0;
+    s->auth = s->own_auth;
+    s->own_auth = (struct registry_auth){0};
     if (hub)
         return ping(s, "https", "registry-1.docker.io", false, e);
     insecure = may_be_insecure(c, s->ref.domain);
@@ -219,8 +221,8 @@ int registry_as_internal(int r, struct err *e) {
     return r == -ERR_UNAVAILABLE ? -ERR_INTERNAL : r;
 }
 
-int registry_session_new(struct registry *registry, const struct reference *ref, const struct registry_auth *auth, registry_cancelled_fn *cancelled,
-                         void *arg, struct registry_session **ret, struct err *e) {
+static int session_new(struct registry *registry, const struct reference *ref, const struct registry_auth *auth, size_t mirror,
+                       registry_cancelled_fn *cancelled, void *arg, struct registry_session **ret, struct err *e) {
     _cleanup_(session_freep) struct registry_session *s = calloc(1, sizeof(*s));
     int r;
 
@@ -235,11 +237,23 @@ int registry_session_new(struct registry *registry, const struct reference *ref,
     if (r == 0)
         r = copy_auth(&s->auth, auth, e);
     if (r == 0)
-        r = find_endpoint(s, e);
+        r = find_endpoint(s, mirror, e);
     if (r < 0)
         return registry_as_internal(r, e);
     *ret = TAKE_PTR(s);
     return 0;
+}
+
+int registry_session_new(struct registry *registry, const struct reference *ref, const struct registry_auth *auth, registry_cancelled_fn *cancelled,
+                         void *arg, struct registry_session **ret, struct err *e) {
+    return session_new(registry, ref, auth, 0, cancelled, arg, ret, e);
+}
+
+int registry_session_elsewhere(const struct registry_session *s, struct registry_session **ret, struct err *e) {
+    *ret = NULL;
+    if (s->mirror == 0)
+        return 0;
+    return session_new(s->registry, &s->ref, &s->own_auth, s->mirror, s->cancelled, s->cancelled_arg, ret, e);
 }
 
 /* ---- requests ----------------------------------------------------------------------------------------------------------------------------- */

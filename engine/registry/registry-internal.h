@@ -28,7 +28,9 @@ struct registry_session {
     char *base; /* "https://registry-1.docker.io" */
     char *host; /* its host and port */
     bool skip_verify;
-    struct registry_auth auth;
+    struct registry_auth auth;     /* what this place may see */
+    struct registry_auth own_auth; /* while it is a mirror: what the registry itself may see */
+    size_t mirror;                 /* 1 for the first mirror, 2 for the next...; 0: the registry itself */
     enum auth_scheme scheme;
     char *realm, *service;
     enum registry_purpose purpose;

@@ -50,6 +50,11 @@ typedef bool registry_cancelled_fn(void *arg);
  */
 int registry_session_new(struct registry *r, const struct reference *ref, const struct registry_auth *auth, registry_cancelled_fn *cancelled,
                          void *arg, struct registry_session **ret, struct err *e);
+/*
+ * The same repository, credentials and caller at the next place that answers: what a mirror does not have or cannot give, the next mirror or the registry itself may. 0 with *ret
+ * NULL when there is none, which is always so but for a mirror.
+ */
+int registry_session_elsewhere(const struct registry_session *s, struct registry_session **ret, struct err *e);
 /* Counted: another one who needs it as long as the first. Returns s. */
 struct registry_session *registry_session_ref(struct registry_session *s);
 /* From now on `cancelled` is not asked any more: its caller goes, while others go on with the session. */

@@ -1,0 +1,250 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Registries that redirect, fail, ask for tokens, are mirrors or behind proxies; pulls that share what they download. In a lab of its own.
+load helpers
+
+setup_file() {
+    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "starts this engine's daemon with many flags"; fi
+    own_lab registry engine
+    # Certificates of registries are put where nobody else sees them.
+    [ -d /etc/docker ] || touch "$BATS_FILE_TMPDIR/made-etc-docker"
+    mkdir -p /etc/docker
+    inside mount -t tmpfs tmpfs /etc/docker
+}
+teardown_file() {
+    [ -d "/run/$OWN_LAB" ] || return 0
+    own_lab_down
+    [ ! -e "$BATS_FILE_TMPDIR/made-etc-docker" ] || rmdir /etc/docker
+}
+setup() {
+    own_lab_env
+    N=reg$$-$BATS_TEST_NUMBER-$RANDOM
+    if [ -e "$BATS_FILE_TMPDIR/flags" ]; then
+        rm "$BATS_FILE_TMPDIR/flags"
+        own_restart
+    fi
+}
+# with_flags FLAG...: for this test alone
+with_flags() {
+    touch "$BATS_FILE_TMPDIR/flags"
+    own_restart "$@"
+}
+teardown() {
+    local job
+    for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
+    docker images -q | xargs -r "$CLI" -H "$ENGINE_HOST" rmi -f >/dev/null 2>&1 || true
+}
+
+# serve STATE ADDRESS IMAGE [OPTION...]: sets AT (address and port) and NAME (what to pull), and STATE_OF to the server's folder
+serve() {
+    local address=$2 image=$3
+    STATE_OF=$BATS_TEST_TMPDIR/$1
+    mkdir -p "$STATE_OF"
+    [ -e "$STATE_OF/rules" ] || echo '{}' >"$STATE_OF/rules"
+    shift 3
+    HOSTS=$TOP/build/${OWN_LAB#hatake-}/etc/hosts ip netns exec "$SUBJECT_NETNS" "$BATS_TEST_DIRNAME/test-registry" "$STATE_OF" "$address" "$image=$IMAGES/$image/oci" "library/$image=$IMAGES/$image/oci" "$@" >&2 3>&- &
+    poll test -e "$STATE_OF/ready"
+    AT=$address:$(cat "$STATE_OF/ready")
+    NAME=$AT/$image:latest
+}
+rules() { echo "$1" >"$STATE_OF/rules.new" && mv "$STATE_OF/rules.new" "$STATE_OF/rules"; }
+# asked STATE EXPRESSION: how many requests (r) were such
+asked() {
+    python3 -c 'import json, sys
+print(sum(1 for r in map(json.loads, open(sys.argv[1])) if eval(sys.argv[2])))' "$BATS_TEST_TMPDIR/$1/log" "$2"
+}
+auth() { printf '%s' "$1" | base64 -w0 | tr '+/' '-_'; }
+# pull NAME [HEADER]: by the API; STATUS and BODY
+pull() { request POST "/v1.45/images/create?fromImage=${1%:*}&tag=${1##*:}" '' ${2+"$2"}; }
+pulled() { [[ $BODY == *'Downloaded newer image'* ]] || fail "$BODY"; }
+# pull_later FILE NAME: in the background, what comes into FILE
+pull_later() {
+    curl -sSN --max-time 600 --unix-socket "${ENGINE_HOST#unix://}" -X POST "http://x/v1.45/images/create?fromImage=${2%:*}&tag=${2##*:}" >"$1" 2>&1 3>&- &
+}
+layers_of() { python3 -c '
+import json, sys
+def read(path):
+    with open(sys.argv[1] + path) as f:
+        return json.load(f)
+top = read("/index.json")["manifests"][0]["digest"]
+print(len(read("/blobs/" + top.replace(":", "/"))["layers"]))' "$IMAGES/$1/oci"; }
+LAYER='r["method"] == "GET" and "/blobs/" in r["path"]'
+
+@test "a redirect to another place takes no credentials along" {
+    local here there
+    serve there 127.0.0.2 layers12
+    there=$AT
+    serve here 127.0.0.1 layers12
+    here=$NAME
+    rules "{\"basic\": \"me:secret\", \"elsewhere\": \"http://$there\"}"
+    pull "$here" "X-Registry-Auth: $(auth '{"username": "me", "password": "secret"}')"
+    pulled
+    same "$(layers_of layers12)" "$(asked there "$LAYER")"
+    same 0 "$(asked there 'r["authorization"]')"
+    [ "$(asked here "$LAYER"' and r["authorization"]')" -gt 0 ]
+    # The same place by another port is another place, too.
+    rules "{\"basic\": \"me:secret\", \"elsewhere\": \"ftp://$there\"}"
+    docker rmi "$here"
+    pull "$here" "X-Registry-Auth: $(auth '{"username": "me", "password": "secret"}')"
+    [[ $BODY == *'"error"'* ]] || fail "$BODY"
+    same '' "$(docker images -q)"
+}
+
+@test "certs.d: the authority of a registry, and who we are to it" {
+    local tls=$BATS_TEST_TMPDIR/tls
+    mkdir "$tls"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -keyout "$tls/ca.key" -out "$tls/ca.crt" 2>/dev/null
+    openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout "$tls/server.key" -out "$tls/server.csr" 2>/dev/null
+    openssl x509 -req -in "$tls/server.csr" -CA "$tls/ca.crt" -CAkey "$tls/ca.key" -CAcreateserial -days 2 \
+        -extfile <(echo "subjectAltName=IP:$SUBJECT_ADDRESS") -out "$tls/server.crt" 2>/dev/null
+    openssl req -newkey rsa:2048 -nodes -subj /CN=client -keyout "$tls/client.key" -out "$tls/client.csr" 2>/dev/null
+    openssl x509 -req -in "$tls/client.csr" -CA "$tls/ca.crt" -CAkey "$tls/ca.key" -CAcreateserial -days 2 -out "$tls/client.cert" 2>/dev/null
+    serve secure "$SUBJECT_ADDRESS" hello-world --tls "$tls/server.crt" "$tls/server.key" --clients "$tls/ca.crt"
+    pull "$NAME"
+    contains "$BODY" 'tls: failed to verify certificate: x509: certificate signed by unknown authority'
+    inside mkdir -p "/etc/docker/certs.d/$AT"
+    inside cp "$tls/ca.crt" "/etc/docker/certs.d/$AT/ca.crt"
+    pull "$NAME"
+    [[ $BODY != *'Downloaded newer'* ]] || fail "the registry asks for a certificate that was not given"
+    inside cp "$tls/client.cert" "$tls/client.key" "/etc/docker/certs.d/$AT"
+    pull "$NAME"
+    pulled
+}
+
+@test "insecure registries: by name, never by themselves" {
+    local tls=$BATS_TEST_TMPDIR/tls
+    serve plain "$SUBJECT_ADDRESS" hello-world
+    pull "$NAME"
+    same 500 "$STATUS"
+    contains "$BODY" 'http: server gave HTTP response to HTTPS client'
+    with_flags --insecure-registry "$AT"
+    pull "$NAME"
+    pulled
+    # A certificate that nobody vouches for.
+    mkdir "$tls"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=elsewhere -keyout "$tls/key" -out "$tls/crt" 2>/dev/null
+    serve unknown "$SUBJECT_ADDRESS" hello-world --tls "$tls/crt" "$tls/key"
+    pull "$NAME"
+    same 500 "$STATUS"
+    with_flags --insecure-registry "$SUBJECT_ADDRESS/32"
+    pull "$NAME"
+    pulled
+}
+
+@test "mirrors: in their order, then the registry itself; credentials are not for them" {
+    local first second flags
+    serve first 127.0.0.1 hello-world
+    first=$AT
+    serve second 127.0.0.2 busybox
+    second=$AT
+    flags=(--registry-mirror "http://127.0.0.3:1" --registry-mirror "http://$first" --registry-mirror "http://$second")
+    with_flags "${flags[@]}"
+    pull hello-world:latest "X-Registry-Auth: $(auth '{"username": "me", "password": "secret"}')"
+    pulled
+    same 0 "$(asked first 'r["authorization"]')"
+    [ ! -e "$BATS_TEST_TMPDIR/second/log" ] || fail "the second was asked, though the first has it"
+    # What the first does not have comes from the second...
+    pull busybox:latest
+    pulled
+    [ "$(asked second "$LAYER")" -gt 0 ]
+    # ...and what neither has, or can give, from the registry.
+    pull zstd:latest
+    pulled
+    docker rmi hello-world busybox
+    STATE_OF=$BATS_TEST_TMPDIR/first rules '{"fail": [["/blobs/", 500, 1000, {}]]}'
+    pull hello-world:latest
+    pulled
+}
+
+@test "proxies: all but what NO_PROXY names" {
+    serve proxy 127.0.0.1 hello-world
+    with_flags --http-proxy "http://$AT" --https-proxy "http://$AT" --no-proxy 127.0.0.9 --insecure-registry nowhere.test:5000
+    pull nowhere.test:5000/hello-world:latest
+    pulled
+    [ "$(asked proxy 'r["proxied"] and r["path"].startswith("http://nowhere.test:5000/v2/hello-world/blobs/")')" -gt 0 ]
+    # TLS through a tunnel.
+    pull "$REGISTRY/busybox:latest"
+    pulled
+    [ "$(asked proxy "r['method'] == 'CONNECT' and r['path'] == '$REGISTRY'")" -gt 0 ]
+    with_flags --https-proxy "http://$AT" --no-proxy "${REGISTRY%:*}"
+    docker rmi "$REGISTRY/busybox"
+    : >"$BATS_TEST_TMPDIR/proxy/log"
+    pull "$REGISTRY/busybox:latest"
+    pulled
+    same 0 "$(asked proxy True)"
+}
+
+@test "a registry that is busy is asked again, as late as it says, and not for ever" {
+    serve busy 127.0.0.1 hello-world
+    rules '{"fail": [["/blobs/", 503, 2, {}]]}'
+    pull "$NAME"
+    pulled
+    docker rmi "$NAME"
+    serve limited 127.0.0.1 semantics
+    rules '{"fail": [["/blobs/", 429, 3, {"Retry-After": "1"}]]}'
+    pull "$NAME"
+    pulled
+    docker rmi "$NAME"
+    serve dead 127.0.0.1 busybox
+    rules '{"fail": [["/blobs/", 503, 1000, {}]]}'
+    pull "$NAME"
+    contains "$BODY" '"error"'
+    same '' "$(docker images -q)"
+}
+
+@test "tokens: fetched with the credentials, again when they are used up, or by an identity token" {
+    with_flags --max-concurrent-downloads 1
+    serve token 127.0.0.1 semantics
+    rules '{"token": 3, "needs": "me:secret"}'
+    pull "$NAME"
+    [[ $BODY != *'Downloaded newer'* ]] || fail "without credentials"
+    pull "$NAME" "X-Registry-Auth: $(auth '{"username": "me", "password": "secret"}')"
+    pulled
+    [ "$(asked token 'r["path"].startswith("/token")')" -gt 2 ]
+    same 0 "$(asked token 'not r["path"].startswith("/token") and "Basic" in (r["authorization"] or "")')"
+    docker rmi "$NAME"
+    serve identity 127.0.0.1 semantics
+    rules '{"token": 3, "needs": "nobody:knows", "identity": "tok-of-mine"}'
+    pull "$NAME" "X-Registry-Auth: $(auth '{"identitytoken": "tok-of-mine"}')"
+    pulled
+    [ "$(asked identity 'r["method"] == "POST" and r["form"]["grant_type"] == ["refresh_token"] and r["form"]["refresh_token"] == ["tok-of-mine"]')" -gt 0 ]
+}
+
+@test "no more downloads at a time than configured, in all pulls together" {
+    with_flags --max-concurrent-downloads 2
+    serve first 127.0.0.1 semantics
+    touch "$STATE_OF/hold"
+    local one=$NAME two
+    serve second 127.0.0.1 busybox
+    touch "$STATE_OF/hold"
+    two=$NAME
+    pull_later "$BATS_TEST_TMPDIR/one" "$one"
+    poll grep -q 2 "$BATS_TEST_TMPDIR/first/most"
+    pull_later "$BATS_TEST_TMPDIR/two" "$two"
+    poll grep -q Waiting "$BATS_TEST_TMPDIR/two"
+    rm "$STATE_OF/hold" "$BATS_TEST_TMPDIR/first/hold"
+    poll grep -q 'Downloaded newer' "$BATS_TEST_TMPDIR/one"
+    poll grep -q 'Downloaded newer' "$BATS_TEST_TMPDIR/two"
+    same 2 "$(cat "$BATS_TEST_TMPDIR/first/most")"
+}
+
+@test "two who pull the same image share one download, and one of them may leave" {
+    serve shared 127.0.0.1 semantics
+    local name=$NAME leaver n
+    n=$(layers_of semantics)
+    touch "$STATE_OF/hold"
+    pull_later "$BATS_TEST_TMPDIR/one" "$name"
+    leaver=$!
+    poll grep -q Waiting "$BATS_TEST_TMPDIR/one"
+    pull_later "$BATS_TEST_TMPDIR/two" "$name"
+    pull_later "$BATS_TEST_TMPDIR/three" "$name"
+    poll grep -q 'Pulling fs layer' "$BATS_TEST_TMPDIR/two"
+    poll grep -q 'Pulling fs layer' "$BATS_TEST_TMPDIR/three"
+    kill "$leaver"
+    rm "$STATE_OF/hold"
+    poll grep -q 'Status: ' "$BATS_TEST_TMPDIR/two"
+    poll grep -q 'Status: ' "$BATS_TEST_TMPDIR/three"
+    # The configuration, a blob as well, is asked for by each of the three.
+    [ "$(asked shared "$LAYER")" -le $((n + 3)) ] || fail "$(asked shared "$LAYER") requests for $n layers"
+    docker save "$name" | tar -t >/dev/null
+}
