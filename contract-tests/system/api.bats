@@ -88,3 +88,39 @@ setup_file() {
     same 400 "$STATUS"
     same '' "$(docker ps -aq --filter "name=$N")"
 }
+
+@test "a second prune beside the first is refused" {
+    # Stopped containers give a prune something to do; how long it takes nobody knows: until two meet.
+    twice() {
+        seq 12 | xargs -P 4 -I{} curl -gsS --max-time 60 --unix-socket "${ENGINE_HOST#unix://}" -o /dev/null -X POST -H 'Content-Type: application/json' \
+            --data-binary '{"Image": "busybox", "Labels": {"pruned": "'"$N"'"}}' "http://engine/v1.45/containers/create"
+        seq 4 | xargs -P 4 -I{} curl -gsS --max-time 60 --unix-socket "${ENGINE_HOST#unix://}" -w '%{http_code}\n' -X POST \
+            "http://engine/v1.45/containers/prune?filters={\"label\":[\"pruned=$N\"]}" >"$BATS_TEST_TMPDIR/prunes"
+        grep -q '409$' "$BATS_TEST_TMPDIR/prunes"
+    }
+    poll twice
+    contains "$(cat "$BATS_TEST_TMPDIR/prunes")" '{"message":"a prune operation is already running"}'
+    docker container prune -f --filter "label=pruned=$N"
+}
+
+@test "no containerd socket stands beside ours" {
+    only_ours "it has one"
+    run ! ci_lab_find
+}
+ci_lab_find() { "$CI/lab" sh engine find /run -name 'containerd*.sock*' | grep .; }
+
+@test "many exposed ports are no burden" {
+    local ports
+    ports=$(seq -s ',' -f '"%.0f/tcp": {}' 1 20000)
+    echo "{\"Image\": \"busybox\", \"ExposedPorts\": {$ports}}" >"$BATS_TEST_TMPDIR/many"
+    STATUS=$(curl -gsS --max-time 60 --unix-socket "${ENGINE_HOST#unix://}" -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' \
+        --data-binary @"$BATS_TEST_TMPDIR/many" "http://engine/v1.45/containers/create?name=$N")
+    same 201 "$STATUS"
+    request POST "/v1.45/containers/$N/start"
+    same 204 "$STATUS"
+    request GET "/v1.45/containers/$N/json"
+    same 200 "$STATUS"
+    contains "$BODY" '"20000/tcp"'
+    request GET '/v1.45/containers/json?all=1'
+    same 200 "$STATUS"
+}

@@ -78,6 +78,45 @@ def option_cases(folder):
     return out
 
 
+def rows_of(folder):
+    """{row: [scenarios that say they prove it]}"""
+    out = {}
+    for path in sorted(glob.glob(os.path.join(folder, 'diffharness', 'scenarios', '*', '*.scn'))):
+        name = '/'.join(path.split('/')[-2:])[:-4]
+        with open(path, encoding='utf-8') as f:
+            for line in re.findall(r'^(?:# *)?rows: ([0-9 ]+)$|^ +row ([0-9 ]+)$', f.read(), re.M):
+                for row in ' '.join(line).split():
+                    if name not in out.setdefault(int(row), []):
+                        out[int(row)].append(name)
+    return out
+
+
+def behaviours(folder):
+    """{row: {title, test, later}}"""
+    with open(os.path.join(folder, 'spec', 'behaviours.yaml'), encoding='utf-8') as f:
+        rows = yaml.load(f, Loader=specmodel.LOADER)
+    return {int(n): row if isinstance(row, dict) else {'title': row} for n, row in rows.items()}
+
+
+def row_problems(rows, proven, tests):
+    """Why the list of behaviours is wrong; [] when it is right."""
+    out = ['scenario %s names row %d, which spec/behaviours.yaml does not list' % (scn, n) for n in sorted(set(proven) - set(rows)) for scn in proven[n]]
+    for n, row in rows.items():
+        out += ['row %d names test %s, which does not exist' % (n, t) for t in as_list(row.get('test')) if t not in tests]
+    return out
+
+
+def render_rows(rows, proven):
+    done = [n for n in rows if n in proven or rows[n].get('test')]
+    out = ['## Behaviours that clients rely on', '', '%d of %d are proven.' % (len(done), len(rows)), '', '| row | behaviour | proof |', '|---|---|---|']
+    for n, row in rows.items():
+        names = proven.get(n, [])
+        proof = ', '.join(names[:3]) + (' and %d more' % (len(names) - 3) if len(names) > 3 else '')
+        proof = '; '.join([p for p in [proof] + ['test "%s"' % t for t in as_list(row.get('test'))] if p])
+        out.append('| %d | %s | %s |' % (n, row['title'], proof or 'not yet: ' + row.get('later', 'no scenario')))
+    return out + ['']
+
+
 def as_list(v):
     return v if isinstance(v, list) else [v] if v else []
 
@@ -169,6 +208,7 @@ def render(model, deviations, scn, cases, opts=None):
         proof = ['scenario %s' % s for s in as_list(d.get('scenario'))] + ['contract case %s' % c for c in as_list(d.get('contract'))] + \
                 ['test %s' % t for t in as_list(d.get('test'))] + ['option case "%s"' % o for o in (opts or {}).get(d['id'], [])]
         out += ['Proof: %s.' % '; '.join(proof), '']
+    out += render_rows(behaviours(TOP), rows_of(TOP))
     out += ['## Options without effect', '', 'hataked takes these flags (and their keys of daemon.json) and warns at its start that they do nothing.', '', '| option | why |', '|---|---|']
     out += ['| `--%s` | %s |' % o for o in options(TOP)]
     return '\n'.join(out).rstrip('\n') + '\n'
@@ -186,6 +226,7 @@ def main(argv):
     cases = [c['id'] for c in contract.cases(model)]
     opts = option_cases(TOP)
     wrong = problems(deviations, scn, cases, unit_tests(TOP), {op.id for op in model.ops}, opts)
+    wrong += row_problems(behaviours(TOP), rows_of(TOP), unit_tests(TOP))
     text = render(model, deviations, scn, cases, opts)
     old = ''
     if os.path.exists(args.out):
