@@ -91,6 +91,13 @@ static void nest_end(struct nl_batch *b, struct rtattr *a) {
         a->rta_len = (uint16_t)(b->mem + b->len - (char *)a);
 }
 
+/* No queue of its own, as with every virtual link of the reference: it would only show in ip(8). */
+static void put_no_queue(struct nl_batch *b) {
+    uint32_t none = 0;
+
+    attr(b, IFLA_TXQLEN, &none, sizeof none);
+}
+
 static void put_ns(struct nl_batch *b, struct nl_ns ns) {
     uint32_t v = (uint32_t)(ns.fd >= 0 ? ns.fd : ns.pid);
 
@@ -106,6 +113,7 @@ void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu
         return;
     m->ifi_flags = m->ifi_change = IFF_UP;
     attr_str(b, IFLA_IFNAME, host);
+    put_no_queue(b);
     if (master)
         attr(b, IFLA_MASTER, &master, sizeof master);
     if (mtu)
@@ -116,6 +124,7 @@ void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu
     peer = attr(b, VETH_INFO_PEER, NULL, 0);
     grow(b, sizeof(struct ifinfomsg));
     attr_str(b, IFLA_IFNAME, inner);
+    put_no_queue(b);
     if (mac)
         attr(b, IFLA_ADDRESS, mac, 6);
     if (mtu)
@@ -135,6 +144,7 @@ static bool begin_upper(struct nl_batch *b, unsigned parent, int mtu, const char
     if (!m)
         return false;
     attr_str(b, IFLA_IFNAME, name);
+    put_no_queue(b);
     attr(b, IFLA_LINK, &parent, sizeof parent);
     if (mac)
         attr(b, IFLA_ADDRESS, mac, 6);

@@ -60,6 +60,7 @@ static int make_link(struct netl_sock *s, const char *ifname, const char *kind, 
         head.ifi_flags = head.ifi_change = IFF_UP;
     m = netl_begin(&b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, &head, sizeof(head));
     netl_put_str(&b, IFLA_IFNAME, ifname);
+    netl_put_u32(&b, IFLA_TXQLEN, 0);
     if (mac)
         netl_put(&b, IFLA_ADDRESS, mac, 6);
     if (below)

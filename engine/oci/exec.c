@@ -128,14 +128,17 @@ static void set_oom_score(struct child *c) {
                             : "can't get final child's PID from pipe: EOF");
 }
 
-/* Take the signal state a program expects; the parent may block or ignore some. */
+/*
+ * Take the signal state a program expects; the parent may block or ignore some. The kernel is asked itself: the C library hides signals 32 and 33, and
+ * leaves them ignored in what it spawned.
+ */
 static void reset_signals(void) {
-    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    static const unsigned long dfl[4]; /* handler SIG_DFL, no flags, no restorer, empty mask: the kernel's struct sigaction */
     sigset_t none;
 
     for (int s = 1; s < NSIG; s++)
         if (s != SIGKILL && s != SIGSTOP)
-            sigaction(s, &dfl, NULL);
+            syscall(SYS_rt_sigaction, s, dfl, NULL, (NSIG - 1) / 8);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
