@@ -36,6 +36,7 @@ struct ctr_mount {
     enum ctr_mount_kind kind;
     char *source;      /* bind: host path; volume: its folder, filled at create */
     char *destination; /* cleaned absolute path */
+    char *shown;       /* as inspect shows it; NULL: like destination */
     char *volume;      /* name */
     char *driver;
     char *mode;        /* as inspect shows it ("z", "ro,rslave") */

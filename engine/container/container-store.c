@@ -53,6 +53,7 @@ static void mount_write(const struct ctr_mount *m, struct buf *out) {
     number(out, "kind", m->kind);
     text(out, "source", m->source);
     text(out, "destination", m->destination);
+    text(out, "shown", m->shown);
     text(out, "volume", m->volume);
     text(out, "driver", m->driver);
     text(out, "mode", m->mode);
@@ -203,9 +204,10 @@ static int mount_read(json_t *o, struct ctr_mount *m) {
     m->ro_force_recursive = get_flag(o, "roForceRecursive");
     m->make_source = get_flag(o, "makeSource");
     m->from_mounts = get_flag(o, "fromMounts");
-    if (get_text(o, "source", &m->source) < 0 || get_text(o, "destination", &m->destination) < 0 || get_text(o, "volume", &m->volume) < 0 ||
-        get_text(o, "driver", &m->driver) < 0 || get_text(o, "mode", &m->mode) < 0 || get_text(o, "propagation", &m->propagation) < 0 ||
-        get_text(o, "options", &m->options) < 0 || get_text(o, "subpath", &m->subpath) < 0 || get_text(o, "spec", &m->spec) < 0)
+    if (get_text(o, "source", &m->source) < 0 || get_text(o, "destination", &m->destination) < 0 || get_text(o, "shown", &m->shown) < 0 ||
+        get_text(o, "volume", &m->volume) < 0 || get_text(o, "driver", &m->driver) < 0 || get_text(o, "mode", &m->mode) < 0 ||
+        get_text(o, "propagation", &m->propagation) < 0 || get_text(o, "options", &m->options) < 0 || get_text(o, "subpath", &m->subpath) < 0 ||
+        get_text(o, "spec", &m->spec) < 0)
         return -ENOMEM;
     return 0;
 }

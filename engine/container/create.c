@@ -13,6 +13,7 @@
 #include "container/links.h"
 #include "container/logopts.h"
 #include "container/mounts.h"
+#include "container/netting.h"
 #include "container/root.h"
 #include "container/validate.h"
 #include "image/image.h"
@@ -127,7 +128,6 @@ static int names_and_paths(struct containers *cs, struct ctr_fixed *f, struct er
     f->platform = strdup("linux");
     if (!f->log_file || !f->log_path || !f->driver || !f->platform)
         return err_oom(e);
-    c->labels.set = true;
     return 0;
 }
 
@@ -140,7 +140,7 @@ static int resolve_modes(struct containers *cs, struct api_host_config *h, struc
         const char *ref = ctr_mode_container(modes[i]);
         _cleanup_container_ struct container *other = NULL;
 
-        if (ref && containers_find(cs, ref, &other, e) < 0) {
+        if (ref && *ref && containers_find(cs, ref, &other, e) < 0) {
             if (e)
                 e->kind = ERR_INVALID;
             return -(int)ERR_INVALID;
@@ -195,15 +195,8 @@ static int first_net(const struct ctr_fixed *f, struct ctr_net **ret, struct err
             n->s.networks.v[i].key = strdup(want->n ? want->v[i].key : mode);
             if (!ep || !n->s.networks.v[i].key || str_set(&ep->mac_address, w ? w->mac_address : NULL) < 0)
                 goto oom;
-            if (w && (api_string_list_copy(&ep->aliases, &w->aliases, e) < 0 || api_string_list_copy(&ep->links, &w->links, e) < 0 ||
-                      api_string_map_copy(&ep->driver_opts, &w->driver_opts, e) < 0))
+            if (w && net_copy_wanted(w, ep, e) < 0)
                 goto oom;
-            if (w && w->ipam_config) {
-                ep->ipam_config = api_endpoint_ipam_config_new();
-                if (!ep->ipam_config || str_set(&ep->ipam_config->ipv4_address, w->ipam_config->ipv4_address) < 0 ||
-                    str_set(&ep->ipam_config->ipv6_address, w->ipam_config->ipv6_address) < 0)
-                    goto oom;
-            }
             /* The fields from before there were several networks tell of the default one. */
             if (streq(n->s.networks.v[i].key, "bridge") && str_set(&n->s.mac_address, ep->mac_address) < 0)
                 goto oom;
@@ -342,6 +335,7 @@ static int build_fixed(struct containers *cs, struct ctr_create *req, const stru
     req->networking = (struct api_networking_config){0};
     if (img) {
         r = ctr_merge_image(&f->config, image_config(img), e);
+        f->config.labels.set = true;
         f->image_id = strdup(image_id(img));
     } else {
         f->image_id = strdup("");

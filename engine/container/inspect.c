@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "container/container-internal.h"
 #include "container/links.h"
+#include "container/validate.h"
 #include "layers/layers.h"
 #include "network/network.h"
 #include "wire/call.h"
@@ -30,7 +31,7 @@ int ctr_mount_points(const struct ctr_mounts *l, struct api_mount_point_list *re
         if (str_set(&p->type, m->kind == CTR_MOUNT_BIND     ? "bind"
                               : m->kind == CTR_MOUNT_VOLUME ? "volume"
                                                             : "tmpfs") < 0 ||
-            str_set(&p->source, m->source ? m->source : "") < 0 || str_set(&p->destination, m->destination) < 0 ||
+            str_set(&p->source, m->source ? m->source : "") < 0 || str_set(&p->destination, m->shown ? m->shown : m->destination) < 0 ||
             str_set(&p->mode, m->mode ? m->mode : "") < 0 ||
             str_set(&p->propagation, m->kind == CTR_MOUNT_BIND && m->propagation ? m->propagation : "") < 0)
             return err_oom(e);
@@ -130,6 +131,7 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     struct api_container_inspect_response res = {0};
     struct api_container_config config = f->config;
     struct api_host_config host = f->host;
+    struct ctr_security sec = {0};
     _cleanup_health_ struct ctr_health *health = container_health(c);
     struct api_health shown = {0};         /* owned */
     struct api_network_settings old = {0}; /* owned */
@@ -148,6 +150,9 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     if (r >= 0 && strv_copy(&execs, &c->execs) < 0)
         r = err_oom(e);
     pthread_mutex_unlock(&c->lock);
+    /* A start finds out that there are no profiles here. */
+    if (f->host.security_opt.n > 0 && !v->ever_started && ctr_security_parse(&f->host.security_opt, &sec, NULL) >= 0)
+        res.app_armor_profile = (char *)sec.apparmor;
     host.links = (struct api_string_list){0}; /* owned */
     if (r >= 0)
         r = ctr_links_shown(c->cs, v, &host.links, e);

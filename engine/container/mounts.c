@@ -143,6 +143,9 @@ static int bind_fill(const char *spec, const char *source, const char *destinati
         return err_set(e, ERR_INTERNAL,
                        "invalid volume specification: '%s': invalid mount config for type \"%s\": invalid specification: destination can't be '/'",
                        spec, type);
+    if (bind ? m->no_copy : m->propagation != NULL)
+        return err_set(e, ERR_INTERNAL, "invalid volume specification: '%s': invalid mount config for type \"%s\": field %s must not be specified",
+                       spec, type, bind ? "VolumeOptions" : "BindOptions");
     if (bind) {
         m->kind = CTR_MOUNT_BIND;
         m->make_source = true;
@@ -246,8 +249,6 @@ static int fill_bind(const struct api_mount *a, struct ctr_mount *m, struct err 
     m->non_recursive = o && o->has_non_recursive && o->non_recursive;
     m->ro_non_recursive = o && o->has_read_only_non_recursive && o->read_only_non_recursive;
     m->ro_force_recursive = o && o->has_read_only_force_recursive && o->read_only_force_recursive;
-    if (m->ro_force_recursive && m->rw)
-        return mount_error(a, e, "mount source must be read-only when ReadOnlyForceRecursive is set", "");
     if (!m->make_source && lstat(m->source, &st) < 0)
         return mount_error(a, e, "bind source path does not exist: ", m->source);
     return 0;
@@ -361,9 +362,9 @@ static int copy_mount(const struct ctr_mount *from, struct ctr_mount *to) {
                              .non_recursive = from->non_recursive,
                              .ro_non_recursive = from->ro_non_recursive,
                              .ro_force_recursive = from->ro_force_recursive};
-    if (str_set(&to->source, from->source) < 0 || str_set(&to->destination, from->destination) < 0 || str_set(&to->volume, from->volume) < 0 ||
-        str_set(&to->driver, from->driver) < 0 || str_set(&to->mode, "") < 0 || str_set(&to->propagation, from->propagation) < 0 ||
-        str_set(&to->options, from->options) < 0 || str_set(&to->subpath, from->subpath) < 0)
+    if (str_set(&to->source, from->source) < 0 || str_set(&to->destination, from->destination) < 0 || str_set(&to->shown, from->shown) < 0 ||
+        str_set(&to->volume, from->volume) < 0 || str_set(&to->driver, from->driver) < 0 || str_set(&to->mode, "") < 0 ||
+        str_set(&to->propagation, from->propagation) < 0 || str_set(&to->options, from->options) < 0 || str_set(&to->subpath, from->subpath) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -436,6 +437,9 @@ static int read_config_volumes(const struct api_container_config *config, const 
 
         m.destination = ctr_clean_path(config->volumes.v[i]);
         m.mode = strdup("");
+        /* A path from nowhere counts from the root, and is shown as it came. */
+        if (m.destination && m.destination[1] && *config->volumes.v[i] != '/')
+            m.shown = strdup(m.destination + 1);
         if (!m.destination || !m.mode) {
             ctr_mount_done(&m);
             return err_oom(e);

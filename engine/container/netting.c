@@ -157,9 +157,10 @@ int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
     int r;
 
     p.joined = true;
-    if (!ctr_mode_container(f->host.network_mode))
+    p.disabled = f->config.has_network_disabled && f->config.network_disabled;
+    if (!ctr_mode_container(f->host.network_mode) && !p.disabled)
         id_new(p.sandbox_id);
-    if (ctr_mode_container(f->host.network_mode) || (f->config.has_network_disabled && f->config.network_disabled)) {
+    if (ctr_mode_container(f->host.network_mode) || p.disabled) {
         *ret = p;
         return 0;
     }
@@ -339,7 +340,7 @@ struct endpoint *net_endpoint_on(struct container *c, const char *name) {
     return NULL;
 }
 
-static int copy_wanted(const struct api_endpoint_settings *from, struct api_endpoint_settings *to, struct err *e) {
+int net_copy_wanted(const struct api_endpoint_settings *from, struct api_endpoint_settings *to, struct err *e) {
     int r = 0;
 
     if (to->aliases.n == 0)
@@ -354,6 +355,8 @@ static int copy_wanted(const struct api_endpoint_settings *from, struct api_endp
         if (!to->ipam_config || str_set(&to->ipam_config->ipv4_address, from->ipam_config->ipv4_address) < 0 ||
             str_set(&to->ipam_config->ipv6_address, from->ipam_config->ipv6_address) < 0)
             r = err_oom(e);
+        else
+            r = api_string_list_copy(&to->ipam_config->link_local_ips, &from->ipam_config->link_local_ips, e);
     }
     return r;
 }
@@ -375,7 +378,7 @@ static int describe_one(struct container *c, const char *name, const struct api_
         if (r >= 0)
             r = endpoint_ports(ep, &n->s.ports, e);
         if (r >= 0)
-            r = copy_wanted(old, s, e);
+            r = net_copy_wanted(old, s, e);
     } else {
         _cleanup_(network_unrefp) struct network *net = NULL;
 
@@ -383,7 +386,7 @@ static int describe_one(struct container *c, const char *name, const struct api_
             return err_oom(e);
         if (!s->network_id && str_set(&s->network_id, old->network_id) < 0)
             return err_oom(e);
-        r = copy_wanted(old, s, e);
+        r = net_copy_wanted(old, s, e);
     }
     /* Names that a rename gave stay, as the reference keeps them. */
     if (r >= 0 && s->dns_names.n == 0)

@@ -16,7 +16,8 @@ struct net_plug {
     struct network *first; /* decides resolv.conf; NULL: none */
     char sandbox_id[65];
     bool host;
-    bool joined; /* all networks were joined */
+    bool disabled; /* the container asked for none */
+    bool joined;   /* all networks were joined */
 };
 void net_plug_done(struct net_plug *p);
 
@@ -24,6 +25,8 @@ void net_plug_done(struct net_plug *p);
 int net_plug(struct container *c, struct net_plug *ret, struct err *e);
 /* Leave all networks: addresses and ports are free when it returns. */
 void net_unplug(struct container *c);
+/* What somebody wants of a place on a network (aliases, links, options, addresses), added where *to has nothing yet. */
+int net_copy_wanted(const struct api_endpoint_settings *from, struct api_endpoint_settings *to, struct err *e);
 /* Write hosts, hostname and resolv.conf of the container. `links`: lines for hosts (ctr_links_gather()). */
 int net_write_files(struct container *c, const struct net_plug *p, const struct strv *links, struct err *e);
 /* Write hosts anew for a container that runs, as it would be at a start. */

@@ -10,6 +10,8 @@
 
 #define DEVICE_DEPTH 8
 #define DEVICES_MAX 4096
+#define SHARES_MAX 262144
+#define SHARES_REFUSED "unable to start container process: error during container init: error setting cgroup config for procHooks process: "
 
 /* ---- limits ------------------------------------------------------------------------------------------------------------------ */
 static int put(json_t *o, const char *key, bool has, int64_t v) {
@@ -19,7 +21,7 @@ static int put(json_t *o, const char *key, bool has, int64_t v) {
 static int memory(const struct api_host_config *h, json_t *out) {
     json_t *m = json_object();
     int bad = put(m, "limit", h->has_memory, h->memory) | put(m, "reservation", h->has_memory_reservation, h->memory_reservation) |
-              put(m, "swap", h->has_memory_swap, h->memory_swap);
+              put(m, "swap", h->has_memory_swap, h->memory_swap) | put(m, "kernelTCP", h->has_kernel_memory_tcp, h->kernel_memory_tcp);
 
     if (h->has_memory_swappiness)
         bad |= json_object_set_new(m, "swappiness", json_integer(h->memory_swappiness));
@@ -66,6 +68,15 @@ static int throttle(const struct api_throttle_device_list *l, const char *key, j
     return json_object_set_new(out, key, a) < 0 ? err_oom(e) : 0;
 }
 
+/* The kernel takes other numbers and changes them: the reference's runtime looks afterwards and does not accept that. */
+static int check_shares(const struct api_host_config *h, struct err *e) {
+    bool low = h->has_cpu_shares && h->cpu_shares == 1, high = h->has_cpu_shares && (h->cpu_shares < 0 || h->cpu_shares > SHARES_MAX);
+
+    if (!low && !high)
+        return 0;
+    return err_set(e, ERR_INTERNAL, SHARES_REFUSED "the %simum allowed cpu-shares is %d", low ? "min" : "max", low ? 2 : SHARES_MAX);
+}
+
 json_t *ctr_spec_resources(const struct api_host_config *h, struct err *e) {
     json_t *out = json_object(), *io = json_object();
     int bad = memory(h, out) | cpu(h, out) | put(io, "weight", h->has_blkio_weight, h->blkio_weight);
@@ -74,7 +85,7 @@ json_t *ctr_spec_resources(const struct api_host_config *h, struct err *e) {
         bad |= json_object_set_new(out, "pids", json_pack("{s:I}", "limit", (json_int_t)h->pids_limit));
     if (bad)
         err_oom(e);
-    if (bad || throttle(&h->blkio_device_read_bps, "throttleReadBpsDevice", io, e) < 0 ||
+    if (bad || check_shares(h, e) < 0 || throttle(&h->blkio_device_read_bps, "throttleReadBpsDevice", io, e) < 0 ||
         throttle(&h->blkio_device_write_bps, "throttleWriteBpsDevice", io, e) < 0 ||
         throttle(&h->blkio_device_read_iops, "throttleReadIOPSDevice", io, e) < 0 ||
         throttle(&h->blkio_device_write_iops, "throttleWriteIOPSDevice", io, e) < 0 || json_object_set(out, "blockIO", io) < 0) {
@@ -172,14 +183,22 @@ static int add_asked(struct devices *d, const struct api_device_mapping *m, stru
     const char *host = m->path_on_host ? m->path_on_host : "", *inside = str_empty(m->path_in_container) ? host : m->path_in_container;
     struct stat st;
 
-    d->access = str_empty(m->cgroup_permissions) ? "rwm" : m->cgroup_permissions;
+    size_t before = json_array_size(d->nodes);
+    int r;
+
+    d->access = m->cgroup_permissions ? m->cgroup_permissions : "";
     if (stat(host, &st) < 0)
         return err_set(e, ERR_INTERNAL, "error gathering device information while adding custom device \"%s\": %s", host,
                        errno == ENOENT ? "no such file or directory" : "not a device node");
+    if (!*d->access)
+        return err_set(e, ERR_INTERNAL, "device access at %zu field cannot be empty", json_array_size(d->rules) + 3);
     if (is_device(&st))
         return add_node(d, &st, inside, e);
-    if (S_ISDIR(st.st_mode))
-        return add_tree(d, host, inside, DEVICE_DEPTH, e);
+    if (S_ISDIR(st.st_mode)) {
+        r = add_tree(d, host, inside, DEVICE_DEPTH, e);
+        if (r < 0 || json_array_size(d->nodes) > before)
+            return r;
+    }
     return err_set(e, ERR_INTERNAL, "error gathering device information while adding custom device \"%s\": not a device node", host);
 }
 

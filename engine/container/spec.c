@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "container/spec.h"
+#include "container/mounts.h"
 
 #include <ctype.h>
 #include <sys/prctl.h>
@@ -188,6 +189,18 @@ fail:
     return NULL;
 }
 
+/* Paths to hide or to lock; an empty one means nothing. */
+static json_t *paths_of(const struct api_string_list *l) {
+    json_t *out = json_array();
+
+    for (size_t i = 0; out && i < l->n; i++)
+        if (*l->v[i] && json_array_append_new(out, json_string(l->v[i])) < 0) {
+            json_decref(out);
+            return NULL;
+        }
+    return out;
+}
+
 static int set_new(json_t *o, const char *key, json_t *v, struct err *e) {
     return json_object_set_new(o, key, v) < 0 ? err_oom(e) : 0;
 }
@@ -293,11 +306,9 @@ static char *cgroup_path(const struct ctr_spec_input *in) {
     const char *parent = !str_empty(h->cgroup_parent)            ? h->cgroup_parent
                          : !str_empty(in->config->cgroup_parent) ? in->config->cgroup_parent
                                                                  : "/docker";
-    size_t n = strlen(parent);
+    _cleanup_free_ char *clean = ctr_clean_path(parent);
 
-    while (n > 1 && parent[n - 1] == '/')
-        n--;
-    return str_printf("%s%.*s/%s", parent[0] == '/' ? "" : "/", (int)n, parent, in->fixed->id);
+    return clean ? str_printf("%s/%s", clean[1] ? clean : "", in->fixed->id) : NULL;
 }
 
 static int build_linux(const struct ctr_spec_input *in, const struct ctr_security *sec, json_t *doc, struct err *e) {
@@ -320,9 +331,9 @@ static int build_linux(const struct ctr_spec_input *in, const struct ctr_securit
     if (r >= 0)
         r = ctr_spec_devices(h, linux_part, resources, e);
     if (r >= 0 && h->masked_paths.n > 0)
-        r = set_new(linux_part, "maskedPaths", list_of(&h->masked_paths, NULL), e);
+        r = set_new(linux_part, "maskedPaths", paths_of(&h->masked_paths), e);
     if (r >= 0 && h->readonly_paths.n > 0)
-        r = set_new(linux_part, "readonlyPaths", list_of(&h->readonly_paths, NULL), e);
+        r = set_new(linux_part, "readonlyPaths", paths_of(&h->readonly_paths), e);
     return r < 0 ? r : build_seccomp(in, sec, doc, linux_part, e);
 }
 

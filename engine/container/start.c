@@ -168,7 +168,7 @@ static int join_ns(struct launching *l, const char *mode, const char *ns, const 
         return 0;
     r = containers_find(l->c->cs, ref, &other, e);
     if (r < 0)
-        return r;
+        return *ref ? r : err_wrap(e, "failed to join %s namespace", what);
     v = container_view(other);
     if (v->state != ctr_running && v->state != ctr_paused) {
         if (streq(ns, "net"))
@@ -446,7 +446,9 @@ static int prepare(struct launching *l, struct err *e) {
     in.ipcns_path = l->ipcns_path;
     in.volume_paths = l->volume_paths;
     r = ctr_spec_build(&in, &l->spec, e);
-    if (r < 0 && e && str_has_prefix(err_msg(e), "wrong rlimit value"))
+    if (r < 0 && e &&
+        (str_has_prefix(err_msg(e), "wrong rlimit value") || str_has_prefix(err_msg(e), "unable to start ") ||
+         str_has_prefix(err_msg(e), "device access ")))
         return err_wrap_create(e);
     return r;
 }

@@ -210,20 +210,23 @@ int ctr_user_resolve(const char *passwd, size_t n_passwd, const char *group, siz
     struct ctr_user u = {0};
     const char *s = str_empty(spec) ? "0" : spec, *colon = strchr(s, ':');
     size_t n = colon ? (size_t)(colon - s) : strlen(s);
+    _cleanup_free_ char *wanted = colon ? strndup(colon + 1, strcspn(colon + 1, ":")) : strdup(""); /* what comes after a second one is ignored */
     struct line entry = {0};
     bool found = false;
     int r;
 
+    if (!wanted)
+        return err_oom(e);
     if (n == 0) {
         s = "0";
         n = 1;
     }
     r = resolve_user(&f, s, n, &u, &entry, &found, e);
-    if (r >= 0 && colon && colon[1])
-        r = resolve_group(&f, colon + 1, "unable", &u.gid, e);
+    if (r >= 0 && *wanted)
+        r = resolve_group(&f, wanted, "unable", &u.gid, e);
     if (r < 0)
         return r;
-    if (add_group(&u, u.gid) < 0 || (found && !(colon && colon[1]) && member_groups(&f, &entry, &u) < 0))
+    if (add_group(&u, u.gid) < 0 || (found && !(*wanted) && member_groups(&f, &entry, &u) < 0))
         r = err_oom(e);
     for (size_t i = 0; r >= 0 && group_add && i < group_add->n; i++) {
         uint32_t gid;

@@ -57,9 +57,12 @@ static int check_health(const struct api_health_config *h, struct err *e) {
 }
 
 static int check_config(const struct api_container_config *c, struct err *e) {
+    int64_t number;
+
     if (!str_empty(c->working_dir) && c->working_dir[0] != '/')
         return err_set(e, ERR_INVALID, "the working directory '%s' is invalid, it needs to be an absolute path", c->working_dir);
-    if (!str_empty(c->stop_signal) && ctr_signal_parse(c->stop_signal) < 0)
+    /* Any number but 0 counts as a signal here. */
+    if (!str_empty(c->stop_signal) && ctr_signal_parse(c->stop_signal) < 0 && (parse_i64(c->stop_signal, &number) < 0 || number == 0))
         return err_set(e, ERR_INVALID, "invalid signal: %s", c->stop_signal);
     for (size_t i = 0; i < c->env.n; i++)
         if (c->env.v[i][0] == '\0' || c->env.v[i][0] == '=')
@@ -100,7 +103,7 @@ static int check_ports(const struct api_port_binding_list_map *m, struct err *e)
 
         if (!port)
             return err_oom(e);
-        if (!port_ok(port, false))
+        if (!port_ok(port, false) || strchr(port, '-'))
             return err_set(e, ERR_INVALID, "invalid port specification: \"%s\"", port);
         for (size_t k = 0; k < m->v[i].value.n; k++) {
             const char *hp = m->v[i].value.v[k].host_port;
@@ -116,14 +119,14 @@ static int check_restart(const struct api_restart_policy *p, bool auto_remove, s
     const char *name = p->name ? p->name : "";
     int64_t max = val(p->has_maximum_retry_count, p->maximum_retry_count);
 
-    if (streq(name, "always") || streq(name, "unless-stopped") || streq(name, "no")) {
+    if (streq(name, "always") || streq(name, "unless-stopped") || streq(name, "no") || !*name) {
         if (max != 0)
             return err_set(e, ERR_INVALID, "invalid restart policy: maximum retry count can only be used with 'on-failure'%s",
                            max < 0 ? " and cannot be negative" : "");
     } else if (streq(name, "on-failure")) {
         if (max < 0)
             return err_set(e, ERR_INVALID, "invalid restart policy: maximum retry count cannot be negative");
-    } else if (*name) {
+    } else {
         return err_set(e, ERR_INVALID, "invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
                        name);
     }
@@ -168,8 +171,10 @@ int ctr_security_parse(const struct api_string_list *opts, struct ctr_security *
         v = sep + 1;
         if (strncmp(o, "label", (size_t)(sep - o)) == 0 && sep - o == 5)
             continue;
-        if (strncmp(o, "apparmor", (size_t)(sep - o)) == 0 && sep - o == 8)
+        if (strncmp(o, "apparmor", (size_t)(sep - o)) == 0 && sep - o == 8) {
+            s.apparmor = v;
             continue;
+        }
         if (strncmp(o, "seccomp", (size_t)(sep - o)) == 0 && sep - o == 7) {
             s.seccomp_unconfined = streq(v, "unconfined");
             s.seccomp_builtin = streq(v, "builtin");
@@ -217,7 +222,7 @@ static int check_modes(const struct api_container_config *c, const struct api_ho
         return err_set(e, ERR_INVALID, "invalid UTS mode: %s", uts);
     if (*pid && !streq(pid, "host") && !mode_container_ok(pid))
         return err_set(e, ERR_INVALID, "invalid PID mode: %s", pid);
-    if (*ipc && !streq(ipc, "none") && !streq(ipc, "private") && !streq(ipc, "host") && !streq(ipc, "shareable") && !mode_container_ok(ipc))
+    if (*ipc && !streq(ipc, "none") && !streq(ipc, "private") && !streq(ipc, "host") && !streq(ipc, "shareable") && !ctr_mode_container(ipc))
         return err_set(e, ERR_INVALID, "invalid IPC mode: %s", ipc);
     if (*cgns && !streq(cgns, "host") && !streq(cgns, "private"))
         return err_set(e, ERR_INVALID, "invalid cgroup namespace mode: %s", cgns);
@@ -316,6 +321,10 @@ static bool blkio_weight_works(void) {
     return access("/sys/fs/cgroup/blkio/blkio.weight", F_OK) == 0;
 }
 
+static bool blkio_weight_device_works(void) {
+    return access("/sys/fs/cgroup/blkio/blkio.weight_device", F_OK) == 0;
+}
+
 static int check_resources(const struct api_host_config *h, struct strv *warnings, struct err *e) {
     int r = check_memory(h, warnings, e);
 
@@ -324,11 +333,17 @@ static int check_resources(const struct api_host_config *h, struct strv *warning
     if (r < 0)
         return r;
     if (val(h->has_blkio_weight, h->blkio_weight) > 0) {
-        if (!blkio_weight_works())
-            return warn(warnings, "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.", e);
-        if (h->blkio_weight < 10 || h->blkio_weight > 1000)
+        if (!blkio_weight_works()) {
+            if (warn(warnings, "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.", e) < 0)
+                return -ENOMEM;
+        } else if (h->blkio_weight < 10 || h->blkio_weight > 1000)
             return err_set(e, ERR_INVALID, "Range of blkio weight is from 10 to 1000");
     }
+    if (h->blkio_weight_device.n > 0 && !blkio_weight_device_works() &&
+        warn(warnings, "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.", e) < 0)
+        return -ENOMEM;
+    if (val(h->has_cpu_percent, h->cpu_percent) > 0 && warn(warnings, "linux does not support CPU percent. Percent discarded.", e) < 0)
+        return -ENOMEM;
     if (val(h->has_io_maximum_bandwidth, h->io_maximum_bandwidth) != 0)
         return err_set(e, ERR_INTERNAL, "Invalid QoS settings: linux does not support configuration of maximum bandwidth");
     if (val(h->has_io_maximum_iops, h->io_maximum_iops) != 0)
@@ -382,6 +397,9 @@ static int check_host_parts(const struct engine_config *cfg, const struct api_ho
         return err_set(e, ERR_INVALID, "Invalid value %lld, range for oom score adj is [-1000, 1000]", (long long)h->oom_score_adj);
     if (!str_empty(h->runtime) && !ctr_runtime_known(cfg, h->runtime))
         return err_set(e, ERR_INVALID, "unknown or invalid runtime name: %s", h->runtime);
+    for (size_t i = 0; i < h->storage_opt.n; i++)
+        if (strcasecmp(h->storage_opt.v[i].key, "size") != 0)
+            return err_set(e, ERR_INTERNAL, "Unknown option %s", h->storage_opt.v[i].key);
     if (h->storage_opt.n > 0)
         return err_set(e, ERR_INTERNAL, "--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
     r = ctr_security_parse(&h->security_opt, &sec, e);
@@ -519,8 +537,13 @@ int ctr_host_defaults(const struct engine_config *cfg, struct api_host_config *h
     h->has_oom_kill_disable = true;
     if (h->has_blkio_weight && !blkio_weight_works())
         h->blkio_weight = 0;
-    h->has_kernel_memory = h->has_kernel_memory_tcp = false;
-    h->kernel_memory = h->kernel_memory_tcp = 0;
+    h->has_kernel_memory = false;
+    h->kernel_memory = 0;
+    h->cpu_percent = MIN(h->cpu_percent, 0);
+    if (h->blkio_weight_device.n > 0 && !blkio_weight_device_works()) {
+        api_weight_device_list_done(&h->blkio_weight_device);
+        h->blkio_weight_device.set = true;
+    }
     if (!h->console_size.set || h->console_size.n != 2) {
         api_int_list_done(&h->console_size);
         h->console_size.v = calloc(2, sizeof(int64_t));

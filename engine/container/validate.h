@@ -15,6 +15,7 @@
 struct ctr_security {
     bool no_new_privileges;
     bool seccomp_unconfined, seccomp_builtin; /* asked for by name: whatever the engine's default is */
+    const char *apparmor;                     /* profile, as inspect shows it; points into the options; NULL: not asked for */
     const char *seccomp_profile;              /* JSON text of a profile; points into the options; NULL: the engine's default */
 };
 

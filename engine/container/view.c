@@ -10,6 +10,7 @@
 void ctr_mount_done(struct ctr_mount *m) {
     free(m->source);
     free(m->destination);
+    free(m->shown);
     free(m->volume);
     free(m->driver);
     free(m->mode);

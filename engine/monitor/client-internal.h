@@ -83,9 +83,7 @@ struct timespec client_deadline(int seconds);
 int client_send_attach(int sock, enum mp_type type, uint32_t seq, const char *exec_id, struct launch_attach *a, int plan, int64_t stdin_open);
 void client_close_attach(struct launch_attach *a, size_t n);
 /* A failure to start in the words of the reference's daemon; *ret_code (may be NULL): the exit code it records. */
-int client_translate(const char *prefix, const char *text, const char *command, int *ret_code, struct err *e);
-/* The program a process document names, or "". */
-const char *client_command(const json_t *process);
+int client_translate(const char *prefix, const char *text, int *ret_code, struct err *e);
 /* The plan of one more process in a container of this document (`foreign`: of another runtime): a sealed memfd, or negative. */
 int client_process_plan(struct launcher *l, const json_t *process, const json_t *spec, bool foreign, struct err *e);
 

@@ -62,12 +62,12 @@ static bool has(const char *text, const char *part) {
 }
 
 /* What the reference's daemon adds to its runtime's words, and the code it records (its containers that never ran). */
-int client_translate(const char *prefix, const char *text, const char *command, int *ret_code, struct err *e) {
+int client_translate(const char *prefix, const char *text, int *ret_code, struct err *e) {
     enum err_kind kind = ERR_INTERNAL;
     const char *suffix = "";
     int code = 128;
 
-    if (has(text, command) && (has(text, "executable file not found") || has(text, "no such file or directory"))) {
+    if (has(text, "executable file not found") || has(text, "no such file or directory")) {
         code = 127;
         kind = ERR_INVALID;
     }
@@ -89,12 +89,6 @@ int client_translate(const char *prefix, const char *text, const char *command, 
     if (ret_code)
         *ret_code = code;
     return err_set(e, kind, "%s%s: unknown%s", prefix, text, suffix);
-}
-
-const char *client_command(const json_t *process) {
-    const char *s = json_string_value(json_array_get(json_object_get(process, "args"), 0));
-
-    return s ? s : "";
 }
 
 /* ---- requests --------------------------------------------------------------------------------------------------------- */
@@ -246,7 +240,7 @@ int monitor_exec(struct monitor *m, struct monitor_exec_request *req, pid_t *ret
     if (w.h.v[0] == ESRCH)
         return err_set(e, ERR_CONFLICT, "container %s is not running", m->id);
     if (w.h.v[0])
-        return client_translate(m->foreign ? "" : prefix, w.text, client_command(req->process), ret_exit_code, e);
+        return client_translate(m->foreign ? "" : prefix, w.text, ret_exit_code, e);
     if (ret_pid)
         *ret_pid = (pid_t)w.h.v[1];
     return 0;

@@ -203,8 +203,7 @@ static int wait_started(struct monitor *m, const struct launch_request *req, int
     if (m->state == FAILED && req->runtime && m->fail_text && str_has_prefix(m->fail_text, "OCI runtime start failed"))
         before = "";
     if (m->state == FAILED)
-        r = client_translate(before, m->fail_text ? m->fail_text : "the container's monitor ended while starting it",
-                             client_command(json_object_get(req->spec, "process")), ret_code, e);
+        r = client_translate(before, m->fail_text ? m->fail_text : "the container's monitor ended while starting it", ret_code, e);
     else if (m->state == STARTING)
         r = err_set(e, ERR_DEADLINE, "starting the container took longer than %d s", START_SECONDS);
     else

@@ -168,8 +168,9 @@ int parent_cgroups(const struct kern *k, const struct plan *p, int *ret_v2_fd, s
             r = kern_write_file(k, AT_FDCWD, dir, plan_s(p, op, 1));
             if (r < 0 && !(op->i[0] & PLAN_CGROUP_SET_OPTIONAL && (r == -ENOENT || r == -EOPNOTSUPP || r == -EACCES)))
                 return fault_set(f, r, "%s: failed to write \"%s\": write %s",
-                                 str_has_prefix(base_name(dir), "cpu.rt_") ? "unable to apply cgroup configuration"
-                                                                           : "error setting cgroup config for procHooks process",
+                                 str_has_prefix(base_name(dir), "cpu.rt_")
+                                     ? "unable to apply cgroup configuration"
+                                     : "error during container init: error setting cgroup config for procHooks process",
                                  plan_s(p, op, 1), dir);
         } else if (op->type == PLAN_CGROUP_DEVICES && *ret_v2_fd >= 0) {
             r = attach_devices(p, op, *ret_v2_fd);

@@ -171,6 +171,13 @@ static void __attribute__((noreturn)) mount_failed(struct child *c, int r, const
                      source, target, source, target, flags);
 }
 
+static void __attribute__((noreturn))
+data_failed(struct child *c, int r, const char *source, const char *target, unsigned long flags, const char *data) {
+    child_fail_errno(c, r,
+                     "error during container init: error mounting \"%s\" to rootfs at \"%s\": mount %s:%s (via /proc/self/fd/6), flags: 0x%lx%s%s",
+                     source, target, source, target, flags, *data ? ", data: " : "", data);
+}
+
 /* The first part of the target that is there and no folder; false when all of its parents are folders (`whole`: and itself). */
 static bool find_non_folder(struct child *c, const char *target, bool whole, char *ret, size_t max) {
     size_t n = strlen(target), at = 0;
@@ -312,15 +319,12 @@ static void do_mount(struct child *c, const struct plan_op *op) {
         snprintf(with_mode, sizeof with_mode, "mode=%04o%s%s", st.st_mode & 07777, *data ? "," : "", data) < (int)sizeof with_mode)
         data = with_mode;
     if (!S_ISDIR(st.st_mode))
-        child_fail_errno(
-            c, ENOTDIR, "error during container init: error mounting \"%s\" to rootfs at \"%s\": mount %s:%s (via /proc/self/fd/6), flags: 0x%lx%s%s",
-            source, target, source, target, as_ms((uint64_t)op->i[0]) & ~(unsigned long)(streq(type, "tmpfs") ? MS_RDONLY : 0),
-            *data ? ", data: " : "", data);
+        data_failed(c, ENOTDIR, source, target, as_ms((uint64_t)op->i[0]) & ~(unsigned long)(streq(type, "tmpfs") ? MS_RDONLY : 0), data);
     tree = mount_new(c, type, source, data, (unsigned)op->i[0] & ~(op->i[1] & PLAN_MOUNT_COPYUP ? MOUNT_ATTR_RDONLY : 0u));
     if (tree < 0 && op->i[1] & PLAN_MOUNT_OPTIONAL)
         return;
     if (tree < 0)
-        mount_failed(c, tree, source, target, as_ms((uint64_t)op->i[0]));
+        data_failed(c, tree, source, target, as_ms((uint64_t)op->i[0]), data);
     if (op->i[1] & PLAN_MOUNT_COPYUP) {
         r = copy_tree(c, at, tree, 0);
         if (r < 0)

@@ -191,6 +191,12 @@ static void read_list(struct reader *r, unsigned type, struct codec_list *l, jso
         mismatch(r, word(in), str(r->s, t->flags & CODEC_STRSLICE ? r->s->types[t->elem].go : t->go));
         return;
     }
+    /* It tries a list of strings, then a string: what is told is why it is not the latter. */
+    for (size_t i = 0; t->flags & CODEC_STRSLICE && i < n; i++)
+        if (!json_is_string(json_array_get(in, i)) && !json_is_null(json_array_get(in, i))) {
+            mismatch(r, word(in), str(r->s, r->s->types[t->elem].go));
+            return;
+        }
     codec_done(r->s, type, l);
     l->set = true;
     if (want == 0)
