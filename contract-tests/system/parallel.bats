@@ -53,3 +53,25 @@ export -f one
     same 1 $won
     same 7 "$(cat "$BATS_TEST_TMPDIR"/[1-8] | grep -c 'is already in use by container')"
 }
+
+@test "a monitor that is stopped holds up nobody else, and answers all when it goes on" {
+    only_ours "one monitor for each container"
+    local pid monitor out=$BATS_TEST_TMPDIR/answers
+    docker run -dt --name "$N" busybox sleep 1000
+    docker run -d --name "$N-b" busybox sleep 1000
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N")
+    monitor=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status")
+    kill -STOP "$monitor"
+    # more than its socket takes
+    "$BATS_TEST_DIRNAME/send-many" "${ENGINE_HOST#unix://}" 600 POST "/v1.45/containers/$N/resize?h=20&w=30" >"$out" &
+    poll grep -q sent "$out"
+    same "true true" "$(docker inspect -f '{{.State.Running}}' "$N" "$N-b" | paste -sd' ')"
+    same 2 "$(docker ps -q --filter "name=$N" | wc -l)"
+    same hello "$(docker exec "$N-b" echo hello)"
+    docker run --rm --name "$N-c" busybox true
+    docker stop -t 0 "$N-b"
+    is_state "$N-b" exited
+    kill -CONT "$monitor"
+    job_ends 0 $!
+    same "600 200" "$(sed 1d "$out")"
+}

@@ -79,8 +79,9 @@ void client_health(struct monitor *m, const struct mp_head *h, const char *body)
 /* ---- client-request.c: what is asked of one monitor */
 /* On the monotonic clock. */
 struct timespec client_deadline(int seconds);
-/* The request bytes of an attach: exec id, keys, early bytes. `a` may be NULL; its descriptor is closed. */
-int client_send_attach(int sock, enum mp_type type, uint32_t seq, const char *exec_id, struct launch_attach *a, int plan, int64_t stdin_open);
+/* The request bytes of an attach: exec id, keys, early bytes. `a` may be NULL; its descriptor is closed, but for -EAGAIN (flags: MSG_DONTWAIT). */
+int client_send_attach(int sock, enum mp_type type, uint32_t seq, const char *exec_id, struct launch_attach *a, int plan, int64_t stdin_open,
+                       int flags);
 void client_close_attach(struct launch_attach *a, size_t n);
 /* A failure to start in the words of the reference's daemon; *ret_code (may be NULL): the exit code it records. */
 int client_translate(const char *prefix, const char *text, int *ret_code, struct err *e);

@@ -4,12 +4,16 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
+
+#define SEND_PAUSE_NS (20 * NSEC_PER_MSEC)
 
 struct timespec client_deadline(int seconds) {
     struct timespec t;
@@ -20,7 +24,8 @@ struct timespec client_deadline(int seconds) {
 }
 
 /* Request bytes of an attach: exec id, keys, early bytes. */
-int client_send_attach(int sock, enum mp_type type, uint32_t seq, const char *exec_id, struct launch_attach *a, int plan, int64_t stdin_open) {
+int client_send_attach(int sock, enum mp_type type, uint32_t seq, const char *exec_id, struct launch_attach *a, int plan, int64_t stdin_open,
+                       int flags) {
     _cleanup_buf_ struct buf body = BUF_INIT(MP_BODY_MAX);
     struct mp_head h = {.type = type, .seq = seq};
     int fds[2] = {plan, -1}, n = 0, r;
@@ -46,8 +51,8 @@ int client_send_attach(int sock, enum mp_type type, uint32_t seq, const char *ex
     if (!buf_ok(&body))
         return -EMSGSIZE;
     h.len = (uint32_t)body.len;
-    r = mp_send(sock, &h, buf_str(&body), fds, n, 0);
-    if (a)
+    r = mp_send(sock, &h, buf_str(&body), fds, n, flags);
+    if (a && r != -EAGAIN)
         a->fd = close_fd(a->fd);
     return r;
 }
@@ -103,13 +108,34 @@ static uint32_t enqueue(struct monitor *m, struct waiting *w) {
     return w->seq;
 }
 
+/*
+ * A monitor that does not read (stopped, or stuck in the kernel) fills its socket. Nobody may wait for room with the lock held: the thread that hears all monitors
+ * takes it, too. False when there is no use in trying again.
+ */
+static bool may_try_again(struct monitor *m, int r, const struct timespec *until) {
+    struct timespec now, nap;
+
+    if (r != -EAGAIN || m->fd < 0)
+        return false;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec > until->tv_sec || (now.tv_sec == until->tv_sec && now.tv_nsec >= until->tv_nsec))
+        return false;
+    nap = now;
+    nap.tv_nsec += SEND_PAUSE_NS;
+    if (nap.tv_nsec >= NSEC_PER_SEC) {
+        nap.tv_sec++;
+        nap.tv_nsec -= NSEC_PER_SEC;
+    }
+    pthread_cond_timedwait(&m->cond, &m->lock, &nap);
+    return m->fd >= 0;
+}
+
 /* Called with the lock held after sending (r: its result); releases it. 0 or -errnum with *w filled. */
-static int await(struct monitor *m, struct waiting *w, int r, struct err *e) {
-    struct timespec until = client_deadline(ANSWER_SECONDS);
-    bool done;
+static int await(struct monitor *m, struct waiting *w, int r, const struct timespec *until, struct err *e) {
+    bool done, gone;
 
     while (r == 0 && !w->done)
-        if (pthread_cond_timedwait(&m->cond, &m->lock, &until) == ETIMEDOUT)
+        if (pthread_cond_timedwait(&m->cond, &m->lock, until) == ETIMEDOUT)
             break;
     done = w->done;
     if (!done)
@@ -118,22 +144,29 @@ static int await(struct monitor *m, struct waiting *w, int r, struct err *e) {
                 *at = w->next;
                 break;
             }
+    gone = m->fd < 0;
     pthread_mutex_unlock(&m->lock);
-    if (!done)
-        return r < 0 ? err_set(e, ERR_CONFLICT, "container %s is not running", m->id)
-                     : err_set(e, ERR_DEADLINE, "the monitor of container %s did not answer in %d s", m->id, ANSWER_SECONDS);
-    return 0;
+    if (done)
+        return 0;
+    if (gone || (r < 0 && r != -EAGAIN))
+        return err_set(e, ERR_CONFLICT, "container %s is not running", m->id);
+    return err_set(e, ERR_DEADLINE,
+                   "the monitor of container %s (process %d) did not answer in %d s: if it is stopped let it go on, if it is stuck end it", m->id,
+                   (int)m->own_pid, ANSWER_SECONDS);
 }
 
 static int ask_n(struct monitor *m, struct mp_head *h, const void *body, size_t n, int fd, int64_t *ret_value, struct err *e) {
+    struct timespec until = client_deadline(ANSWER_SECONDS);
     struct waiting w;
     int r;
 
     h->len = (uint32_t)n;
     pthread_mutex_lock(&m->lock);
     h->seq = enqueue(m, &w);
-    r = m->fd < 0 ? -ESRCH : mp_send(m->fd, h, body, &fd, fd >= 0 ? 1 : 0, 0);
-    r = await(m, &w, r, e);
+    do
+        r = m->fd < 0 ? -ESRCH : mp_send(m->fd, h, body, &fd, fd >= 0 ? 1 : 0, MSG_DONTWAIT);
+    while (may_try_again(m, r, &until));
+    r = await(m, &w, r, &until, e);
     if (r < 0)
         return r;
     if (w.h.v[0]) {
@@ -169,13 +202,16 @@ bool monitor_take_resolver(struct monitor *m, int ret[LAUNCH_RESOLVER_FDS]) {
 }
 
 int monitor_attach(struct monitor *m, struct launch_attach *attach, struct err *e) {
+    struct timespec until = client_deadline(ANSWER_SECONDS);
     struct waiting w;
     int r;
 
     pthread_mutex_lock(&m->lock);
     enqueue(m, &w);
-    r = m->fd < 0 ? -ESRCH : client_send_attach(m->fd, MP_ATTACH, w.seq, "", attach, -1, 0);
-    r = await(m, &w, r, e);
+    do
+        r = m->fd < 0 ? -ESRCH : client_send_attach(m->fd, MP_ATTACH, w.seq, "", attach, -1, 0, MSG_DONTWAIT);
+    while (may_try_again(m, r, &until));
+    r = await(m, &w, r, &until, e);
     attach->fd = close_fd(attach->fd);
     if (r == 0 && w.h.v[0])
         r = err_set(e, w.h.v[0] == ESRCH ? ERR_CONFLICT : ERR_INTERNAL, "%s", w.text);
@@ -221,6 +257,7 @@ int client_process_plan(struct launcher *l, const json_t *process, const json_t 
 int monitor_exec(struct monitor *m, struct monitor_exec_request *req, pid_t *ret_pid, int *ret_exit_code, struct err *e) {
     static const char prefix[] = "OCI runtime exec failed: exec failed: unable to start container process: ";
     _cleanup_close_ int plan = client_process_plan(m->l, req->process, req->spec, m->foreign, e);
+    struct timespec until = client_deadline(ANSWER_SECONDS);
     struct waiting w;
     int r;
 
@@ -232,8 +269,12 @@ int monitor_exec(struct monitor *m, struct monitor_exec_request *req, pid_t *ret
     }
     pthread_mutex_lock(&m->lock);
     enqueue(m, &w);
-    r = m->fd < 0 ? -ESRCH : client_send_attach(m->fd, MP_EXEC, w.seq, req->exec_id, req->n_attach ? req->attach : NULL, plan, req->stdin_open);
-    r = await(m, &w, r, e);
+    do
+        r = m->fd < 0
+                ? -ESRCH
+                : client_send_attach(m->fd, MP_EXEC, w.seq, req->exec_id, req->n_attach ? req->attach : NULL, plan, req->stdin_open, MSG_DONTWAIT);
+    while (may_try_again(m, r, &until));
+    r = await(m, &w, r, &until, e);
     client_close_attach(req->attach, req->n_attach);
     if (r < 0)
         return r;

@@ -259,7 +259,7 @@ int launcher_start(struct launcher *l, struct launch_request *req, const struct 
     theirs = sp[1];
     m->state = STARTING;
     for (size_t i = 0; r == 0 && i < req->n_attach; i++) {
-        r = client_send_attach(m->fd, MP_ATTACH, 0, "", &req->attach[i], -1, 0);
+        r = client_send_attach(m->fd, MP_ATTACH, 0, "", &req->attach[i], -1, 0, 0);
         if (r < 0)
             r = err_errno(e, r, "handing streams to the monitor");
     }

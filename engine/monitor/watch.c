@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -236,11 +237,22 @@ static void oom_event(struct mon *m) {
     }
 }
 
+/* Each request is answered: where there is no room for answers, none is read. The daemon waits, the container does not. */
+static bool has_room(struct mon *m) {
+    struct pollfd p = {.fd = m->control.fd, .events = POLLOUT};
+    bool room = poll(&p, 1, 0) != 0;
+
+    src_set(m, &m->control, room ? EPOLLIN : EPOLLOUT);
+    return room;
+}
+
 static void control_event(struct mon *m) {
     for (int n = 0; n < 64 && m->control.fd >= 0; n++) {
         int fds[MP_FDS_MAX], n_fds, r;
         struct mp_head h;
 
+        if (!has_room(m))
+            return;
         r = mp_recv(m->control.fd, &h, m->body, MP_BODY_MAX + 1, fds, &n_fds, MSG_DONTWAIT);
         if (r == -EAGAIN)
             return;
