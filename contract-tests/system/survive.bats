@@ -259,3 +259,19 @@ crash() { # kill -9, then a new daemon
     docker rm -f "$N"
     own_restart
 }
+
+@test "one trace id leads through the log of every process: daemon, launcher, monitor" {
+    local id trace part
+    own_restart -D
+    need_image busybox
+    id=$(docker create --name "$N" busybox sh -c 'exit 3')
+    request POST "/v1.45/containers/$N/start"
+    same 204 "$STATUS"
+    trace=$(sed -n 's/^X-Hatake-Trace: //Ip' <<<"$HEAD")
+    same 3 "$(docker wait "$N")"
+    for part in operation=ContainerStart 'process=hatake-launcher' "the container runs" "the container ended with code 3"; do
+        poll grep -q "trace=$trace.*$part\|$part.*trace=$trace" "$ENGINE_LOG"
+    done
+    grep "trace=$trace" "$ENGINE_LOG" | grep -q "process=hatake-monitor.*container=$id"
+    own_restart
+}

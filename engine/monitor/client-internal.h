@@ -77,6 +77,8 @@ void client_announce_exit(struct monitor *m, const struct monitor_exit *x);
 void client_health(struct monitor *m, const struct mp_head *h, const char *body);
 
 /* ---- client-request.c: what is asked of one monitor */
+/* The calling thread's trace id as a number; 0: none. */
+uint64_t client_trace(void);
 /* On the monotonic clock. */
 struct timespec client_deadline(int seconds);
 /* The request bytes of an attach: exec id, keys, early bytes. `a` may be NULL; its descriptor is closed, but for -EAGAIN (flags: MSG_DONTWAIT). */

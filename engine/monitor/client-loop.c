@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/str.h"
 
 void client_forget(struct launcher *l, struct monitor *m) {
@@ -135,6 +136,18 @@ void client_health(struct monitor *m, const struct mp_head *h, const char *body)
         m->ev.probed(m->arg, m, &p);
 }
 
+/* Its lines are ours to write: it may live when nobody reads what it says. */
+static void log_of_monitor(const struct monitor *m, const struct mp_head *h, const char *text) {
+    char trace[20], pid[16];
+
+    snprintf(trace, sizeof trace, "%016llx", (unsigned long long)h->trace);
+    snprintf(pid, sizeof pid, "%d", (int)m->own_pid);
+    log_set_trace(h->trace ? trace : NULL);
+    log_kv(h->v[0] < LOG_LVL_WARN ? LOG_LVL_DEBUG : LOG_LVL_WARN, text, "process", "hatake-monitor", "pid", m->own_pid ? pid : NULL, "container",
+           m->id, NULL);
+    log_set_trace(NULL);
+}
+
 static void on_message(struct monitor *m, const struct mp_head *h, char *body) {
     struct monitor_exit x;
     struct mp_head ack = {.type = MP_EXEC_ACK, .len = h->len};
@@ -194,6 +207,9 @@ static void on_message(struct monitor *m, const struct mp_head *h, char *body) {
     case MP_OOM:
         if (m->ev.oom)
             m->ev.oom(m->arg, m);
+        break;
+    case MP_LOG:
+        log_of_monitor(m, h, body);
         break;
     case MP_DETACHED:
         if (m->ev.detached)

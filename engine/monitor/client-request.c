@@ -3,6 +3,7 @@
 #include "monitor/client-internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -11,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/str.h"
 
 #define SEND_PAUSE_NS (20 * NSEC_PER_MSEC)
@@ -23,11 +25,15 @@ struct timespec client_deadline(int seconds) {
     return t;
 }
 
+uint64_t client_trace(void) {
+    return strtoull(log_trace(), NULL, 16);
+}
+
 /* Request bytes of an attach: exec id, keys, early bytes. */
 int client_send_attach(int sock, enum mp_type type, uint32_t seq, const char *exec_id, struct launch_attach *a, int plan, int64_t stdin_open,
                        int flags) {
     _cleanup_buf_ struct buf body = BUF_INIT(MP_BODY_MAX);
-    struct mp_head h = {.type = type, .seq = seq};
+    struct mp_head h = {.type = type, .seq = seq, .trace = client_trace()};
     int fds[2] = {plan, -1}, n = 0, r;
 
     buf_adds(&body, exec_id);
@@ -161,6 +167,7 @@ static int ask_n(struct monitor *m, struct mp_head *h, const void *body, size_t 
     int r;
 
     h->len = (uint32_t)n;
+    h->trace = client_trace();
     pthread_mutex_lock(&m->lock);
     h->seq = enqueue(m, &w);
     do

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/str.h"
 
 static void cond_init(pthread_cond_t *cond) {
@@ -144,7 +145,7 @@ int launcher_ask(struct launcher *l, const struct mp_head *h, const int *fds, in
 }
 
 static int spawn(struct launcher *l, int plan, int control, bool host_mounts, struct err *e) {
-    struct mp_head h = {.type = MP_SPAWN, .v = {host_mounts}}, answer;
+    struct mp_head h = {.type = MP_SPAWN, .v = {host_mounts}, .trace = client_trace()}, answer;
     int fds[2] = {plan, control}, r = launcher_ask(l, &h, fds, 2, &answer, e);
 
     if (r < 0)
@@ -238,7 +239,7 @@ static int send_health(struct launcher *l, int sock, const struct launch_health 
 int launcher_start(struct launcher *l, struct launch_request *req, const struct monitor_events *ev, void *arg, struct monitor **ret,
                    int *ret_exit_code, struct err *e) {
     _cleanup_close_ int plan = -EBADF, theirs = -EBADF;
-    struct mp_head start = {.type = MP_START};
+    struct mp_head start = {.type = MP_START, .v = {log_enabled(LOG_LVL_DEBUG)}, .trace = client_trace()};
     struct monitor *m = monitor_new(l, req->id, req->exec_dir, ev, arg);
     int sp[2], r = m ? client_loop(l, e) : err_oom(e);
 
@@ -340,7 +341,7 @@ static void *deliver_record(void *arg) {
 int monitor_adopt(struct launcher *l, const char *exec_dir, const char *id, const struct monitor_events *ev, void *arg, struct monitor **ret,
                   struct err *e) {
     struct monitor *m = monitor_new(l, id, exec_dir, ev, arg);
-    struct mp_head hello = {.type = MP_HELLO, .v = {MP_VERSION}};
+    struct mp_head hello = {.type = MP_HELLO, .v = {MP_VERSION, log_enabled(LOG_LVL_DEBUG)}};
     struct timespec until = client_deadline(ANSWER_SECONDS);
     struct monitor_exit x;
     int r = m ? client_loop(l, e) : err_oom(e);

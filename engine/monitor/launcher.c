@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "kern/kern.h"
 #include "monitor/proto.h"
 #include "oci/exec.h"
@@ -62,6 +63,23 @@ static int run_netns(int plan_fd, int netns, int sync, pid_t *ret_pid) {
     oci_netns_child(&kern_linux, &plan, netns, sync);
 }
 
+/* In the daemon's log, whose level it had when it started. */
+static void say(const struct mp_head *q, const struct mp_head *answer) {
+    char trace[20], pid[16];
+
+    if (!log_enabled(answer->v[0] ? LOG_LVL_ERROR : LOG_LVL_DEBUG))
+        return;
+    snprintf(trace, sizeof trace, "%016llx", (unsigned long long)q->trace);
+    snprintf(pid, sizeof pid, "%lld", (long long)answer->v[1]);
+    log_set_trace(q->trace ? trace : NULL);
+    if (answer->v[0])
+        log_kv(LOG_LVL_ERROR, "a process could not be started", "process", "hatake-launcher", "error", strerrordesc_np((int)answer->v[0]), NULL);
+    else
+        log_kv(LOG_LVL_DEBUG, q->type == MP_NETNS ? "a network is changed" : "a monitor is started", "process", "hatake-launcher", "child", pid,
+               NULL);
+    log_set_trace(NULL);
+}
+
 void launcher_process(int sock, const char *monitor_path) {
     struct sigaction ignore_children = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
     struct sigaction dfl = {.sa_handler = SIG_DFL};
@@ -106,6 +124,7 @@ void launcher_process(int sock, const char *monitor_path) {
         } else {
             answer.v[0] = EPROTO;
         }
+        say(&h, &answer);
         for (int i = 0; i < n_fds; i++)
             close_fd(fds[i]);
         ignore_result(mp_send(sock, &answer, NULL, NULL, 0, 0));

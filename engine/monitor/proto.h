@@ -12,15 +12,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define MP_VERSION 1
+#define MP_VERSION 2
 #define MP_BODY_MAX (72 * 1024) /* attach: 64 KiB early bytes and names */
 #define MP_FDS_MAX 8
 #define MP_EXEC_ID_MAX 80
 
 enum mp_type {
     /* daemon → monitor */
-    MP_HELLO = 1,   /* adopt: answered by MP_STARTED, then MP_EXITED if it is so */
-    MP_START,       /* make the container now */
+    MP_HELLO = 1,   /* v1 tell everything (debug), adopt: answered by MP_STARTED, then MP_EXITED if it is so */
+    MP_START,       /* v0 tell everything (debug): make the container now */
     MP_ATTACH,      /* v0 flags, v1 length of keys (-1 default), v2 length of exec id; body: id, keys, early bytes; fd */
     MP_EXEC,        /* v0 client flags, v1 length of keys (-1), v2 length of exec id, v3 stdin open; body as above; fds: plan, [client] */
     MP_RESIZE,      /* v0 rows, v1 cols; body: exec id or nothing */
@@ -40,6 +40,7 @@ enum mp_type {
     MP_OOM,
     MP_DETACHED, /* body: exec id or nothing */
     MP_PROBE,    /* a health check begins; body: exec id */
+    MP_LOG,      /* v0 enum log_level; body: a sentence for the daemon's log */
     MP_HEALTH,   /* its result: reserved MP_HEALTH_*, v0 exit code, v1 start, v2 end, v3 enum mp_health | streak << 8; body: exec id, NUL, output */
     /* daemon → launcher */
     MP_SPAWN = 128, /* v0 host mounts; fds: plan, control socket. Reply: v1 pid */
@@ -63,6 +64,7 @@ enum mp_health { MP_NO_HEALTH, MP_STARTING, MP_HEALTHY, MP_UNHEALTHY };
 struct mp_head {
     uint32_t type, seq, len, reserved;
     int64_t v[4];
+    uint64_t trace; /* of the API's request that it is about, in requests, replies and MP_LOG; 0: none */
 };
 
 /* Send one record; 0 or -errno (-EAGAIN when the socket is full and flags has MSG_DONTWAIT). Descriptors stay the caller's. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* From a launch request to the plan that the monitor carries out. */
-#include "monitor/launcher-internal.h"
+#include "monitor/client-internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -210,7 +210,7 @@ int netns_plan(const struct launch_netns *req, struct err *e) {
 int launcher_netns(struct launcher *l, const struct launch_netns *req, struct err *e) {
     _cleanup_close_ int plan = netns_plan(req, e), mine = -EBADF, theirs = -EBADF;
     struct timeval patience = {.tv_sec = NETNS_SECONDS};
-    struct mp_head h = {.type = MP_NETNS}, answer;
+    struct mp_head h = {.type = MP_NETNS, .trace = client_trace()}, answer;
     struct oci_fault f = {0};
     int sp[2], fds[3], r;
 

@@ -17,7 +17,10 @@
 #include "monitor/main.h"
 
 static void reply(struct mon *m, const struct mp_head *q, int errnum, int64_t value, const char *text) {
-    struct mp_head h = {.type = MP_REPLY, .seq = q->seq, .len = text ? (uint32_t)strlen(text) : 0, .v = {errnum, value}};
+    struct mp_head h = {.type = MP_REPLY, .seq = q->seq, .len = text ? (uint32_t)strlen(text) : 0, .v = {errnum, value}, .trace = q->trace};
+
+    if (errnum)
+        mon_log(m, LOG_LVL_DEBUG, "request %u failed: %s", q->type, text ? text : "");
 
     if (m->control.fd >= 0 && mp_send(m->control.fd, &h, text, NULL, 0, MSG_DONTWAIT) < 0)
         src_close(m, &m->control);
@@ -152,8 +155,10 @@ static void on_exec(struct mon *m, struct mp_head *h, const char *body, int *fds
         reply(m, h, f.errnum ? f.errnum : -r, 0, f.text);
         return;
     }
+    p->trace = h->trace;
     p->next = m->execs;
     m->execs = p;
+    mon_log(m, LOG_LVL_DEBUG, "process %d (exec %s) runs", (int)p->pid, p->id);
     reply(m, h, 0, p->pid, NULL);
     if (has_client) {
         ignore_result(client_add(m, p, fds[1], (unsigned)h->v[0], b.keys, b.n_keys, b.early, b.n_early));
@@ -178,6 +183,7 @@ static void on_signal(struct mon *m, struct mp_head *h, const char *body) {
     struct proc *p = proc_find(m, body);
     struct oci_fault f = {0};
 
+    mon_log(m, LOG_LVL_DEBUG, "signal %d", (int)h->v[0]);
     if (!p || p->exited || p->pidfd < 0) {
         reply(m, h, ESRCH, 0, "the process is gone");
         return;
@@ -255,9 +261,11 @@ void mon_request(struct mon *m, struct mp_head *h, const char *body, int *fds, i
 
     switch (h->type) {
     case MP_HELLO:
+        m->tell_all = h->v[1];
         mon_hello(m);
         break;
     case MP_START:
+        m->tell_all = h->v[0];
         if (!m->started)
             mon_start(m);
         break;

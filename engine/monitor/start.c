@@ -159,6 +159,7 @@ void mon_start(struct mon *m) {
     struct oci_fault f = {0};
     int r = start_container(m, &f);
 
+    mon_log(m, LOG_LVL_DEBUG, "%s: process %d", r < 0 ? "the container did not start" : "the container runs", (int)m->first.pid);
     if (r < 0) {
         struct mp_head h = {.type = MP_FAILED, .len = (uint32_t)strlen(f.text), .v = {f.errnum}};
 

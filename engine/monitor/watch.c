@@ -68,6 +68,21 @@ void mon_event(struct mon *m, enum mp_type type, int64_t a, int64_t b, int64_t c
     mon_send(m, &h, text);
 }
 
+void mon_log(struct mon *m, enum log_level level, const char *fmt, ...) {
+    struct mp_head h = {.type = MP_LOG, .v = {level}, .trace = m->trace};
+    char text[512];
+    va_list ap;
+    int n;
+
+    if (level < LOG_LVL_WARN && !m->tell_all)
+        return;
+    va_start(ap, fmt);
+    n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    h.len = n < 0 ? 0 : n < (int)sizeof text ? (uint32_t)n : sizeof text - 1;
+    mon_send(m, &h, text);
+}
+
 struct proc *proc_find(struct mon *m, const char *id) {
     if (!*id)
         return &m->first;
@@ -140,6 +155,7 @@ static void container_ended(struct mon *m) {
         m->mounts = close_fd(m->mounts);
     ignore_result(oci_poststop(m->k, &m->plan, &f)); /* by the specification a failure changes nothing any more */
     health_record(m);
+    mon_log(m, LOG_LVL_DEBUG, "the container ended with code %d", m->first.code);
     write_exit_record(m);
     m->first.told = true;
     m->exit_sent = true;
@@ -163,6 +179,9 @@ static bool proc_finish(struct mon *m, struct proc *p) {
             health_ended(m, p);
             return true;
         }
+        m->trace = p->trace;
+        mon_log(m, LOG_LVL_DEBUG, "process %d (exec %s) ended with code %d", (int)p->pid, p->id, p->code);
+        m->trace = m->first.trace;
         mon_event(m, MP_EXEC_EXITED, p->code, p->signal, 0, 0, p->id);
     }
     /* An exec's streams end after the daemon knows its exit code, so that a client that sees the end can ask for it. */
@@ -260,7 +279,11 @@ static void control_event(struct mon *m) {
             mon_control_lost(m);
             return;
         }
+        m->trace = h.trace;
         mon_request(m, &h, m->body, fds, n_fds);
+        if (h.type == MP_START)
+            m->first.trace = h.trace;
+        m->trace = m->first.trace;
     }
 }
 

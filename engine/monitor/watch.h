@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "base/limits.h"
+#include "base/log.h"
 #include "logdrv/logdrv.h"
 #include "monitor/proto.h"
 #include "oci/exec.h"
@@ -69,6 +70,7 @@ struct proc {
     bool exited, told, paused;
     bool is_probe; /* of a health check: its output goes to health.c */
     int code, signal;
+    uint64_t trace;    /* of the request that started it */
     int64_t exited_ns; /* monotonic */
     struct log_copier copier[2];
 };
@@ -86,6 +88,8 @@ struct mon {
     struct proc first;
     struct proc *execs;
     struct log_writer log;
+    uint64_t trace; /* of the request under way, else of the start */
+    bool tell_all;  /* the daemon wants to hear more than failures */
     bool has_log, started, acked, exit_sent, cleared, timer_on;
     int64_t started_at, finished_at;
     uint64_t ticks;
@@ -102,6 +106,8 @@ int src_set(struct mon *m, struct src *s, uint32_t events);
 void src_close(struct mon *m, struct src *s);
 void mon_event(struct mon *m, enum mp_type type, int64_t a, int64_t b, int64_t c, int64_t d, const char *text);
 void mon_send(struct mon *m, const struct mp_head *h, const void *body);
+/* A line for the daemon's log; without a daemon nobody hears it. */
+void mon_log(struct mon *m, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 struct proc *proc_find(struct mon *m, const char *id);
 void timer_arm(struct mon *m);
 void mon_control_lost(struct mon *m);
