@@ -4,115 +4,43 @@
 /* The C library's names first: the kernel's headers then leave them alone. */
 #include <netinet/in.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netfilter_ipv4.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/map.h"
 #include "base/str.h"
+#include "netplane/firewall-internal.h"
 
-#define OWN "hatake"
-#define BRIDGES "bridges"
-#define GUARDED "guarded"
-#define MAP_ANY "any"
-#define MAP_BOUND "bound"
-#define KEY_MAX 40
+#define KEY_MAX 80
+/* Owners that are no bridge; an interface's name has no slash. */
+#define FRAME "/"
+#define JUMPS "/jumps"
+#define THROUGH "/through"
 
-struct firewall {
-    struct firewall_config config;
-    struct netl_sock nl;
-    pthread_mutex_t lock; /* order of changes and the map of ports; the kernel answers netlink at once, so holding it is short */
-    struct map ports;     /* "proto/host/port" -> struct nft_port */
-    struct map through;   /* key -> struct strv *, lines for DOCKER */
-    bool installed;       /* our table has been written */
-};
+static const char *const chains[] = {"FORWARD", "DOCKER",     "DOCKER-ISOLATION-STAGE-1", "DOCKER-ISOLATION-STAGE-2", "PREROUTING",
+                                     "OUTPUT",  "POSTROUTING"};
+
+static struct nft_table table_at(unsigned i) {
+    return (struct nft_table){i < 2 ? AF_INET : AF_INET6, i % 2 ? "nat" : "filter"};
+}
+
+static unsigned n_tables(const struct firewall *f) {
+    return f->config.enabled6 ? FIREWALL_TABLES : FIREWALL_TABLES / 2;
+}
 
 static void port_key(const struct nft_port *p, char ret[KEY_MAX]) {
-    snprintf(ret, KEY_MAX, "%u/%x/%u", p->proto, p->host_addr, p->host_port);
-}
+    char addr[IPV6_TEXT_MAX] = "";
 
-/* ---- plan -------------------------------------------------------------------------------------------------------------------------- */
-
-#define ADD(...)                                                                                                                                     \
-    do {                                                                                                                                             \
-        if (strv_addf(ret, __VA_ARGS__) < 0)                                                                                                         \
-            return err_oom(e);                                                                                                                       \
-    } while (0)
-
-/* Bridges made later come first, as in the reference, which inserts at the head. */
-int firewall_plan_filter(const struct firewall_config *c, const struct firewall_bridge *v, size_t n, struct strv *ret, struct err *e) {
-    ADD("-A FORWARD -j DOCKER-USER");
-    ADD("-A FORWARD -j DOCKER-ISOLATION-STAGE-1");
-    for (size_t i = n; i-- > 0;) {
-        const char *br = v[i].ifname;
-
-        if (v[i].internal) {
-            if (v[i].icc)
-                ADD("-A FORWARD -i %s -o %s -j ACCEPT", br, br);
-            continue;
-        }
-        ADD("-A FORWARD -o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", br);
-        ADD("-A FORWARD -o %s -j DOCKER", br);
-        ADD("-A FORWARD -i %s ! -o %s -j ACCEPT", br, br);
-        if (v[i].icc)
-            ADD("-A FORWARD -i %s -o %s -j ACCEPT", br, br);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (!v[i].icc)
-            ADD("-A FORWARD -i %s -o %s -j DROP", v[i].ifname, v[i].ifname);
-    }
-    for (size_t i = n; i-- > 0;) {
-        if (!v[i].internal)
-            ADD("-A DOCKER ! -i %s -o %s -m conntrack --ctstate DNAT -j ACCEPT", v[i].ifname, v[i].ifname);
-    }
-    for (size_t i = n; i-- > 0;) {
-        char net[CIDR4_TEXT_MAX];
-
-        cidr4_format_net(&v[i].subnet, net);
-        if (v[i].internal) {
-            ADD("-A DOCKER-ISOLATION-STAGE-1 ! -s %s -o %s -j DROP", net, v[i].ifname);
-            ADD("-A DOCKER-ISOLATION-STAGE-1 ! -d %s -i %s -j DROP", net, v[i].ifname);
-        } else {
-            ADD("-A DOCKER-ISOLATION-STAGE-1 -i %s ! -o %s -j DOCKER-ISOLATION-STAGE-2", v[i].ifname, v[i].ifname);
-        }
-    }
-    ADD("-A DOCKER-ISOLATION-STAGE-1 -j RETURN");
-    for (size_t i = n; i-- > 0;) {
-        if (!v[i].internal)
-            ADD("-A DOCKER-ISOLATION-STAGE-2 -o %s -j DROP", v[i].ifname);
-    }
-    ADD("-A DOCKER-ISOLATION-STAGE-2 -j RETURN");
-    return 0;
-}
-
-int firewall_plan_nat(const struct firewall_config *c, const struct firewall_bridge *v, size_t n, struct strv *ret, struct err *e) {
-    ADD("-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER");
-    if (c->proxied)
-        ADD("-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER");
-    else
-        ADD("-A OUTPUT -m addrtype --dst-type LOCAL -j DOCKER");
-    for (size_t i = n; i-- > 0;) {
-        char net[CIDR4_TEXT_MAX];
-
-        if (!v[i].masquerade || v[i].internal)
-            continue;
-        cidr4_format_net(&v[i].subnet, net);
-        if (!c->proxied)
-            ADD("-A POSTROUTING -o %s -m addrtype --src-type LOCAL -j MASQUERADE", v[i].ifname);
-        ADD("-A POSTROUTING -s %s ! -o %s -j MASQUERADE", net, v[i].ifname);
-    }
-    for (size_t i = n; c->proxied && i-- > 0;) {
-        if (v[i].masquerade && !v[i].internal)
-            ADD("-A DOCKER -i %s -j RETURN", v[i].ifname);
-    }
-    return 0;
+    if (p->v6)
+        ipv6_format(&p->host6, addr);
+    snprintf(ret, KEY_MAX, "%u/%x%s/%u", p->proto, p->host_addr, addr, p->host_port);
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------------------------- */
@@ -124,7 +52,7 @@ int firewall_new(const struct firewall_config *c, struct firewall **ret, struct 
     if (!f)
         return err_oom(e);
     f->config = *c;
-    f->nl.fd = -EBADF;
+    f->nl.fd = f->events.fd = f->stop = -EBADF;
     if (c->enabled) {
         r = netl_open(&f->nl, NETLINK_NETFILTER, e);
         if (r < 0) {
@@ -142,168 +70,149 @@ static void free_lines(void *p) {
     free(p);
 }
 
+static void owner_free(void *p) {
+    struct firewall_owner *o = p;
+
+    if (o)
+        free(o->v);
+    free(o);
+}
+
 struct firewall *firewall_free(struct firewall *f) {
     if (!f)
         return NULL;
+    firewall_unwatch(f);
     netl_close(&f->nl);
     map_done_with(&f->ports, free);
+    map_done_with(&f->owners, owner_free);
     map_done_with(&f->through, free_lines);
     pthread_mutex_destroy(&f->lock);
     free(f);
     return NULL;
 }
 
+void firewall_drop_forward6(struct firewall *f) {
+    pthread_mutex_lock(&f->lock);
+    f->forward6 = true;
+    pthread_mutex_unlock(&f->lock);
+}
+
+/* ---- who owns which rule ----------------------------------------------------------------------------------------------------------- */
+
+static int add_owner(struct firewall *f, const char *name, const struct firewall_bridge *b, struct err *e) {
+    struct firewall_owner *o = calloc(1, sizeof(*o));
+    void *old = NULL;
+
+    if (o && b)
+        o->bridge = *b;
+    if (!o || map_set(&f->owners, name, o, &old) < 0) {
+        free(o);
+        return err_oom(e);
+    }
+    owner_free(old);
+    return 0;
+}
+
+static int find_spot(const struct nft_ours *r, struct firewall_spot *ret) {
+    for (uint8_t i = 0; i < FIREWALL_TABLES; i++) {
+        for (uint8_t k = 0; k < ELEMENTSOF(chains); k++) {
+            if (table_at(i).family == r->table.family && streq(table_at(i).name, r->table.name) && streq(chains[k], r->chain)) {
+                *ret = (struct firewall_spot){i, k, r->handle};
+                return 0;
+            }
+        }
+    }
+    return -ENOENT;
+}
+
+static int note_rule(const struct nft_ours *r, void *arg, struct err *e) {
+    struct firewall *f = arg;
+    struct firewall_owner *o = map_get(&f->owners, r->key);
+    struct firewall_spot s, *v;
+
+    if (!o || find_spot(r, &s) < 0)
+        return 0;
+    v = reallocarray(o->v, o->n + 1, sizeof(*v));
+    if (!v)
+        return err_oom(e);
+    o->v = v;
+    v[o->n++] = s;
+    return 0;
+}
+
+static void del_rules(struct buf *b, const struct firewall_owner *o) {
+    for (size_t i = 0; i < o->n; i++)
+        nft_del_rule(b, table_at(o->v[i].table), chains[o->v[i].chain], o->v[i].handle);
+}
+
 /* ---- the shared tables ------------------------------------------------------------------------------------------------------------- */
 
-/* Rules of built-in chains that go before whatever is there; their own order is kept by inserting backwards. */
-static bool goes_first(const char *line) {
-    if (str_has_prefix(line, "-A FORWARD "))
-        return !str_has_suffix(line, " -j DROP");
-    return str_has_prefix(line, "-A POSTROUTING ");
+typedef int (*plan_fn)(const struct firewall *f, const struct firewall_bridge *br, bool v6, struct firewall_lines *ret, struct err *e);
+
+static int plan_frame(const struct firewall *f, const struct firewall_bridge *br, bool v6, struct firewall_lines *ret, struct err *e) {
+    (void)br;
+    return firewall_plan_frame(&f->config, v6, ret, e);
+}
+static int plan_bridge(const struct firewall *f, const struct firewall_bridge *br, bool v6, struct firewall_lines *ret, struct err *e) {
+    return firewall_plan_bridge(&f->config, br, v6, ret, e);
+}
+static int plan_jumps(const struct firewall *f, const struct firewall_bridge *br, bool v6, struct firewall_lines *ret, struct err *e) {
+    (void)f;
+    (void)br;
+    (void)v6;
+    return firewall_plan_jumps(ret, e);
 }
 
-static int put_rules(struct buf *b, const char *table, const struct strv *lines, struct err *e) {
+/* after: the rule of FORWARD behind which "at the head" is; 0: at the very head. */
+static int put_lines(struct buf *b, struct nft_table table, const struct strv *lines, const char *owner, uint64_t after, struct err *e) {
     int r = 0;
 
-    for (size_t i = lines->n; r == 0 && i-- > 0;) {
-        if (goes_first(lines->v[i]))
-            r = nft_rule_iptables(b, table, lines->v[i], true, e);
-    }
-    for (size_t i = 0; r == 0 && i < lines->n; i++) {
-        if (!goes_first(lines->v[i]))
-            r = nft_rule_iptables(b, table, lines->v[i], false, e);
+    for (size_t i = 0; r == 0 && i < lines->n; i++)
+        r = nft_rule_iptables_after(b, table, lines->v[i], owner, str_has_prefix(lines->v[i], "-I FORWARD ") ? after : 0, e);
+    return r;
+}
+
+/* Rules of one owner, in all tables. after: for each family, NULL: none. */
+static int put_plan(const struct firewall *f, struct buf *b, const char *owner, plan_fn plan, const struct firewall_bridge *br, const uint64_t *after,
+                    struct err *e) {
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < n_tables(f); i += 2) {
+        struct firewall_lines lines = {0};
+
+        r = plan(f, br, i > 0, &lines, e);
+        if (r == 0)
+            r = put_lines(b, table_at(i), &lines.filter, owner, after ? after[i / 2] : 0, e);
+        if (r == 0)
+            r = put_lines(b, table_at(i + 1), &lines.nat, owner, 0, e);
+        firewall_lines_done(&lines);
     }
     return r;
 }
 
-static int put_filter(struct firewall *f, struct buf *b, const struct firewall_bridge *v, size_t n, struct err *e) {
-    static const char *const chains[] = {"DOCKER", "DOCKER-ISOLATION-STAGE-1", "DOCKER-ISOLATION-STAGE-2"};
-    _cleanup_strv_ struct strv lines = STRV_INIT;
-    bool user = false;
-    int r = firewall_plan_filter(&f->config, v, n, &lines, e);
+static int put_chains(struct firewall *f, struct buf *b, bool v6, struct err *e) {
+    struct nft_table filter = table_at(v6 ? 2 : 0), nat = table_at(v6 ? 3 : 1);
+    bool user = false, drop = v6 ? f->forward6 : f->config.drop_forward;
+    int r = nft_chain_has_rules(&f->nl, filter, "DOCKER-USER", &user, e);
 
-    for (struct map_entry *i = NULL; r == 0 && (i = map_next(&f->through, i));) {
-        const struct strv *more = i->value;
-
-        for (size_t k = 0; r == 0 && k < more->n; k++)
-            r = strv_add(&lines, more->v[k]) < 0 ? err_oom(e) : 0;
-    }
+    if (r < 0)
+        return r;
+    nft_add_table(b, filter);
+    nft_add_base_chain(b, filter, "FORWARD", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER, drop ? NF_DROP : -1);
+    nft_add_chain(b, filter, "DOCKER-USER");
+    for (size_t i = 1; i < 4; i++)
+        nft_add_chain(b, filter, chains[i]);
+    nft_add_table(b, nat);
+    nft_add_base_chain(b, nat, "PREROUTING", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST, -1);
+    nft_add_base_chain(b, nat, "OUTPUT", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST, -1);
+    nft_add_base_chain(b, nat, "POSTROUTING", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, -1);
+    nft_add_chain(b, nat, "DOCKER");
+    r = nft_forget_ours(&f->nl, b, filter, e);
     if (r == 0)
-        r = nft_chain_has_rules(&f->nl, "filter", "DOCKER-USER", &user, e);
-    if (r < 0)
-        return r;
-    nft_add_table(b, "filter");
-    nft_add_base_chain(b, "filter", "FORWARD", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER, f->config.drop_forward ? NF_DROP : -1);
-    nft_add_chain(b, "filter", "DOCKER-USER");
-    for (size_t i = 0; i < ELEMENTSOF(chains); i++)
-        nft_add_chain(b, "filter", chains[i]);
-    /* Removing by handle comes before flushing: a rule removed twice in one transaction is an error. */
-    r = nft_forget_ours(&f->nl, b, "filter", e);
-    if (r < 0)
-        return r;
-    r = put_rules(b, "filter", &lines, e);
+        r = nft_forget_ours(&f->nl, b, nat, e);
     if (r == 0 && !user)
-        r = nft_rule_iptables_unmarked(b, "filter", "-A DOCKER-USER -j RETURN", e);
+        r = nft_rule_iptables_unmarked(b, filter, "-A DOCKER-USER -j RETURN", e);
     return r;
-}
-
-static int put_nat(struct firewall *f, struct buf *b, const struct firewall_bridge *v, size_t n, struct err *e) {
-    _cleanup_strv_ struct strv lines = STRV_INIT;
-    int r = firewall_plan_nat(&f->config, v, n, &lines, e);
-
-    if (r < 0)
-        return r;
-    nft_add_table(b, "nat");
-    nft_add_base_chain(b, "nat", "PREROUTING", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST, -1);
-    nft_add_base_chain(b, "nat", "OUTPUT", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST, -1);
-    nft_add_base_chain(b, "nat", "POSTROUTING", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, -1);
-    nft_add_chain(b, "nat", "DOCKER");
-    r = nft_forget_ours(&f->nl, b, "nat", e);
-    return r < 0 ? r : put_rules(b, "nat", &lines, e);
-}
-
-/* ---- our own table ----------------------------------------------------------------------------------------------------------------- */
-
-static void put_own_rules(struct firewall *f, struct buf *b) {
-    static const struct cidr4 loopback = {0x7f000000, 8};
-    struct nft_rule r;
-
-    for (int source = 0; source < 2; source++) {
-        r = nft_rule_open(b, OWN, "loopback");
-        nft_x_ifname_set(b, NFT_IN, false, BRIDGES);
-        nft_x_addr_net(b, source, false, &loopback);
-        nft_x_verdict(b, NF_DROP, NULL);
-        nft_rule_close(b, r);
-    }
-    if (f->config.proxied) {
-        r = nft_rule_open(b, OWN, "arriving");
-        nft_x_ifname_set(b, NFT_IN, false, BRIDGES);
-        nft_x_verdict(b, NFT_RETURN, NULL);
-        nft_rule_close(b, r);
-    }
-    for (int out = 0; out < 2; out++) {
-        r = nft_rule_open(b, OWN, out ? "local" : "arriving");
-        nft_x_dst_local(b);
-        nft_x_verdict(b, NFT_JUMP, "published");
-        nft_rule_close(b, r);
-    }
-    for (int any = 0; any < 2; any++) {
-        r = nft_rule_open(b, OWN, "published");
-        nft_x_dnat_map(b, !any, any ? MAP_ANY : MAP_BOUND);
-        nft_rule_close(b, r);
-    }
-    /* What came from loopback must come back: the container sees the bridge's own address, as it does with a proxy. */
-    r = nft_rule_open(b, OWN, "leaving");
-    nft_x_ifname_set(b, NFT_OUT, false, BRIDGES);
-    nft_x_addr_net(b, true, false, &loopback);
-    nft_x_masquerade(b);
-    nft_rule_close(b, r);
-    if (!f->config.proxied) {
-        /* A container that reaches a neighbour (or itself) by a published port: the answer must pass here again. */
-        r = nft_rule_open(b, OWN, "leaving");
-        nft_x_ifname_set(b, NFT_OUT, false, BRIDGES);
-        nft_x_ifname_set(b, NFT_IN, false, BRIDGES);
-        nft_x_ct_status_dnat(b, false);
-        nft_x_masquerade(b);
-        nft_rule_close(b, r);
-    }
-    r = nft_rule_open(b, OWN, "guard");
-    nft_x_ifname_set(b, NFT_OUT, false, GUARDED);
-    nft_x_ifname_set(b, NFT_IN, true, BRIDGES);
-    nft_x_ct_state_new(b);
-    nft_x_ct_status_dnat(b, true);
-    nft_x_counter(b);
-    nft_x_verdict(b, NF_DROP, NULL);
-    nft_rule_close(b, r);
-}
-
-static void put_own(struct firewall *f, struct buf *b, const struct firewall_bridge *v, size_t n) {
-    /* Adding first makes the removal legal when there is none. */
-    nft_add_table(b, OWN);
-    nft_del_table(b, OWN);
-    nft_add_table(b, OWN);
-    nft_add_ifname_set(b, OWN, BRIDGES, 1);
-    nft_add_ifname_set(b, OWN, GUARDED, 2);
-    nft_add_port_map(b, OWN, MAP_ANY, 3, false);
-    nft_add_port_map(b, OWN, MAP_BOUND, 4, true);
-    nft_add_base_chain(b, OWN, "loopback", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW, NF_ACCEPT);
-    /* One step after the shared nat table: rules of the machine's owner win. */
-    nft_add_base_chain(b, OWN, "arriving", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST + 1, NF_ACCEPT);
-    nft_add_base_chain(b, OWN, "local", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST + 1, NF_ACCEPT);
-    nft_add_base_chain(b, OWN, "leaving", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC - 1, NF_ACCEPT);
-    nft_add_base_chain(b, OWN, "guard", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER - 1, NF_ACCEPT);
-    nft_add_chain(b, OWN, "published");
-    put_own_rules(f, b);
-    for (size_t i = 0; i < n; i++) {
-        nft_ifname_elem(b, OWN, BRIDGES, v[i].ifname, true);
-        if (v[i].guard)
-            nft_ifname_elem(b, OWN, GUARDED, v[i].ifname, true);
-    }
-}
-
-static void put_ports(struct buf *b, const struct nft_port *v, size_t n, bool add) {
-    nft_port_elems(b, OWN, MAP_ANY, false, v, n, add);
-    nft_port_elems(b, OWN, MAP_BOUND, true, v, n, add);
 }
 
 static int put_known_ports(struct firewall *f, struct buf *b, struct err *e) {
@@ -317,9 +226,55 @@ static int put_known_ports(struct firewall *f, struct buf *b, struct err *e) {
         return err_oom(e);
     for (struct map_entry *i = NULL; (i = map_next(&f->ports, i));)
         v[n++] = *(struct nft_port *)i->value;
-    put_ports(b, v, n, true);
+    firewall_put_ports(f, b, v, n, true);
     free(v);
     return 0;
+}
+
+static int put_through(struct firewall *f, struct buf *b, struct err *e) {
+    int r = add_owner(f, THROUGH, NULL, e);
+
+    for (struct map_entry *i = NULL; r == 0 && (i = map_next(&f->through, i));)
+        r = put_lines(b, table_at(0), i->value, THROUGH, 0, e);
+    return r;
+}
+
+static int put_all(struct firewall *f, struct buf *b, const struct firewall_bridge *v, size_t n, struct err *e) {
+    int r = put_chains(f, b, false, e);
+
+    if (r == 0 && f->config.enabled6)
+        r = put_chains(f, b, true, e);
+    if (r == 0)
+        r = add_owner(f, FRAME, NULL, e);
+    if (r == 0)
+        r = add_owner(f, JUMPS, NULL, e);
+    if (r == 0)
+        r = put_plan(f, b, FRAME, plan_frame, NULL, NULL, e);
+    for (int v6 = 0; v6 <= f->config.enabled6; v6++)
+        firewall_put_own(f, b, v6);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        r = add_owner(f, v[i].ifname, &v[i], e);
+        if (r == 0)
+            r = put_plan(f, b, v[i].ifname, plan_bridge, &v[i], NULL, e);
+        for (int v6 = 0; v6 <= f->config.enabled6; v6++)
+            firewall_put_own_bridge(b, &v[i], v6, true);
+    }
+    if (r == 0)
+        r = put_through(f, b, e);
+    if (r == 0)
+        r = put_plan(f, b, JUMPS, plan_jumps, NULL, NULL, e);
+    return r < 0 ? r : put_known_ports(f, b, e);
+}
+
+/* Where everything came to be. A dump, because the echo of so many rules would not fit into the socket. */
+static int learn(struct firewall *f, struct err *e) {
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < n_tables(f); i++)
+        r = nft_each_ours(&f->nl, table_at(i), note_rule, f, e);
+    for (int v6 = 0; r == 0 && v6 <= f->config.enabled6; v6++)
+        r = nft_count_rules(&f->nl, firewall_own_table(v6), &f->own_rules[v6], e);
+    return r;
 }
 
 int firewall_apply(struct firewall *f, const struct firewall_bridge *v, size_t n, struct err *e) {
@@ -329,31 +284,169 @@ int firewall_apply(struct firewall *f, const struct firewall_bridge *v, size_t n
     if (!f->config.enabled)
         return 0;
     pthread_mutex_lock(&f->lock);
+    f->written = false;
+    map_done_with(&f->owners, owner_free);
+    f->owners = MAP_INIT;
     nft_begin(&b);
-    r = put_filter(f, &b, v, n, e);
-    if (r == 0)
-        r = put_nat(f, &b, v, n, e);
-    if (r == 0) {
-        put_own(f, &b, v, n);
-        r = put_known_ports(f, &b, e);
-    }
+    r = put_all(f, &b, v, n, e);
     if (r == 0)
         r = nft_commit(&f->nl, &b, NULL, e);
     if (r == 0)
-        f->installed = true;
+        r = learn(f, e);
+    if (r == 0) {
+        f->written = true;
+        f->dropped6 = f->forward6;
+    }
     pthread_mutex_unlock(&f->lock);
     return r;
 }
 
+/*
+ * Are our jumps still the first rules of FORWARD? Then a new bridge's rules go behind them, and nothing is removed: a transaction that removes rules makes
+ * the next one with iptables extensions wait until the kernel has freed them, which takes it some 10 ms.
+ */
+static bool jumps_first(struct firewall *f, uint64_t ret_after[2]) {
+    const struct firewall_owner *o = map_get(&f->owners, JUMPS);
+
+    for (unsigned t = 0; t < n_tables(f); t += 2) {
+        uint64_t first[2] = {0, 0}, ours[2] = {0, 0};
+        size_t n = 0, k = 0;
+
+        for (size_t i = 0; i < o->n && k < 2; i++) {
+            if (o->v[i].table == t)
+                ours[k++] = o->v[i].handle;
+        }
+        /* The one made last is the first one. */
+        if (k < 2 || nft_first_rules(table_at(t), chains[0], first, 2, &n, NULL) < 0 || n < 2 || MAX(ours[0], ours[1]) != first[0] ||
+            MIN(ours[0], ours[1]) != first[1])
+            return false;
+        ret_after[t / 2] = first[1];
+    }
+    return true;
+}
+
+/* Rules of a new bridge, with those that must stay at the head. */
+static int put_new_bridge(struct firewall *f, struct buf *b, const struct firewall_bridge *br, struct err *e) {
+    struct firewall_owner *jumps = map_get(&f->owners, JUMPS);
+    uint64_t after[2] = {0, 0};
+    bool first = jumps_first(f, after);
+    int r;
+
+    nft_begin(b);
+    if (f->config.enabled6 && f->forward6 && !f->dropped6)
+        nft_add_base_chain(b, table_at(2), "FORWARD", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER, NF_DROP);
+    if (!first)
+        del_rules(b, jumps);
+    r = put_plan(f, b, br->ifname, plan_bridge, br, first ? after : NULL, e);
+    if (r == 0 && !first) {
+        r = put_plan(f, b, JUMPS, plan_jumps, NULL, NULL, e);
+        jumps->n = 0;
+    }
+    for (int v6 = 0; v6 <= f->config.enabled6; v6++)
+        firewall_put_own_bridge(b, br, v6, true);
+    return r;
+}
+
+int firewall_add_bridge(struct firewall *f, const struct firewall_bridge *br, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(NETL_BATCH_MAX);
+    int r = 0;
+
+    if (!f->config.enabled)
+        return 0;
+    pthread_mutex_lock(&f->lock);
+    if (!f->written || map_has(&f->owners, br->ifname))
+        r = err_set(e, ERR_CONFLICT, "firewall rules have to be written anew");
+    if (r == 0)
+        r = add_owner(f, br->ifname, br, e);
+    if (r == 0)
+        r = put_new_bridge(f, &b, br, e);
+    if (r == 0)
+        r = nft_commit_echo(&f->nl, &b, NULL, note_rule, f, e);
+    if (r < 0)
+        f->written = false;
+    else
+        f->dropped6 = f->forward6;
+    pthread_mutex_unlock(&f->lock);
+    return r;
+}
+
+int firewall_drop_bridge(struct firewall *f, const char *ifname, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(NETL_BATCH_MAX);
+    struct firewall_owner *o;
+    int r;
+
+    if (!f->config.enabled)
+        return 0;
+    pthread_mutex_lock(&f->lock);
+    o = map_get(&f->owners, ifname);
+    if (!f->written || !o) {
+        r = err_set(e, ERR_CONFLICT, "firewall rules have to be written anew");
+    } else {
+        nft_begin(&b);
+        del_rules(&b, o);
+        for (int v6 = 0; v6 <= f->config.enabled6; v6++)
+            firewall_put_own_bridge(&b, &o->bridge, v6, false);
+        r = nft_commit(&f->nl, &b, NULL, e);
+    }
+    if (r == 0)
+        owner_free(map_remove(&f->owners, ifname));
+    else
+        f->written = false;
+    pthread_mutex_unlock(&f->lock);
+    return r;
+}
+
+/* ---- is it all there? -------------------------------------------------------------------------------------------------------------- */
+
+struct tally {
+    size_t n[FIREWALL_TABLES][ELEMENTSOF(chains)];
+};
+
+static int count_rule(const struct nft_ours *r, void *arg, struct err *e) {
+    struct tally *t = arg;
+    struct firewall_spot s;
+
+    (void)e;
+    if (find_spot(r, &s) == 0)
+        t->n[s.table][s.chain]++;
+    return 0;
+}
+
+/* A chain that lost all of its rules was flushed; one that lost some has an owner who wants it so. */
+static bool flushed(struct firewall *f) {
+    struct tally have = {0}, want = {0};
+    size_t own = 0;
+
+    for (struct map_entry *i = NULL; (i = map_next(&f->owners, i));) {
+        const struct firewall_owner *o = i->value;
+
+        for (size_t k = 0; k < o->n; k++)
+            want.n[o->v[k].table][o->v[k].chain]++;
+    }
+    for (unsigned i = 0; i < n_tables(f); i++) {
+        if (nft_each_ours(&f->nl, table_at(i), count_rule, &have, NULL) < 0)
+            return true;
+        for (size_t k = 0; k < ELEMENTSOF(chains); k++) {
+            if (want.n[i][k] && !have.n[i][k])
+                return true;
+        }
+    }
+    for (int v6 = 0; v6 <= f->config.enabled6; v6++) {
+        if (nft_count_rules(&f->nl, firewall_own_table(v6), &own, NULL) < 0 || own < f->own_rules[v6])
+            return true;
+    }
+    return false;
+}
+
 bool firewall_intact(struct firewall *f) {
-    bool own = false, shared = false;
+    bool ok;
 
     if (!f->config.enabled)
         return true;
-    if (nft_chain_has_rules(&f->nl, OWN, "loopback", &own, NULL) < 0 ||
-        nft_chain_has_rules(&f->nl, "filter", "DOCKER-ISOLATION-STAGE-1", &shared, NULL) < 0)
-        return false;
-    return own && shared;
+    pthread_mutex_lock(&f->lock);
+    ok = f->written && !flushed(f);
+    pthread_mutex_unlock(&f->lock);
+    return ok;
 }
 
 /* ---- ports ------------------------------------------------------------------------------------------------------------------------- */
@@ -441,7 +534,7 @@ int firewall_publish(struct firewall *f, const struct nft_port *v, size_t n, str
     r = remember_ports(f, v, n, e);
     if (r == 0) {
         nft_begin(&b);
-        put_ports(&b, v, n, true);
+        firewall_put_ports(f, &b, v, n, true);
         r = nft_commit(&f->nl, &b, NULL, e);
         if (r < 0)
             forget_ports(f, v, n);
@@ -461,12 +554,12 @@ void firewall_withdraw(struct firewall *f, const struct nft_port *v, size_t n) {
     pthread_mutex_lock(&f->lock);
     forget_ports(f, v, n);
     nft_begin(&b);
-    put_ports(&b, v, n, false);
+    firewall_put_ports(f, &b, v, n, false);
     if (nft_commit(&f->nl, &b, &why, NULL) < 0 && why == ENOENT) {
         /* Somebody flushed the table: each one by itself, what is gone is gone. */
         for (size_t i = 0; i < n; i++) {
             nft_begin(&b);
-            put_ports(&b, &v[i], 1, false);
+            firewall_put_ports(f, &b, &v[i], 1, false);
             ignore_result(nft_commit(&f->nl, &b, NULL, NULL));
         }
     }

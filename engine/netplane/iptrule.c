@@ -24,6 +24,7 @@ struct line {
     const struct strv *words;
     size_t at;
     bool negate;
+    bool v6;
     bool compat; /* an xt extension is in use: the rule carries a compat attribute */
     uint8_t proto;
 };
@@ -114,22 +115,58 @@ static int x_dnat(struct line *l, struct buf *b, struct err *e) {
     return 0;
 }
 
-/* Only "--to-source :PORT": the address stays. */
+/* "--to-source :PORT": the address stays; "--to-source ADDRESS": the port stays where it can. */
 static int x_snat(struct line *l, struct buf *b, struct err *e) {
     union {
         struct nf_nat_ipv4_multi_range_compat range;
         char space[XT_ALIGN(sizeof(struct nf_nat_ipv4_multi_range_compat))];
     } u = {.range = {.rangesize = 1}};
+    union {
+        struct nf_nat_range range;
+        char space[XT_ALIGN(sizeof(struct nf_nat_range))];
+    } u6 = {.range = {.flags = NF_NAT_RANGE_MAP_IPS}};
     const char *opt = next(l), *to = next(l);
     uint16_t port = 0;
+    uint32_t ip = 0;
 
-    if (!opt || !streq(opt, "--to-source") || !to || *to != ':' || port_of(to + 1, &port) < 0)
-        return bad(l, "SNAT needs --to-source :port", e);
-    u.range.range[0].flags = NF_NAT_RANGE_PROTO_SPECIFIED;
-    u.range.range[0].min.tcp.port = u.range.range[0].max.tcp.port = htons(port);
-    nft_x_compat(b, true, "SNAT", 0, &u, sizeof(u));
     l->compat = true;
+    if (!opt || !streq(opt, "--to-source") || !to)
+        return bad(l, "SNAT needs --to-source", e);
+    if (l->v6) {
+        if (inet_pton(AF_INET6, to, &u6.range.min_addr.in6) != 1)
+            return bad(l, "bad source", e);
+        u6.range.max_addr = u6.range.min_addr;
+        nft_x_compat(b, true, "SNAT", 1, &u6, sizeof(u6));
+        return 0;
+    }
+    if (*to == ':' && port_of(to + 1, &port) == 0) {
+        u.range.range[0].flags = NF_NAT_RANGE_PROTO_SPECIFIED;
+        u.range.range[0].min.tcp.port = u.range.range[0].max.tcp.port = htons(port);
+    } else if (ipv4_parse(to, &ip) == 0) {
+        u.range.range[0].flags = NF_NAT_RANGE_MAP_IPS;
+        u.range.range[0].min_ip = u.range.range[0].max_ip = htonl(ip);
+    } else {
+        return bad(l, "bad source", e);
+    }
+    nft_x_compat(b, true, "SNAT", 0, &u, sizeof(u));
     return 0;
+}
+
+static void x_masquerade(struct line *l, struct buf *b) {
+    union {
+        struct nf_nat_ipv4_multi_range_compat range;
+        char space[XT_ALIGN(sizeof(struct nf_nat_ipv4_multi_range_compat))];
+    } u = {.range = {.rangesize = 1}};
+    union {
+        struct nf_nat_range range;
+        char space[XT_ALIGN(sizeof(struct nf_nat_range))];
+    } u6 = {0};
+
+    if (l->v6)
+        nft_x_compat(b, true, "MASQUERADE", 0, &u6, sizeof(u6));
+    else
+        nft_x_compat(b, true, "MASQUERADE", 0, &u, sizeof(u));
+    l->compat = true;
 }
 
 static int x_target(struct line *l, struct buf *b, struct err *e) {
@@ -145,13 +182,7 @@ static int x_target(struct line *l, struct buf *b, struct err *e) {
     } else if (streq(name, "RETURN")) {
         nft_x_verdict(b, NFT_RETURN, NULL);
     } else if (streq(name, "MASQUERADE")) {
-        union {
-            struct nf_nat_ipv4_multi_range_compat range;
-            char space[XT_ALIGN(sizeof(struct nf_nat_ipv4_multi_range_compat))];
-        } u = {.range = {.rangesize = 1}};
-
-        nft_x_compat(b, true, "MASQUERADE", 0, &u, sizeof(u));
-        l->compat = true;
+        x_masquerade(l, b);
     } else if (streq(name, "DNAT")) {
         return x_dnat(l, b, e);
     } else if (streq(name, "SNAT")) {
@@ -207,8 +238,13 @@ static int x_word(struct line *l, const char *w, struct buf *b, struct err *e) {
     } else if (streq(w, "-s") || streq(w, "-d")) {
         const char *s = next(l);
         struct cidr4 net = {.prefix = 32};
+        struct cidr6 net6;
 
-        if (!s || (cidr4_parse(s, &net) < 0 && ipv4_parse(s, &net.addr) < 0))
+        if (l->v6 && s && cidr6_parse(s, &net6) == 0) {
+            nft_x_addr_net6(b, w[1] == 's', l->negate, &net6);
+            return 0;
+        }
+        if (l->v6 || !s || (cidr4_parse(s, &net) < 0 && ipv4_parse(s, &net.addr) < 0))
             return bad(l, "bad address", e);
         nft_x_addr_net(b, w[1] == 's', l->negate, &net);
     } else if (streq(w, "--dport") || streq(w, "--sport")) {
@@ -231,22 +267,26 @@ static int x_word(struct line *l, const char *w, struct buf *b, struct err *e) {
     return 0;
 }
 
-static int put_rule(struct buf *b, const char *table, const char *line, bool insert, bool marked, struct err *e) {
-    struct nfgenmsg g = {.nfgen_family = NFPROTO_IPV4, .version = NFNETLINK_V0};
+static int put_rule(struct buf *b, struct nft_table table, const char *line, const char *key, uint64_t after, struct err *e) {
     _cleanup_strv_ struct strv words = STRV_INIT;
-    struct line l = {.words = &words};
+    struct line l = {.words = &words, .v6 = table.family == AF_INET6};
+    unsigned char mark[NFT_MARK_BYTES + NFT_KEY_MAX] = {NFT_MARK_TYPE, 0};
+    bool insert;
     size_t m, list;
     const char *w;
     int r;
 
     if (strv_split(&words, line, ' ') < 0)
         return err_oom(e);
-    if (words.n < 2 || !streq(words.v[0], "-A"))
-        return err_set(e, ERR_INVALID, "firewall rule: \"%s\" does not begin with -A CHAIN", line);
+    insert = words.n && streq(words.v[0], "-I");
+    if (words.n < 2 || (!insert && !streq(words.v[0], "-A")))
+        return err_set(e, ERR_INVALID, "firewall rule: \"%s\" does not begin with -A CHAIN or -I CHAIN", line);
     l.at = 2;
-    m = netl_begin(b, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE, NLM_F_CREATE | (insert ? 0 : NLM_F_APPEND), &g, sizeof(g));
-    netl_put_str(b, NFTA_RULE_TABLE, table);
+    m = nft_msg(b, table.family, NFT_MSG_NEWRULE, NLM_F_CREATE | (insert && !after ? 0 : NLM_F_APPEND));
+    netl_put_str(b, NFTA_RULE_TABLE, table.name);
     netl_put_str(b, NFTA_RULE_CHAIN, words.v[1]);
+    if (insert && after)
+        netl_put_be64(b, NFTA_RULE_POSITION, after);
     list = netl_nest(b, NFTA_RULE_EXPRESSIONS);
     while ((w = next(&l))) {
         if (streq(w, "!")) {
@@ -266,16 +306,26 @@ static int put_rule(struct buf *b, const char *table, const char *line, bool ins
         netl_put_be32(b, NFTA_RULE_COMPAT_FLAGS, 0);
         netl_nest_end(b, c);
     }
-    if (marked)
-        netl_put(b, NFTA_RULE_USERDATA, nft_mark, sizeof(nft_mark));
+    if (key) {
+        size_t n = MIN(strlen(key), (size_t)NFT_KEY_MAX);
+
+        mark[1] = (unsigned char)(sizeof(NFT_MARK_TEXT) + n);
+        memcpy(mark + 2, NFT_MARK_TEXT, sizeof(NFT_MARK_TEXT));
+        memcpy(mark + NFT_MARK_BYTES, key, n);
+        netl_put(b, NFTA_RULE_USERDATA, mark, NFT_MARK_BYTES + n);
+    }
     netl_end(b, m);
     return 0;
 }
 
-int nft_rule_iptables(struct buf *b, const char *table, const char *line, bool insert, struct err *e) {
-    return put_rule(b, table, line, insert, true, e);
+int nft_rule_iptables(struct buf *b, struct nft_table table, const char *line, const char *key, struct err *e) {
+    return put_rule(b, table, line, key, 0, e);
 }
 
-int nft_rule_iptables_unmarked(struct buf *b, const char *table, const char *line, struct err *e) {
-    return put_rule(b, table, line, false, false, e);
+int nft_rule_iptables_after(struct buf *b, struct nft_table table, const char *line, const char *key, uint64_t handle, struct err *e) {
+    return put_rule(b, table, line, key, handle, e);
+}
+
+int nft_rule_iptables_unmarked(struct buf *b, struct nft_table table, const char *line, struct err *e) {
+    return put_rule(b, table, line, NULL, 0, e);
 }

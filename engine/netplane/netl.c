@@ -170,10 +170,26 @@ static ssize_t recv_some(struct netl_sock *s, void *p, size_t n, int flags) {
     return r;
 }
 
+void netl_echo(struct buf *b, uint16_t type) {
+    for (size_t at = 0; at + sizeof(struct nlmsghdr) <= b->len;) {
+        struct nlmsghdr h;
+
+        memcpy(&h, b->data + at, sizeof(h));
+        if (h.nlmsg_type == type)
+            h.nlmsg_flags |= NLM_F_ECHO;
+        memcpy(b->data + at, &h, sizeof(h));
+        at += NLMSG_ALIGN(h.nlmsg_len);
+    }
+}
+
 int netl_talk(struct netl_sock *s, const struct buf *b, int *ret_errno, unsigned *ret_index, struct err *e) {
+    return netl_talk_with(s, b, NULL, NULL, ret_errno, ret_index, e);
+}
+
+int netl_talk_with(struct netl_sock *s, const struct buf *b, netl_msg_fn fn, void *arg, int *ret_errno, unsigned *ret_index, struct err *e) {
     _cleanup_free_ char *space = malloc(NL_RECV_BYTES);
     uint32_t base = 0;
-    int first = 0, r;
+    int first = 0, told = 0, r;
     unsigned index = 0;
 
     if (!space)
@@ -188,6 +204,8 @@ int netl_talk(struct netl_sock *s, const struct buf *b, int *ret_errno, unsigned
         for (struct nlmsghdr *h = (struct nlmsghdr *)space; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
             const struct nlmsgerr *m = NLMSG_DATA(h);
 
+            if (fn && told == 0 && h->nlmsg_type != NLMSG_ERROR && h->nlmsg_seq > base)
+                told = fn(h, arg, e);
             if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_len < NLMSG_LENGTH(sizeof(int)) || h->nlmsg_seq <= base)
                 continue;
             if (m->error && !first) {
@@ -197,10 +215,8 @@ int netl_talk(struct netl_sock *s, const struct buf *b, int *ret_errno, unsigned
         }
     }
     pthread_mutex_unlock(&s->lock);
-    if (r < 0)
-        return r;
-    if (!first)
-        return 0;
+    if (r < 0 || !first)
+        return r < 0 ? r : told;
     if (ret_errno)
         *ret_errno = first;
     if (ret_index)
@@ -244,7 +260,7 @@ int netl_dump(struct netl_sock *s, const struct buf *b, netl_msg_fn fn, void *ar
             if (r == 0)
                 r = fn(h, arg, e);
         }
-        if (r < 0 && !done) {
+        if (r < 0 && !done && !s->once) {
             while (recv_some(s, space, NL_RECV_BYTES, MSG_DONTWAIT) > 0)
                 continue;
         }

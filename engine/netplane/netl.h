@@ -13,6 +13,7 @@
 
 #include <linux/netlink.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@
 struct netl_sock {
     int fd;
     uint32_t seq;
+    bool once; /* closed after this request: the rest of a dump whose callback stopped it is not read */
     pthread_mutex_t lock;
 };
 
@@ -46,14 +48,19 @@ void netl_put_be64(struct buf *b, uint16_t type, uint64_t v);
 size_t netl_nest(struct buf *b, uint16_t type);
 void netl_nest_end(struct buf *b, size_t at);
 
+/* One message of a dump or an echo. Return 0 to go on, <0 (with e set) to stop. */
+typedef int (*netl_msg_fn)(const struct nlmsghdr *h, void *arg, struct err *e);
+
 /*
  * Send all messages of the buffer in one sendmsg and read the answers that are there when it returns (the kernel handles requests in the sender's
  * context). Returns 0, or the first error: *ret_errno (may be NULL) gets the kernel's positive errno, *ret_index the message it belongs to (from 0).
  */
 int netl_talk(struct netl_sock *s, const struct buf *b, int *ret_errno, unsigned *ret_index, struct err *e);
+/* The same, and hand the kernel's other messages (echoes) to fn. What fn fails with is returned when nothing else failed. */
+int netl_talk_with(struct netl_sock *s, const struct buf *b, netl_msg_fn fn, void *arg, int *ret_errno, unsigned *ret_index, struct err *e);
+/* Ask for an echo (NLM_F_ECHO) of all messages of this type in the buffer. */
+void netl_echo(struct buf *b, uint16_t type);
 
-/* One message of a dump. Return 0 to go on, <0 (with e set) to stop. */
-typedef int (*netl_msg_fn)(const struct nlmsghdr *h, void *arg, struct err *e);
 /* Send one dump request (NLM_F_DUMP set by the caller) and hand over each message. An error answer of the kernel fails with its errno in e->errnum. */
 int netl_dump(struct netl_sock *s, const struct buf *b, netl_msg_fn fn, void *arg, struct err *e);
 

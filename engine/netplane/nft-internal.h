@@ -11,8 +11,14 @@
 
 #include "base/buf.h"
 
-/* User data of our rules in shared tables: type (none that the tools know), length, text. */
-static const unsigned char nft_mark[] = {0xc8, 7, 'h', 'a', 't', 'a', 'k', 'e', 0};
+/* User data of our rules in shared tables: type (none that the tools know), length, text with its NUL, key. */
+#define NFT_MARK_TYPE 0xc8
+#define NFT_MARK_TEXT "hatake"
+#define NFT_MARK_BYTES (2 + sizeof(NFT_MARK_TEXT))
+#define NFT_KEY_MAX 32
+
+/* Begin a message of the subsystem. */
+size_t nft_msg(struct buf *b, uint8_t family, unsigned type, uint16_t flags);
 
 void nft_x_meta(struct buf *b, uint32_t key, uint32_t reg);
 void nft_x_payload(struct buf *b, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg);

@@ -19,6 +19,7 @@
 #define REG NFT_REG32_00
 /* Types of set keys as the nft tool numbers them; the kernel only hands them back, they make `nft list` readable. */
 #define TYPE_IPADDR 7u
+#define TYPE_IP6ADDR 8u
 #define TYPE_PROTO 12u
 #define TYPE_PORT 13u
 #define TYPE_IFNAME 41u
@@ -26,8 +27,8 @@
 /* Elements per message: an attribute's length has 16 bits, an element of ours at most 76 bytes. */
 #define ELEMS_PER_MSG 800
 
-static size_t msg(struct buf *b, unsigned type, uint16_t flags) {
-    struct nfgenmsg g = {.nfgen_family = NFPROTO_IPV4, .version = NFNETLINK_V0};
+size_t nft_msg(struct buf *b, uint8_t family, unsigned type, uint16_t flags) {
+    struct nfgenmsg g = {.nfgen_family = family, .version = NFNETLINK_V0};
 
     return netl_begin(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, &g, sizeof(g));
 }
@@ -55,33 +56,33 @@ int nft_commit(struct netl_sock *s, struct buf *b, int *ret_errno, struct err *e
     return r < 0 ? err_wrap(e, "firewall transaction") : 0;
 }
 
-void nft_add_table(struct buf *b, const char *table) {
-    size_t m = msg(b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+void nft_add_table(struct buf *b, struct nft_table table) {
+    size_t m = nft_msg(b, table.family, NFT_MSG_NEWTABLE, NLM_F_CREATE);
 
-    netl_put_str(b, NFTA_TABLE_NAME, table);
+    netl_put_str(b, NFTA_TABLE_NAME, table.name);
     netl_put_be32(b, NFTA_TABLE_FLAGS, 0);
     netl_end(b, m);
 }
 
-void nft_del_table(struct buf *b, const char *table) {
-    size_t m = msg(b, NFT_MSG_DELTABLE, 0);
+void nft_del_table(struct buf *b, struct nft_table table) {
+    size_t m = nft_msg(b, table.family, NFT_MSG_DELTABLE, 0);
 
-    netl_put_str(b, NFTA_TABLE_NAME, table);
+    netl_put_str(b, NFTA_TABLE_NAME, table.name);
     netl_end(b, m);
 }
 
-void nft_add_chain(struct buf *b, const char *table, const char *chain) {
-    size_t m = msg(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
+void nft_add_chain(struct buf *b, struct nft_table table, const char *chain) {
+    size_t m = nft_msg(b, table.family, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
 
-    netl_put_str(b, NFTA_CHAIN_TABLE, table);
+    netl_put_str(b, NFTA_CHAIN_TABLE, table.name);
     netl_put_str(b, NFTA_CHAIN_NAME, chain);
     netl_end(b, m);
 }
 
-void nft_add_base_chain(struct buf *b, const char *table, const char *chain, const char *type, unsigned hook, int priority, int policy) {
-    size_t m = msg(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE), h;
+void nft_add_base_chain(struct buf *b, struct nft_table table, const char *chain, const char *type, unsigned hook, int priority, int policy) {
+    size_t m = nft_msg(b, table.family, NFT_MSG_NEWCHAIN, NLM_F_CREATE), h;
 
-    netl_put_str(b, NFTA_CHAIN_TABLE, table);
+    netl_put_str(b, NFTA_CHAIN_TABLE, table.name);
     netl_put_str(b, NFTA_CHAIN_NAME, chain);
     h = netl_nest(b, NFTA_CHAIN_HOOK);
     netl_put_be32(b, NFTA_HOOK_HOOKNUM, hook);
@@ -93,10 +94,19 @@ void nft_add_base_chain(struct buf *b, const char *table, const char *chain, con
     netl_end(b, m);
 }
 
-void nft_flush_chain(struct buf *b, const char *table, const char *chain) {
-    size_t m = msg(b, NFT_MSG_DELRULE, 0);
+void nft_del_rule(struct buf *b, struct nft_table table, const char *chain, uint64_t handle) {
+    size_t m = nft_msg(b, table.family, NFT_MSG_DELRULE, 0);
 
-    netl_put_str(b, NFTA_RULE_TABLE, table);
+    netl_put_str(b, NFTA_RULE_TABLE, table.name);
+    netl_put_str(b, NFTA_RULE_CHAIN, chain);
+    netl_put_be64(b, NFTA_RULE_HANDLE, handle);
+    netl_end(b, m);
+}
+
+void nft_flush_chain(struct buf *b, struct nft_table table, const char *chain) {
+    size_t m = nft_msg(b, table.family, NFT_MSG_DELRULE, 0);
+
+    netl_put_str(b, NFTA_RULE_TABLE, table.name);
     netl_put_str(b, NFTA_RULE_CHAIN, chain);
     netl_end(b, m);
 }
@@ -225,6 +235,22 @@ void nft_x_addr_net(struct buf *b, bool source, bool negate, const struct cidr4 
     nft_x_cmp(b, NFT_REG_1, negate, &addr, sizeof(addr));
 }
 
+void nft_x_addr_net6(struct buf *b, bool source, bool negate, const struct cidr6 *net) {
+    struct in6_addr addr = cidr6_net(net), mask;
+    uint32_t offset = source ? 8 : 24;
+
+    if (net->prefix && net->prefix % 8 == 0) {
+        nft_x_payload(b, NFT_PAYLOAD_NETWORK_HEADER, offset, net->prefix / 8u, NFT_REG_1);
+        nft_x_cmp(b, NFT_REG_1, negate, &addr, net->prefix / 8u);
+        return;
+    }
+    memset(&mask, 0xff, sizeof(mask));
+    mask = cidr6_net(&(struct cidr6){mask, net->prefix});
+    nft_x_payload(b, NFT_PAYLOAD_NETWORK_HEADER, offset, 16, NFT_REG_1);
+    nft_x_bitwise(b, NFT_REG_1, &mask, sizeof(mask));
+    nft_x_cmp(b, NFT_REG_1, negate, &addr, sizeof(addr));
+}
+
 void nft_x_dst_local(struct buf *b) {
     size_t d, at = expr_open(b, "fib", &d);
     uint32_t local = RTN_LOCAL;
@@ -254,19 +280,21 @@ void nft_x_ct_state_new(struct buf *b) {
     x_ct_bits(b, NFT_CT_STATE, NF_CT_STATE_BIT(IP_CT_NEW), false);
 }
 
-void nft_x_dnat_map(struct buf *b, bool with_addr, const char *map) {
+void nft_x_dnat_map(struct buf *b, uint8_t family, bool with_addr, const char *map) {
+    bool v6 = family == AF_INET6;
+    uint32_t words = v6 ? 4 : 1; /* registers of an address */
     size_t d, at;
 
     nft_x_meta(b, NFT_META_L4PROTO, REG);
     if (with_addr)
-        nft_x_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 16, 4, REG + 1);
-    nft_x_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, with_addr ? REG + 2 : REG + 1);
+        nft_x_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v6 ? 24 : 16, 4 * words, REG + 1);
+    nft_x_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, with_addr ? REG + 1 + words : REG + 1);
     x_lookup(b, REG, map, false, true);
     at = expr_open(b, "nat", &d);
     netl_put_be32(b, NFTA_NAT_TYPE, NFT_NAT_DNAT);
-    netl_put_be32(b, NFTA_NAT_FAMILY, NFPROTO_IPV4);
+    netl_put_be32(b, NFTA_NAT_FAMILY, family);
     netl_put_be32(b, NFTA_NAT_REG_ADDR_MIN, REG);
-    netl_put_be32(b, NFTA_NAT_REG_PROTO_MIN, REG + 1);
+    netl_put_be32(b, NFTA_NAT_REG_PROTO_MIN, REG + words);
     expr_close(b, at, d);
 }
 
@@ -276,11 +304,11 @@ void nft_x_masquerade(struct buf *b) {
     expr_close(b, at, d);
 }
 
-struct nft_rule nft_rule_open(struct buf *b, const char *table, const char *chain) {
+struct nft_rule nft_rule_open(struct buf *b, struct nft_table table, const char *chain) {
     struct nft_rule r;
 
-    r.msg = msg(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
-    netl_put_str(b, NFTA_RULE_TABLE, table);
+    r.msg = nft_msg(b, table.family, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+    netl_put_str(b, NFTA_RULE_TABLE, table.name);
     netl_put_str(b, NFTA_RULE_CHAIN, chain);
     r.list = netl_nest(b, NFTA_RULE_EXPRESSIONS);
     return r;
@@ -293,12 +321,12 @@ void nft_rule_close(struct buf *b, struct nft_rule r) {
 
 /* ---- sets -------------------------------------------------------------------------------------------------------------------------- */
 
-void nft_add_ifname_set(struct buf *b, const char *table, const char *set, uint32_t id) {
+void nft_add_ifname_set(struct buf *b, struct nft_table table, const char *set, uint32_t id) {
     /* For the nft tool only: keys are in host order (type 0, four bytes, 1). */
     static const unsigned char host_order[] = {0, 4, 1, 0, 0, 0};
-    size_t m = msg(b, NFT_MSG_NEWSET, NLM_F_CREATE);
+    size_t m = nft_msg(b, table.family, NFT_MSG_NEWSET, NLM_F_CREATE);
 
-    netl_put_str(b, NFTA_SET_TABLE, table);
+    netl_put_str(b, NFTA_SET_TABLE, table.name);
     netl_put_str(b, NFTA_SET_NAME, set);
     netl_put_be32(b, NFTA_SET_FLAGS, 0);
     netl_put_be32(b, NFTA_SET_KEY_TYPE, TYPE_IFNAME);
@@ -308,12 +336,12 @@ void nft_add_ifname_set(struct buf *b, const char *table, const char *set, uint3
     netl_end(b, m);
 }
 
-void nft_ifname_elem(struct buf *b, const char *table, const char *set, const char *ifname, bool add) {
-    size_t m = msg(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0), list, el;
+void nft_ifname_elem(struct buf *b, struct nft_table table, const char *set, const char *ifname, bool add) {
+    size_t m = nft_msg(b, table.family, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0), list, el;
     char name[IFNAMSIZ] = {0};
 
     memcpy(name, ifname, MIN(strlen(ifname), sizeof(name) - 1));
-    netl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table);
+    netl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table.name);
     netl_put_str(b, NFTA_SET_ELEM_LIST_SET, set);
     list = netl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
     el = netl_nest(b, 1);
@@ -323,61 +351,71 @@ void nft_ifname_elem(struct buf *b, const char *table, const char *set, const ch
     netl_end(b, m);
 }
 
-void nft_add_port_map(struct buf *b, const char *table, const char *map, uint32_t id, bool with_addr) {
-    size_t m = msg(b, NFT_MSG_NEWSET, NLM_F_CREATE);
-    uint32_t key = TYPE_PROTO;
+void nft_add_port_map(struct buf *b, struct nft_table table, const char *map, uint32_t id, bool with_addr) {
+    size_t m = nft_msg(b, table.family, NFT_MSG_NEWSET, NLM_F_CREATE);
+    uint32_t key = TYPE_PROTO, addr = table.family == AF_INET6 ? TYPE_IP6ADDR : TYPE_IPADDR, len = table.family == AF_INET6 ? 16 : 4;
 
     if (with_addr)
-        key = key << TYPE_BITS | TYPE_IPADDR;
+        key = key << TYPE_BITS | addr;
     key = key << TYPE_BITS | TYPE_PORT;
-    netl_put_str(b, NFTA_SET_TABLE, table);
+    netl_put_str(b, NFTA_SET_TABLE, table.name);
     netl_put_str(b, NFTA_SET_NAME, map);
     netl_put_be32(b, NFTA_SET_FLAGS, NFT_SET_MAP);
     netl_put_be32(b, NFTA_SET_KEY_TYPE, key);
-    netl_put_be32(b, NFTA_SET_KEY_LEN, with_addr ? 12 : 8);
-    netl_put_be32(b, NFTA_SET_DATA_TYPE, TYPE_IPADDR << TYPE_BITS | TYPE_PORT);
-    netl_put_be32(b, NFTA_SET_DATA_LEN, 8);
+    netl_put_be32(b, NFTA_SET_KEY_LEN, with_addr ? len + 8 : 8);
+    netl_put_be32(b, NFTA_SET_DATA_TYPE, addr << TYPE_BITS | TYPE_PORT);
+    netl_put_be32(b, NFTA_SET_DATA_LEN, len + 4);
     netl_put_be32(b, NFTA_SET_ID, id);
     netl_end(b, m);
 }
 
+static size_t put_bytes(unsigned char *to, size_t at, const void *p, size_t n) {
+    memcpy(to + at, p, n);
+    return at + n;
+}
+
 static void port_elem(struct buf *b, const struct nft_port *p, bool with_addr, bool with_data) {
-    unsigned char key[12] = {0}, data[8] = {0};
+    unsigned char key[24] = {0}, data[20] = {0};
     uint32_t host = htonl(p->host_addr), addr = htonl(p->addr);
     uint16_t host_port = htons(p->host_port), port = htons(p->port);
-    size_t el = netl_nest(b, 1), at = 4;
+    size_t el = netl_nest(b, 1), at = 4, n;
 
     key[0] = p->proto;
-    if (with_addr) {
-        memcpy(key + at, &host, sizeof(host));
-        at += 4;
-    }
-    memcpy(key + at, &host_port, sizeof(host_port));
-    memcpy(data, &addr, sizeof(addr));
-    memcpy(data + 4, &port, sizeof(port));
+    if (with_addr)
+        at = p->v6 ? put_bytes(key, at, &p->host6, sizeof(p->host6)) : put_bytes(key, at, &host, sizeof(host));
+    put_bytes(key, at, &host_port, sizeof(host_port));
+    n = p->v6 ? put_bytes(data, 0, &p->addr6, sizeof(p->addr6)) : put_bytes(data, 0, &addr, sizeof(addr));
+    put_bytes(data, n, &port, sizeof(port));
     put_data(b, NFTA_SET_ELEM_KEY, key, at + 4);
     if (with_data)
-        put_data(b, NFTA_SET_ELEM_DATA, data, sizeof(data));
+        put_data(b, NFTA_SET_ELEM_DATA, data, n + 4);
     netl_nest_end(b, el);
 }
 
-void nft_port_elems(struct buf *b, const char *table, const char *map, bool with_addr, const struct nft_port *v, size_t n, bool add) {
+/* Does it belong into the map of this family, with or without addresses? */
+static bool is_of(const struct nft_port *p, uint8_t family, bool with_addr) {
+    bool any = p->v6 ? IN6_IS_ADDR_UNSPECIFIED(&p->host6) : !p->host_addr;
+
+    return p->v6 == (family == AF_INET6) && any != with_addr;
+}
+
+void nft_port_elems(struct buf *b, struct nft_table table, const char *map, bool with_addr, const struct nft_port *v, size_t n, bool add) {
     size_t i = 0;
 
     while (i < n) {
         size_t m, list, in = 0;
 
         /* Skip to the first one for this map; an empty message would be an error. */
-        while (i < n && (v[i].host_addr != 0) != with_addr)
+        while (i < n && !is_of(&v[i], table.family, with_addr))
             i++;
         if (i == n)
             return;
-        m = msg(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0);
-        netl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table);
+        m = nft_msg(b, table.family, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0);
+        netl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table.name);
         netl_put_str(b, NFTA_SET_ELEM_LIST_SET, map);
         list = netl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
         for (; i < n && in < ELEMS_PER_MSG; i++) {
-            if ((v[i].host_addr != 0) != with_addr)
+            if (!is_of(&v[i], table.family, with_addr))
                 continue;
             port_elem(b, &v[i], with_addr, add);
             in++;
@@ -385,96 +423,4 @@ void nft_port_elems(struct buf *b, const char *table, const char *map, bool with
         netl_nest_end(b, list);
         netl_end(b, m);
     }
-}
-
-/* ---- looking --------------------------------------------------------------------------------------------------------------------- */
-
-struct forget {
-    struct buf *out;
-    const char *table;
-};
-
-static int forget_one(const struct nlmsghdr *h, void *arg, struct err *e) {
-    struct forget *f = arg;
-    const struct nlattr *a[NFTA_RULE_MAX + 1];
-    size_t m;
-
-    netl_parse((const char *)NLMSG_DATA(h) + sizeof(struct nfgenmsg), h->nlmsg_len - NLMSG_LENGTH(sizeof(struct nfgenmsg)), NFTA_RULE_MAX, a);
-    if (!a[NFTA_RULE_USERDATA] || !a[NFTA_RULE_HANDLE] || !a[NFTA_RULE_CHAIN] || netl_len(a[NFTA_RULE_USERDATA]) != sizeof(nft_mark) ||
-        memcmp(netl_data(a[NFTA_RULE_USERDATA]), nft_mark, sizeof(nft_mark)) != 0)
-        return 0;
-    m = msg(f->out, NFT_MSG_DELRULE, 0);
-    netl_put_str(f->out, NFTA_RULE_TABLE, f->table);
-    netl_put(f->out, NFTA_RULE_CHAIN, netl_data(a[NFTA_RULE_CHAIN]), netl_len(a[NFTA_RULE_CHAIN]));
-    netl_put(f->out, NFTA_RULE_HANDLE, netl_data(a[NFTA_RULE_HANDLE]), netl_len(a[NFTA_RULE_HANDLE]));
-    netl_end(f->out, m);
-    return 0;
-}
-
-static int dump_rules(struct netl_sock *s, const char *table, const char *chain, netl_msg_fn fn, void *arg, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(4096);
-    _cleanup_err_ struct err why = ERR_INIT;
-    size_t m = msg(&b, NFT_MSG_GETRULE, NLM_F_DUMP);
-    int r;
-
-    netl_put_str(&b, NFTA_RULE_TABLE, table);
-    if (chain)
-        netl_put_str(&b, NFTA_RULE_CHAIN, chain);
-    netl_end(&b, m);
-    r = netl_dump(s, &b, fn, arg, &why);
-    if (r < 0 && why.errnum != ENOENT)
-        return err_move(e, &why);
-    return 0;
-}
-
-int nft_forget_ours(struct netl_sock *s, struct buf *b, const char *table, struct err *e) {
-    struct forget f = {.out = b, .table = table};
-
-    return dump_rules(s, table, NULL, forget_one, &f, e);
-}
-
-static int seen_one(const struct nlmsghdr *h, void *arg, struct err *e) {
-    if (h->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE))
-        *(bool *)arg = true;
-    return 0;
-}
-
-int nft_chain_has_rules(struct netl_sock *s, const char *table, const char *chain, bool *ret, struct err *e) {
-    bool any = false;
-    int r = dump_rules(s, table, chain, seen_one, &any, e);
-
-    if (r == 0)
-        *ret = any;
-    return r;
-}
-
-struct policy {
-    const char *table, *chain;
-    int policy;
-};
-
-static bool attr_is(const struct nlattr *a, const char *s) {
-    return a && netl_len(a) == strlen(s) + 1 && memcmp(netl_data(a), s, netl_len(a)) == 0;
-}
-
-static int policy_one(const struct nlmsghdr *h, void *arg, struct err *e) {
-    struct policy *p = arg;
-    const struct nlattr *a[NFTA_CHAIN_MAX + 1];
-
-    netl_parse((const char *)NLMSG_DATA(h) + sizeof(struct nfgenmsg), h->nlmsg_len - NLMSG_LENGTH(sizeof(struct nfgenmsg)), NFTA_CHAIN_MAX, a);
-    if (attr_is(a[NFTA_CHAIN_TABLE], p->table) && attr_is(a[NFTA_CHAIN_NAME], p->chain) && a[NFTA_CHAIN_POLICY])
-        p->policy = (int)netl_be32(a[NFTA_CHAIN_POLICY]);
-    return 0;
-}
-
-int nft_chain_policy(struct netl_sock *s, const char *table, const char *chain, int *ret, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(4096);
-    struct policy p = {table, chain, -1};
-    int r;
-
-    netl_end(&b, msg(&b, NFT_MSG_GETCHAIN, NLM_F_DUMP));
-    r = netl_dump(s, &b, policy_one, &p, e);
-    if (r == 0)
-        *ret = p.policy;
-    return r;
 }

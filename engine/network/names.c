@@ -49,7 +49,7 @@ static int put_rules(struct buf *b, unsigned udp, unsigned tcp, struct err *e) {
     if (r < 0)
         return err_oom(e);
     for (size_t i = 0; r == 0 && i < lines.n; i++)
-        r = nft_rule_iptables_unmarked(b, "nat", lines.v[i], e);
+        r = nft_rule_iptables_unmarked(b, nft_ip("nat"), lines.v[i], e);
     return r;
 }
 
@@ -64,13 +64,13 @@ int networks_make_resolver(struct launch_resolver *ret, struct buf *rules, struc
     ret->udp_port = (uint16_t)(lo + dice[0] % (hi - lo + 1));
     ret->tcp_port = (uint16_t)(lo + dice[1] % (hi - lo + 1));
     nft_begin(rules);
-    nft_add_table(rules, "nat");
-    nft_add_base_chain(rules, "nat", "PREROUTING", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST, NF_ACCEPT);
-    nft_add_base_chain(rules, "nat", "INPUT", "nat", NF_INET_LOCAL_IN, NF_IP_PRI_NAT_SRC, NF_ACCEPT);
-    nft_add_base_chain(rules, "nat", "OUTPUT", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST, NF_ACCEPT);
-    nft_add_base_chain(rules, "nat", "POSTROUTING", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, NF_ACCEPT);
-    nft_add_chain(rules, "nat", "DOCKER_OUTPUT");
-    nft_add_chain(rules, "nat", "DOCKER_POSTROUTING");
+    nft_add_table(rules, nft_ip("nat"));
+    nft_add_base_chain(rules, nft_ip("nat"), "PREROUTING", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST, NF_ACCEPT);
+    nft_add_base_chain(rules, nft_ip("nat"), "INPUT", "nat", NF_INET_LOCAL_IN, NF_IP_PRI_NAT_SRC, NF_ACCEPT);
+    nft_add_base_chain(rules, nft_ip("nat"), "OUTPUT", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST, NF_ACCEPT);
+    nft_add_base_chain(rules, nft_ip("nat"), "POSTROUTING", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, NF_ACCEPT);
+    nft_add_chain(rules, nft_ip("nat"), "DOCKER_OUTPUT");
+    nft_add_chain(rules, nft_ip("nat"), "DOCKER_POSTROUTING");
     r = put_rules(rules, ret->udp_port, ret->tcp_port, e);
     nft_end(rules);
     if (r == 0)

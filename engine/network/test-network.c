@@ -323,7 +323,7 @@ TEST(network_published_port_lives_on) {
 
         netl_open(&s, NETLINK_NETFILTER, NULL);
         nft_begin(&b);
-        nft_del_table(&b, "hatake");
+        nft_del_table(&b, nft_ip("hatake"));
         CHECK_INT(nft_commit(&s, &b, NULL, NULL), 0);
         netl_close(&s);
         CHECK_INT(networks_join(p.n, net, &req, &second, &e), 0);
