@@ -63,6 +63,7 @@ struct engine_config {
     char *host_gateway_ip;
     struct engine_address_pool *default_address_pools;
     size_t n_default_address_pools;
+    struct strv default_network_opts; /* DRIVER=KEY=VALUE */
     struct strv dns, dns_opts, dns_search;
     bool icc, iptables, ip6tables, ip_forward, ip_masq, ipv6, userland_proxy;
     char *userland_proxy_path;

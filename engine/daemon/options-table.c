@@ -11,7 +11,6 @@
 #define DEFBRIDGE "CommonConfig.BridgeConfig.DefaultBridgeConfig."
 #define NO_CONTAINERD "there is no containerd behind this engine"
 #define NO_SWARM "this engine is not part of a swarm"
-#define NO_IPV6_BRIDGE "the default bridge has IPv4 alone; networks made with --ipv6 have both"
 
 const struct option option_table[] = {
     {"add-runtime", 0, OPT_RUNTIME, AT(runtimes), "runtimes", "runtime", "", "Register a further OCI runtime as NAME=PATH",
@@ -41,10 +40,10 @@ const struct option option_table[] = {
     {"default-cgroupns-mode", 0, OPT_STRING, AT(default_cgroupns_mode), NULL, "string", "", "Cgroup namespace of containers: \"host\" or \"private\"",
      NULL},
     {"default-gateway", 0, OPT_IP, AT(default_gateway), NULL, "ip", DEFBRIDGE, "IPv4 gateway of containers", NULL},
-    {"default-gateway-v6", 0, OPT_IP, AT(default_gateway_v6), NULL, "ip", DEFBRIDGE, "IPv6 gateway of containers", NO_IPV6_BRIDGE},
+    {"default-gateway-v6", 0, OPT_IP, AT(default_gateway_v6), NULL, "ip", DEFBRIDGE, "IPv6 gateway of containers", NULL},
     {"default-ipc-mode", 0, OPT_STRING, AT(default_ipc_mode), NULL, "string", "", "IPC namespace of containers: \"shareable\" or \"private\"", NULL},
-    {"default-network-opt", 0, OPT_MAPMAP, OPTION_IGNORED, "default-network-opts", "mapmap", COMMON "NetworkConfig.",
-     "Default options of networks by driver", "options of a network are taken from its creation alone"},
+    {"default-network-opt", 0, OPT_MAPMAP, AT(default_network_opts), "default-network-opts", "mapmap", COMMON "NetworkConfig.",
+     "Default options of networks by driver, as DRIVER=KEY=VALUE", NULL},
     {"default-runtime", 0, OPT_STRING, AT(default_runtime), NULL, "string", COMMON, "OCI runtime of containers (default \"runc\", the built-in one)",
      NULL},
     {"default-shm-size", 0, OPT_BYTES, AT(default_shm_size), NULL, "bytes", "", "Size of /dev/shm (default 64MiB)", NULL},
@@ -56,7 +55,7 @@ const struct option option_table[] = {
     {"exec-root", 0, OPT_STRING, AT(exec_root), NULL, "string", COMMON, "Folder of what lives until the next boot (default \"/run/hatake\")", NULL},
     {"experimental", 0, OPT_BOOL, AT(experimental), NULL, "", COMMON, "Experimental features", NULL},
     {"fixed-cidr", 0, OPT_STRING, AT(fixed_cidr), NULL, "string", DEFBRIDGE, "IPv4 range of container addresses", NULL},
-    {"fixed-cidr-v6", 0, OPT_STRING, AT(fixed_cidr_v6), NULL, "string", DEFBRIDGE, "IPv6 range of container addresses", NO_IPV6_BRIDGE},
+    {"fixed-cidr-v6", 0, OPT_STRING, AT(fixed_cidr_v6), NULL, "string", DEFBRIDGE, "IPv6 range of container addresses", NULL},
     {"group", 'G', OPT_STRING, AT(group), NULL, "string", COMMON, "Group of the unix socket (default \"docker\")", NULL},
     {"help", 0, OPT_BOOL, OPTION_IGNORED, "", "", "", "Print usage", NULL},
     {"host", 'H', OPT_HOST, AT(hosts), "hosts", "list", COMMON, "Socket to listen on: unix://PATH, tcp://ADDRESS:PORT, fd://", NULL},
@@ -71,9 +70,9 @@ const struct option option_table[] = {
     {"ip", 0, OPT_IP, AT(ip), NULL, "ip", DEFBRIDGE, "Address that ports are published on (default 0.0.0.0)", NULL},
     {"ip-forward", 0, OPT_BOOL, AT(ip_forward), NULL, "", BRIDGE, "Switch on forwarding (default true)", NULL},
     {"ip-masq", 0, OPT_BOOL, AT(ip_masq), NULL, "", DEFBRIDGE, "Masquerade (default true)", NULL},
-    {"ip6tables", 0, OPT_BOOL, AT(ip6tables), NULL, "", BRIDGE, "Make IPv6 firewall rules", NO_IPV6_BRIDGE},
+    {"ip6tables", 0, OPT_BOOL, AT(ip6tables), NULL, "", BRIDGE, "Make IPv6 firewall rules (experimental)", NULL},
     {"iptables", 0, OPT_BOOL, AT(iptables), NULL, "", BRIDGE, "Make firewall rules (default true)", NULL},
-    {"ipv6", 0, OPT_BOOL, AT(ipv6), NULL, "", DEFBRIDGE, "IPv6 on the default bridge", NO_IPV6_BRIDGE},
+    {"ipv6", 0, OPT_BOOL, AT(ipv6), NULL, "", DEFBRIDGE, "IPv6 on the default bridge", NULL},
     {"label", 0, OPT_LABEL, AT(labels), "labels", "list", COMMON, "Label of this engine as KEY=VALUE", NULL},
     {"live-restore", 0, OPT_BOOL, AT(live_restore), NULL, "", COMMON, "Leave containers running when the engine stops", NULL},
     {"log-driver", 0, OPT_STRING, AT(log_driver), NULL, "string", COMMON "LogConfig.", "Log driver of containers (default \"json-file\")", NULL},

@@ -431,6 +431,8 @@ int option_set_text(struct options *o, const struct option *opt, const char *val
     case OPT_MAPMAP:
         if (!strchr(value, '=') || !strchr(strchr(value, '=') + 1, '='))
             r = err_set(e, ERR_INVALID, "invalid value \"%s\" for map option, should be root-key=key=value", value);
+        else
+            r = add(list, value, e);
         break;
     case OPT_FEATURE:
         break;
@@ -492,7 +494,8 @@ static int set_json_list(struct options *o, const struct option *opt, json_t *v,
 }
 
 /* {"bridge": {"key": "value"}}: its shape alone counts, as the option is ignored. */
-static int check_json_mapmap(const struct option *opt, json_t *v, struct err *e) {
+/* {"bridge": {"com.docker.network.driver.mtu": "1400"}} */
+static int set_json_mapmap(struct options *o, const struct option *opt, json_t *v, struct err *e) {
     const char *key, *inner;
     json_t *item, *value;
 
@@ -504,6 +507,8 @@ static int check_json_mapmap(const struct option *opt, json_t *v, struct err *e)
         json_object_foreach(item, inner, value) {
             if (!json_is_string(value))
                 return wrong_type(opt, value, "string", e);
+            if (strv_addf(field(o, opt), "%s=%s=%s", key, inner, json_string_value(value)) < 0)
+                return err_oom(e);
         }
     }
     return 0;
@@ -679,7 +684,7 @@ int option_set_json(struct options *o, const struct option *opt, json_t *v, stru
             return wrong_type(opt, v, "string", e);
         return option_set_text(o, opt, json_string_value(v), e);
     case OPT_MAPMAP:
-        return check_json_mapmap(opt, v, e);
+        return set_json_mapmap(o, opt, v, e);
     case OPT_MAP:
     case OPT_FEATURE:
         return set_json_map(o, opt, v, e);

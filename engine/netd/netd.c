@@ -121,7 +121,13 @@ static void add_listener(struct group *g, const struct netd_entry *e, int fd) {
     l->source = (struct source){.ready = e->proto == IPPROTO_UDP ? listener_udp_ready : listener_tcp_ready, .fd = fd};
     l->proto = e->proto;
     l->hold = e->hold || (e->proto != IPPROTO_TCP && e->proto != IPPROTO_UDP);
-    l->target = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = e->target_port_be, .sin_addr.s_addr = e->target_be};
+    if (e->v6) {
+        l->target.in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = e->target_port_be};
+        memcpy(&l->target.in6.sin6_addr, e->target6, sizeof(e->target6));
+    } else {
+        l->target.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = e->target_port_be, .sin_addr.s_addr = e->target_be};
+    }
+    l->target_len = e->v6 ? sizeof(l->target.in6) : sizeof(l->target.in);
     l->group = g;
     l->next = g->listeners;
     g->listeners = l;

@@ -51,7 +51,12 @@ struct listener {
     struct source source;
     struct listener *next;
     struct group *group;
-    struct sockaddr_in target;
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } target;
+    socklen_t target_len;
     uint8_t proto;
     bool hold;
     bool paused; /* not watched while there are too many connections */

@@ -27,7 +27,7 @@
 
 #include <stdint.h>
 
-#define NETD_VERSION 2
+#define NETD_VERSION 3
 #define NETD_ENTRIES 128
 #define NETD_GROUP_BYTES 16
 
@@ -80,7 +80,9 @@ struct netd_entry {
     uint32_t target_be;      /* IPv4 of the container, network byte order */
     uint16_t target_port_be; /* network byte order */
     uint8_t proto;           /* IPPROTO_TCP, IPPROTO_UDP; others are only held */
-    uint8_t hold;            /* 1: keep the port, serve nobody (--userland-proxy=false) */
+    uint8_t hold : 1;        /* keep the port, serve nobody (--userland-proxy=false) */
+    uint8_t v6 : 1;          /* the container is at target6 */
+    uint8_t target6[16];     /* network byte order */
 };
 
 struct netd_msg {

@@ -205,11 +205,11 @@ static void stream_begin(struct listener *l, int fd) {
     int out = -EBADF, one = 1;
 
     if (t)
-        out = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        out = socket(l->target.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* What one side has sent goes on at once, whatever it may still send. The client's socket has it from its listener. */
     if (out >= 0)
         ignore_result(setsockopt(out, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0);
-    if (out < 0 || (connect(out, (struct sockaddr *)&l->target, sizeof(l->target)) < 0 && errno != EINPROGRESS)) {
+    if (out < 0 || (connect(out, &l->target.sa, l->target_len) < 0 && errno != EINPROGRESS)) {
         close_fd(out);
         close_fd(fd);
         free(t);

@@ -180,8 +180,8 @@ static struct session *session_begin(struct listener *l, const union address *fr
         session_end(oldest);
     s = calloc(1, sizeof(*s));
     if (s)
-        fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&l->target, sizeof(l->target)) < 0) {
+        fd = socket(l->target.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, &l->target.sa, l->target_len) < 0) {
         close_fd(fd);
         free(s);
         return NULL;

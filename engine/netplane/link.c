@@ -434,14 +434,19 @@ void link_enable_ipv6(const char *ifname) {
     }
 }
 
-int link_forwarding6_on(struct err *e) {
+int link_forwarding6_on(bool *ret_changed, struct err *e) {
     static const char *const knobs[] = {"/proc/sys/net/ipv6/conf/default/forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"};
+    bool changed = false;
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(knobs); i++) {
-        if (!knob_is(knobs[i], "1") && access(knobs[i], F_OK) == 0)
-            r = fs_write_knob(knobs[i], "1", e);
+        if (knob_is(knobs[i], "1") || access(knobs[i], F_OK) < 0)
+            continue;
+        r = fs_write_knob(knobs[i], "1", e);
+        changed = true;
     }
+    if (r == 0)
+        *ret_changed = changed;
     return r;
 }
 

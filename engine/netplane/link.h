@@ -42,8 +42,8 @@ int link_list_bridges(const char *prefix, char ***ret, size_t *ret_n, struct err
 
 /* net.ipv4.ip_forward=1. *ret_changed: it was 0. */
 int link_forwarding_on(bool *ret_changed, struct err *e);
-/* net.ipv6.conf.{default,all}.forwarding=1; a machine without IPv6 is fine. */
-int link_forwarding6_on(struct err *e);
+/* net.ipv6.conf.{default,all}.forwarding=1; a machine without IPv6 is fine. *ret_changed: one of them was 0. */
+int link_forwarding6_on(bool *ret_changed, struct err *e);
 /* net.ipv4.conf.IFNAME.route_localnet. Only to be switched on once the firewall drops loopback addresses coming from that interface. */
 int link_route_localnet(const char *ifname, bool on, struct err *e);
 /* An interface of ours with IPv6: disable_ipv6=0, accept_ra=0. A machine without IPv6 is fine. */

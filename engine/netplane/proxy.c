@@ -230,7 +230,8 @@ struct proxy *proxy_free(struct proxy *p) {
     return NULL;
 }
 
-static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target, struct port_taken *v, size_t n, struct err *e) {
+static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target, const struct in6_addr *target6, struct port_taken *v, size_t n,
+                      struct err *e) {
     struct netd_msg m;
     char group[GROUP_TEXT + 1] = "";
     int fds[NETD_ENTRIES], r = 0;
@@ -243,8 +244,13 @@ static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target,
         for (; i < n && m.n < NETD_ENTRIES; i++) {
             if (v[i].fd < 0)
                 continue;
-            m.entries[m.n] = (struct netd_entry){
-                .target_be = htonl(target), .target_port_be = htons(v[i].container_port), .proto = (uint8_t)v[i].proto, .hold = p->hold};
+            m.entries[m.n] = (struct netd_entry){.target_be = htonl(target),
+                                                 .v6 = v[i].v6 && target6,
+                                                 .target_port_be = htons(v[i].container_port),
+                                                 .proto = (uint8_t)v[i].proto,
+                                                 .hold = p->hold};
+            if (m.entries[m.n].v6)
+                memcpy(m.entries[m.n].target6, target6, sizeof(*target6));
             fds[m.n++] = v[i].fd;
         }
         if (!m.n)
@@ -264,7 +270,8 @@ static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target,
     return r;
 }
 
-int proxy_add(struct proxy *p, const char *endpoint_id, uint32_t target, struct port_taken *v, size_t n, struct err *e) {
+int proxy_add(struct proxy *p, const char *endpoint_id, uint32_t target, const struct in6_addr *target6, struct port_taken *v, size_t n,
+              struct err *e) {
     bool any = false;
     int r = 0;
 
@@ -272,7 +279,7 @@ int proxy_add(struct proxy *p, const char *endpoint_id, uint32_t target, struct 
         any = any || v[i].fd >= 0;
     if (any) {
         pthread_mutex_lock(&p->lock);
-        r = add_locked(p, endpoint_id, target, v, n, e);
+        r = add_locked(p, endpoint_id, target, target6, v, n, e);
         pthread_mutex_unlock(&p->lock);
     }
     ports_close_fds(v, n);

@@ -8,6 +8,7 @@
 #ifndef HATAKE_NETPLANE_PROXY_H
 #define HATAKE_NETPLANE_PROXY_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,8 +25,9 @@ int proxy_new(const char *program, const char *socket_path, bool hold, struct pr
 /* Disconnect. hatake-netd goes on as long as it holds ports; when it does not, the socket's file is removed. */
 struct proxy *proxy_free(struct proxy *p);
 
-/* Hand over the sockets of `v` (fds >= 0), which serve the container at target (host byte order). Sockets are closed here when it returns, also on failure. */
-int proxy_add(struct proxy *p, const char *endpoint_id, uint32_t target, struct port_taken *v, size_t n, struct err *e);
+/* Hand over the sockets of `v` (fds >= 0), which serve the container at target (host byte order); those of IPv6 addresses at target6, if it has one. Sockets are closed here when it returns, also on failure. */
+int proxy_add(struct proxy *p, const char *endpoint_id, uint32_t target, const struct in6_addr *target6, struct port_taken *v, size_t n,
+              struct err *e);
 /* Close everything of the endpoint. Does not wait: proxy_settle() does. */
 void proxy_drop(struct proxy *p, const char *endpoint_id);
 /* Wait until earlier drops have been dealt with. Cheap when there were none. Fits ports_config.settle. */

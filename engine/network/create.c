@@ -75,7 +75,7 @@ static int auto_subnet(struct networks *n, struct api_network *record, struct er
 
 static int auto_subnet6(struct networks *n, struct api_network *record, struct err *e) {
     struct cidr6 net = {0};
-    char subnet[CIDR6_TEXT_MAX], gateway[IPV6_TEXT_MAX];
+    char subnet[CIDR6_TEXT_MAX], gateway[CIDR6_TEXT_MAX + 4], addr[IPV6_TEXT_MAX];
     struct in6_addr first;
 
     if (networks_pick_subnet6(n, &net, NULL) < 0)
@@ -84,7 +84,9 @@ static int auto_subnet6(struct networks *n, struct api_network *record, struct e
     cidr6_format_net(&net, subnet);
     first = cidr6_net(&net);
     first.s6_addr[15] |= 1;
-    ipv6_format(&first, gateway);
+    ipv6_format(&first, addr);
+    /* The reference shows this one with the length of its prefix. */
+    snprintf(gateway, sizeof(gateway), "%s/%u", addr, net.prefix);
     return add_config(record->ipam, subnet, gateway, e);
 }
 
@@ -118,6 +120,24 @@ static bool has_family(const struct api_ipam *ipam, bool v6) {
     return false;
 }
 
+/* --default-network-opt: what the request does not say itself. */
+static int add_default_options(struct networks *n, const char *driver, struct api_string_map *to, struct err *e) {
+    const struct strv *all = &n->engine->config->default_network_opts;
+    size_t len = strlen(driver);
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < all->n; i++) {
+        const char *eq = strncmp(all->v[i], driver, len) == 0 && all->v[i][len] == '=' ? strchr(all->v[i] + len + 1, '=') : NULL;
+        _cleanup_free_ char *key = eq ? strndup(all->v[i] + len + 1, (size_t)(eq - all->v[i]) - len - 1) : NULL;
+
+        if (eq && !key)
+            return err_oom(e);
+        if (eq && !api_string_map_get(to, key))
+            r = api_string_map_set(to, key, eq + 1, e);
+    }
+    return r;
+}
+
 /* Settings come from the request, or from a configuration network that it names. */
 static int copy_settings(struct networks *n, const struct api_network_create_request *req, struct api_network *r, struct err *e) {
     const char *from = req->config_from ? req->config_from->network : NULL;
@@ -127,6 +147,8 @@ static int copy_settings(struct networks *n, const struct api_network_create_req
     if (str_empty(from)) {
         r->enable_ipv6 = req->enable_ipv6;
         ret = copy_map(&r->options, &req->options, e);
+        if (ret == 0)
+            ret = add_default_options(n, r->driver, &r->options, e);
         if (ret == 0)
             ret = copy_map(&r->labels, &req->labels, e);
         return ret == 0 ? copy_ipam(req->ipam, r->ipam, e) : ret;
@@ -203,7 +225,7 @@ static void unmake(struct networks *n, struct network *net) {
     int r = 0;
 
     if (net->kind == NETWORK_BRIDGE)
-        r = networks_apply_rules(n, &why);
+        r = networks_drop_rules(n, net, &why);
     if (r == 0 && *device_of(net))
         r = link_delete(device_of(net), &why);
     if (r < 0)
@@ -241,7 +263,7 @@ static int make_device(struct networks *n, struct network *net, struct err *e) {
     if (net->kind != NETWORK_BRIDGE)
         return network_make_parent(n, net, e);
     r = network_make_bridge(n, net, e);
-    return r == 0 ? networks_apply_rules(n, e) : r;
+    return r == 0 ? networks_add_rules(n, net, e) : r;
 }
 
 static int make(struct networks *n, struct network *net, struct err *e) {

@@ -75,9 +75,18 @@ static int endpoint_new(struct network *net, const struct endpoint_request *req,
     return 0;
 }
 
+/* On the default bridge the address follows from the MAC address, as long as its 48 bits fit. */
+static struct in6_addr ip6_of_mac(const struct network *net, const uint8_t mac[6]) {
+    struct in6_addr a = cidr6_net(&net->addr6);
+
+    memcpy(a.s6_addr + 10, mac, 6);
+    return a;
+}
+
 /* The lock is held. */
-static int take_both(struct endpoint *ep, uint32_t want, const struct in6_addr *want6, struct err *e) {
+static int take_both(struct endpoint *ep, uint32_t want, const struct in6_addr *want6, bool has_mac, struct err *e) {
     struct network *net = ep->net;
+    struct in6_addr of_mac;
     int r;
 
     if (net->removing)
@@ -90,8 +99,14 @@ static int take_both(struct endpoint *ep, uint32_t want, const struct in6_addr *
         ep->ip = 0;
         return r;
     }
+    if (!has_mac)
+        mac_from_ipv4(ep->ip, ep->mac);
     if (!net->ipam6)
         return 0;
+    if (!want6 && net->default_bridge && net->addr6.prefix <= 80) {
+        of_mac = ip6_of_mac(net, ep->mac);
+        want6 = &of_mac;
+    }
     if (want6)
         ep->ip6 = *want6;
     r = want6 ? ipam6_take_addr(net->ipam6, want6, e) : ipam6_take(net->ipam6, &ep->ip6, e);
@@ -116,12 +131,10 @@ static int take_address(struct networks *n, struct endpoint *ep, const struct en
     if (!str_empty(req->mac) && mac_parse(req->mac, ep->mac) < 0)
         return err_set(e, ERR_INVALID, "invalid MAC address: %s", req->mac);
     pthread_mutex_lock(&n->lock);
-    r = take_both(ep, want, str_empty(req->ipv6) ? NULL : &want6, e);
+    r = take_both(ep, want, str_empty(req->ipv6) ? NULL : &want6, !str_empty(req->mac), e);
     pthread_mutex_unlock(&n->lock);
     if (r < 0)
         return r;
-    if (str_empty(req->mac))
-        mac_from_ipv4(ep->ip, ep->mac);
     set_addr_text(ep);
     return 0;
 }
@@ -138,7 +151,7 @@ static void give_address_back(struct networks *n, struct endpoint *ep) {
     ep->has_ip6 = false;
 }
 
-/* Elements of the firewall's maps for the IPv4 ports. Caller frees. */
+/* Elements of the firewall's maps; ports of IPv6 of a container without it are the proxy's. Caller frees. */
 static size_t nft_ports(const struct endpoint *ep, struct nft_port **ret) {
     struct nft_port *v = calloc(ep->n_ports + 1, sizeof(*v));
     size_t n = 0;
@@ -146,7 +159,11 @@ static size_t nft_ports(const struct endpoint *ep, struct nft_port **ret) {
     for (size_t i = 0; v && i < ep->n_ports; i++) {
         const struct port_taken *t = &ep->ports[i];
 
-        if (!t->v6)
+        if (t->v6 && ep->has_ip6) {
+            v[n] = (struct nft_port){.v6 = true, .proto = (uint8_t)t->proto, .host_port = t->host_port, .addr6 = ep->ip6, .port = t->container_port};
+            if (inet_pton(AF_INET6, t->host_ip, &v[n].host6) == 1)
+                n++;
+        } else if (!t->v6)
             v[n++] = (struct nft_port){
                 .proto = (uint8_t)t->proto, .host_addr = t->host_addr, .host_port = t->host_port, .addr = ep->ip, .port = t->container_port};
     }
@@ -188,7 +205,7 @@ static int publish(struct networks *n, struct endpoint *ep, const struct port_re
     k = nft_ports(ep, &rules);
     r = rules ? publish_rules(n, rules, k, e) : err_oom(e);
     if (r == 0) {
-        r = proxy_add(n->proxy, ep->id, ep->ip, ep->ports, ep->n_ports, e);
+        r = proxy_add(n->proxy, ep->id, ep->ip, ep->has_ip6 ? &ep->ip6 : NULL, ep->ports, ep->n_ports, e);
         if (r < 0) {
             firewall_withdraw(n->firewall, rules, k);
             proxy_drop(n->proxy, ep->id);
@@ -455,7 +472,7 @@ static void republish(struct networks *n, struct endpoint *ep) {
         if (ports_rebind(n->ports, &ep->ports[i], &bind) < 0 && !ep->ports[i].v6)
             log_kv(LOG_LVL_WARN, "port cannot be kept from other programs", "container", ep->container_id, "error", err_msg(&bind), NULL);
     }
-    if (proxy_add(n->proxy, ep->id, ep->ip, ep->ports, ep->n_ports, &why) < 0)
+    if (proxy_add(n->proxy, ep->id, ep->ip, ep->has_ip6 ? &ep->ip6 : NULL, ep->ports, ep->n_ports, &why) < 0)
         log_kv(LOG_LVL_WARN, "proxy cannot take the ports", "container", ep->container_id, "error", err_msg(&why), NULL);
 }
 
@@ -487,8 +504,14 @@ int networks_adopt(struct networks *n, const char *saved, struct endpoint **ret,
     return 0;
 }
 
+struct place {
+    uint32_t ip;
+    bool has_ip6;
+    struct in6_addr ip6;
+};
+
 /* A copy of what is needed, so that the endpoint may go meanwhile. */
-static bool copy_ports(struct networks *n, const char *prefix, char id[ID_LEN + 1], uint32_t *ip, struct port_taken **v, size_t *k) {
+static bool copy_ports(struct networks *n, const char *prefix, char id[ID_LEN + 1], struct place *at, struct port_taken **v, size_t *k) {
     bool found = false;
 
     pthread_mutex_lock(&n->lock);
@@ -502,7 +525,7 @@ static bool copy_ports(struct networks *n, const char *prefix, char id[ID_LEN + 
             memcpy(*v, ep->ports, ep->n_ports * sizeof(**v));
             memcpy(id, ep->id, ID_LEN + 1);
             *k = ep->n_ports;
-            *ip = ep->ip;
+            *at = (struct place){ep->ip, ep->has_ip6, ep->ip6};
             found = true;
         }
     }
@@ -515,10 +538,10 @@ void ports_lost(void *arg, const char *endpoint_prefix) {
     struct networks *n = arg;
     struct port_taken *v = NULL, *unused = NULL;
     char id[ID_LEN + 1];
-    uint32_t ip = 0;
+    struct place at = {0};
     size_t k = 0;
 
-    if (!copy_ports(n, endpoint_prefix, id, &ip, &v, &k))
+    if (!copy_ports(n, endpoint_prefix, id, &at, &v, &k))
         return;
     for (size_t i = 0; i < k; i++) {
         _cleanup_err_ struct err bind = ERR_INIT;
@@ -526,11 +549,11 @@ void ports_lost(void *arg, const char *endpoint_prefix) {
         if (ports_rebind(n->ports, &v[i], &bind) < 0 && !v[i].v6)
             log_kv(LOG_LVL_WARN, "port cannot be kept from other programs", "error", err_msg(&bind), NULL);
     }
-    if (proxy_add(n->proxy, id, ip, v, k, &e) < 0)
+    if (proxy_add(n->proxy, id, at.ip, at.has_ip6 ? &at.ip6 : NULL, v, k, &e) < 0)
         log_kv(LOG_LVL_WARN, "proxy cannot take the ports", "error", err_msg(&e), NULL);
     free(v);
     /* It may have left just now, and then nobody would take them back. */
-    if (copy_ports(n, endpoint_prefix, id, &ip, &unused, &k))
+    if (copy_ports(n, endpoint_prefix, id, &at, &unused, &k))
         free(unused);
     else
         proxy_drop(n->proxy, id);

@@ -105,6 +105,11 @@ const char *network_option(const struct network *net, const char *key);
 int networks_setup(struct networks *n, struct err *e);
 /* Rules for all bridges as they are now. */
 int networks_apply_rules(struct networks *n, struct err *e);
+/* Rules of one bridge more, or less; all of them anew where somebody took them away. n->change is held. */
+int networks_add_rules(struct networks *n, const struct network *net, struct err *e);
+int networks_drop_rules(struct networks *n, const struct network *net, struct err *e);
+/* Fits firewall_watch(): somebody else took rules away (arg: struct networks). */
+void rules_damaged(void *arg);
 /* A free network from the pools, looking away from what interface `but` has (NULL allowed). global: for a network of global scope. */
 int networks_pick_subnet(struct networks *n, const char *but, bool global, struct cidr4 *ret, struct err *e);
 /* The same for IPv6: only from --default-address-pool, there are none by default. */
@@ -112,7 +117,9 @@ int networks_pick_subnet6(struct networks *n, struct cidr6 *ret, struct err *e);
 /* Make the bridge device of a network. */
 int network_make_bridge(struct networks *n, struct network *net, struct err *e);
 extern const char *const option_bridge_name,
-    *const option_icc, *const option_masquerade, *const option_inhibit, *const option_binding, *const option_mtu, *const option_default;
+    *const option_icc, *const option_masquerade, *const option_inhibit, *const option_binding, *const option_mtu, *const option_default,
+                                                                                                                      *const option_source,
+                                                                                                                          *const option_source6;
 
 /* ---- create.c ---- */
 int networks_create(struct networks *n, const struct api_network_create_request *req, struct network **ret, char **ret_warning, struct err *e);

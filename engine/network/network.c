@@ -115,13 +115,16 @@ static int read_ipam4(struct network *net, const struct api_ipam_config *c, cons
 }
 
 static int take_gateway6(struct network *net, const struct cidr6 *subnet, const char *text, struct err *e) {
+    struct cidr6 with_prefix;
     int r = 0;
 
     if (str_empty(text))
         r = ipam6_take(net->ipam6, &net->gateway6, e);
+    else if (cidr6_parse(text, &with_prefix) == 0)
+        net->gateway6 = with_prefix.addr; /* one that came from the pools */
     else if (inet_pton(AF_INET6, text, &net->gateway6) != 1)
         return err_set(e, ERR_INVALID, "invalid gateway %s", text);
-    else if (cidr6_contains(subnet, &net->gateway6))
+    if (!str_empty(text) && cidr6_contains(subnet, &net->gateway6))
         r = ipam6_take_addr(net->ipam6, &net->gateway6, e);
     if (r < 0) {
         err_wrap(e, "failed to allocate gateway (%s)", text ? text : "");
@@ -140,17 +143,23 @@ static int read_ipam6(struct network *net, const struct api_ipam_config *c, cons
     r = ipam6_new(subnet, str_empty(c->ip_range) ? NULL : &range, &net->ipam6, e);
     if (r == 0)
         r = take_gateway6(net, subnet, c->gateway, e);
+    net->addr6 = (struct cidr6){net->gateway6, subnet->prefix};
     for (size_t i = 0; r == 0 && i < c->auxiliary_addresses.n; i++) {
         const char *key = c->auxiliary_addresses.v[i].key, *value = c->auxiliary_addresses.v[i].value;
 
         if (inet_pton(AF_INET6, value, &a) != 1)
             return err_set(e, ERR_INVALID, "invalid auxiliary address %s", value);
+        /* As with IPv4: the bridge keeps its own. */
+        if (streq(key, "DefaultGatewayIPv6")) {
+            net->gateway6 = a;
+            if (memcmp(&a, &net->addr6.addr, sizeof(a)) == 0)
+                continue;
+        }
         if (ipam6_take_addr(net->ipam6, &a, e) < 0)
             return wrap_secondary(e, key, value);
     }
     if (r < 0)
         return r;
-    net->addr6 = (struct cidr6){net->gateway6, subnet->prefix};
     net->v6 = true;
     return 0;
 }
@@ -338,7 +347,7 @@ void networks_event(struct networks *n, const struct network *net, const char *a
 
 static int open_planes(struct networks *n, bool forwarding_changed, struct err *e) {
     const struct engine_config *c = n->engine->config;
-    struct firewall_config fc = {.enabled = c->iptables, .drop_forward = forwarding_changed, .proxied = c->userland_proxy};
+    struct firewall_config fc = {.enabled = c->iptables, .enabled6 = c->ip6tables, .drop_forward = forwarding_changed, .proxied = c->userland_proxy};
     struct ports_config pc = {.default_ip = NULL, .proxied = c->userland_proxy, .settle = proxy_settle};
     char *program = str_printf("%s/hatake-netd", n->engine->libexec_dir ? n->engine->libexec_dir : "/usr/libexec/hatake");
     char *dir = str_printf("%s/hatake", c->exec_root), *socket = str_printf("%s/hatake/netd.sock", c->exec_root);
@@ -370,7 +379,13 @@ int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
     n->engine = engine;
     pthread_mutex_init(&n->lock, NULL);
     pthread_mutex_init(&n->change, NULL);
-    if (engine->config->ip_forward && !streq_ptr(engine->config->bridge, "none"))
+    if (engine->config->ip6tables && !engine->config->experimental)
+        r = err_set(e, ERR_INVALID, "ip6tables rules are only available if experimental features are enabled");
+    else if (engine->config->ip6tables && !engine->config->iptables)
+        r = err_set(e, ERR_INVALID,
+                    "Error initializing network controller: error obtaining controller instance: failed to register \"bridge\" driver: cannot create "
+                    "new chains, EnableIPTable is disabled");
+    if (r == 0 && engine->config->ip_forward && !streq_ptr(engine->config->bridge, "none"))
         r = link_forwarding_on(&changed, e);
     if (r == 0)
         r = open_planes(n, changed, e);
@@ -384,6 +399,8 @@ int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
         r = networks_finish_intents(n, e);
     if (r == 0)
         r = proxy_watch(n->proxy, ports_lost, n, e);
+    if (r == 0)
+        r = firewall_watch(n->firewall, rules_damaged, n, e);
     if (r == 0 && proxy_refresh(n->proxy, &why) < 0)
         log_kv(LOG_LVL_WARN, "what the proxy holds is unknown", "error", err_msg(&why), NULL);
     if (r < 0) {
@@ -397,6 +414,8 @@ int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
 struct networks *networks_free(struct networks *n) {
     if (!n)
         return NULL;
+    /* Its thread may be at work on what follows. */
+    n->firewall = firewall_free(n->firewall);
     map_done(&n->by_name);
     for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {
         struct network *net = i->value;
@@ -412,7 +431,6 @@ struct networks *networks_free(struct networks *n) {
     map_done(&n->adopted);
     ports_free(n->ports);
     proxy_free(n->proxy);
-    firewall_free(n->firewall);
     pthread_mutex_destroy(&n->lock);
     pthread_mutex_destroy(&n->change);
     free(n);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The predefined networks, and bridges as devices. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@ const char *const option_masquerade = "com.docker.network.bridge.enable_ip_masqu
 const char *const option_inhibit = "com.docker.network.bridge.inhibit_ipv4";
 const char *const option_binding = "com.docker.network.bridge.host_binding_ipv4";
 const char *const option_mtu = "com.docker.network.driver.mtu";
+const char *const option_source = "com.docker.network.host_ipv4";
+const char *const option_source6 = "com.docker.network.host_ipv6";
 const char *const option_default = "com.docker.network.bridge.default_bridge";
 
 static int set_str(char **slot, const char *s, struct err *e) {
@@ -201,6 +204,13 @@ static int choose_addr(struct networks *n, const char *ifname, const struct netw
     }
     if (!str_empty(c->bridge))
         return err_set(e, ERR_INVALID, "bridge device with non default name %s must be created manually", ifname);
+    /* A range alone is the whole network. */
+    if (!str_empty(c->fixed_cidr)) {
+        if (cidr4_parse(c->fixed_cidr, ret) < 0)
+            return err_set(e, ERR_INVALID, "invalid CIDR address: %s", c->fixed_cidr);
+        ret->addr = cidr4_net(ret) + 1;
+        return 0;
+    }
     r = networks_pick_subnet(n, ifname, false, ret, e);
     if (r < 0)
         return r;
@@ -253,6 +263,30 @@ static int bridge_ipam(const struct engine_config *c, const struct cidr4 *addr, 
     return r;
 }
 
+/* It comes first, as in the reference, and has no gateway of its own: the bridge takes the first address. */
+static int bridge_ipam6(const struct engine_config *c, struct api_network *record, struct err *e) {
+    struct api_ipam_config *ic;
+    struct cidr6 fixed;
+    char text[CIDR6_TEXT_MAX];
+    int r;
+
+    record->enable_ipv6 = c->ipv6;
+    if (str_empty(c->fixed_cidr_v6))
+        return c->ipv6 ? err_set(e, ERR_INVALID,
+                                 "IPv6 is enabled for the default bridge, but no subnet is configured. Specify an IPv6 subnet using --fixed-cidr-v6")
+                       : 0;
+    if (cidr6_parse(c->fixed_cidr_v6, &fixed) < 0)
+        return err_set(e, ERR_INVALID, "invalid CIDR address: %s", c->fixed_cidr_v6);
+    ic = api_ipam_config_list_add(&record->ipam->config);
+    if (!ic)
+        return err_oom(e);
+    cidr6_format_net(&fixed, text);
+    r = set_str(&ic->subnet, text, e);
+    if (r == 0 && !str_empty(c->default_gateway_v6))
+        r = api_string_map_set(&ic->auxiliary_addresses, "DefaultGatewayIPv6", c->default_gateway_v6, e);
+    return r;
+}
+
 static int bridge_network(struct networks *n, struct network **ret, struct err *e) {
     const struct engine_config *c = n->engine->config;
     const char *ifname = str_empty(c->bridge) ? "docker0" : c->bridge;
@@ -263,9 +297,14 @@ static int bridge_network(struct networks *n, struct network **ret, struct err *
     int r = choose_addr(n, ifname, old, &addr, e);
 
     if (r < 0)
-        return err_wrap(e, "Error initializing network controller: error creating default \"bridge\" network");
+        return err_wrap(e, "Error initializing network controller");
     snprintf(mtu, sizeof(mtu), "%lld", (long long)(c->mtu > 0 ? c->mtu : 1500));
     r = new_record(old, "bridge", "bridge", &record, e);
+    if (r == 0) {
+        r = bridge_ipam6(c, &record, e);
+        if (r < 0)
+            err_wrap(e, "Error initializing network controller");
+    }
     if (r == 0)
         r = bridge_ipam(c, &addr, &record, e);
     if (r == 0)
@@ -302,14 +341,40 @@ int network_make_bridge(struct networks *n, struct network *net, struct err *e) 
     bool own = !net->default_bridge || str_empty(n->engine->config->bridge);
     struct link_bridge b = {.ifname = net->bridge, .addr = net->addr, .addr6 = net->v6 ? &net->addr6 : NULL, .mtu = net->mtu};
 
-    int r = net->v6 && n->engine->config->ip_forward ? link_forwarding6_on(e) : 0;
+    bool changed = false;
+    int r = net->v6 && n->engine->config->ip_forward ? link_forwarding6_on(&changed, e) : 0;
 
+    if (changed)
+        firewall_drop_forward6(n->firewall);
     if (inhibit(net))
         b.addr.addr = 0;
     return r < 0 ? r : link_bridge_ensure(&b, !own, &net->ifindex, e);
 }
 
 /* ---- rules ------------------------------------------------------------------------------------------------------------------------- */
+
+static void rules_of(const struct network *net, struct firewall_bridge *ret) {
+    const char *source = network_option(net, option_source), *source6 = network_option(net, option_source6);
+
+    *ret = (struct firewall_bridge){.subnet = net->addr,
+                                    .v6 = net->v6,
+                                    .subnet6 = net->addr6,
+                                    .masquerade = net->masquerade,
+                                    .icc = net->icc,
+                                    .internal = net->record.internal,
+                                    .guard = net->guard};
+    memcpy(ret->ifname, net->bridge, sizeof(ret->ifname));
+    if (source && ipv4_parse(source, &ret->source) < 0)
+        ret->source = 0;
+    if (source6 && inet_pton(AF_INET6, source6, &ret->source6) != 1)
+        ret->source6 = in6addr_any;
+}
+
+/* Only once packets that pretend to come from loopback are dropped is it safe. */
+static void route_loopback(struct networks *n, const char *ifname) {
+    if (n->engine->config->iptables && link_route_localnet(ifname, true, NULL) < 0)
+        log_kv(LOG_LVL_WARN, "published ports will not answer on 127.0.0.1 without the proxy", "bridge", ifname, NULL);
+}
 
 int networks_apply_rules(struct networks *n, struct err *e) {
     struct network **all = NULL;
@@ -321,27 +386,31 @@ int networks_apply_rules(struct networks *n, struct err *e) {
         return r;
     v = calloc(k + 1, sizeof(*v));
     for (size_t i = 0; v && i < k; i++) {
-        if (all[i]->kind != NETWORK_BRIDGE || all[i]->removing || !all[i]->ifindex)
-            continue;
-        v[used] = (struct firewall_bridge){.subnet = all[i]->addr,
-                                           .masquerade = all[i]->masquerade,
-                                           .icc = all[i]->icc,
-                                           .internal = all[i]->record.internal,
-                                           .guard = all[i]->guard};
-        memcpy(v[used].ifname, all[i]->bridge, sizeof(v[used].ifname));
-        used++;
+        if (all[i]->kind == NETWORK_BRIDGE && !all[i]->removing && all[i]->ifindex)
+            rules_of(all[i], &v[used++]);
     }
     r = v ? firewall_apply(n->firewall, v, used, e) : err_oom(e);
-    /* Only now is it safe: packets that pretend to come from loopback are dropped. */
-    for (size_t i = 0; r == 0 && n->engine->config->iptables && i < used; i++) {
-        if (link_route_localnet(v[i].ifname, true, NULL) < 0)
-            log_kv(LOG_LVL_WARN, "published ports will not answer on 127.0.0.1 without the proxy", "bridge", v[i].ifname, NULL);
-    }
+    for (size_t i = 0; r == 0 && i < used; i++)
+        route_loopback(n, v[i].ifname);
     for (size_t i = 0; i < k; i++)
         network_unref(all[i]);
     free(all);
     free(v);
     return r;
+}
+
+int networks_add_rules(struct networks *n, const struct network *net, struct err *e) {
+    struct firewall_bridge b;
+
+    rules_of(net, &b);
+    if (firewall_add_bridge(n->firewall, &b, NULL) < 0)
+        return networks_apply_rules(n, e);
+    route_loopback(n, b.ifname);
+    return 0;
+}
+
+int networks_drop_rules(struct networks *n, const struct network *net, struct err *e) {
+    return firewall_drop_bridge(n->firewall, net->bridge, NULL) < 0 ? networks_apply_rules(n, e) : 0;
 }
 
 DEFINE_CLEANUP(struct network *, network_unref)
@@ -389,6 +458,11 @@ void networks_repair(struct networks *n) {
     if (networks_apply_rules(n, &why) < 0)
         log_kv(LOG_LVL_ERROR, "firewall rules cannot be written anew", "error", err_msg(&why), NULL);
     pthread_mutex_unlock(&n->change);
+}
+
+void rules_damaged(void *arg) {
+    log_kv(LOG_LVL_WARN, "firewall rules were taken away by somebody else and are written anew", NULL);
+    networks_repair(arg);
 }
 
 /* Bridges of networks from earlier runs: made again after a reboot. */
