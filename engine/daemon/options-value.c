@@ -493,7 +493,6 @@ static int set_json_list(struct options *o, const struct option *opt, json_t *v,
     return 0;
 }
 
-/* {"bridge": {"key": "value"}}: its shape alone counts, as the option is ignored. */
 /* {"bridge": {"com.docker.network.driver.mtu": "1400"}} */
 static int set_json_mapmap(struct options *o, const struct option *opt, json_t *v, struct err *e) {
     const char *key, *inner;
