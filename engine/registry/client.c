@@ -56,7 +56,7 @@ static bool any_cidr_has(const struct engine_config *c, const char *address) {
 }
 
 /* Named as insecure, or resolving into a network that is. */
-static bool may_be_insecure(const struct engine_config *c, const char *host_port) {
+bool registry_may_be_insecure(const struct engine_config *c, const char *host_port) {
     _cleanup_free_ char *host =
         host_port[0] == '[' ? strndup(host_port + 1, strcspn(host_port + 1, "]")) : strndup(host_port, strcspn(host_port, ":"));
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
@@ -207,7 +207,7 @@ static int find_endpoint(struct registry_session *s, size_t mirror, struct err *
     s->own_auth = (struct registry_auth){0};
     if (hub)
         return ping(s, "https", "registry-1.docker.io", false, e);
-    insecure = may_be_insecure(c, s->ref.domain);
+    insecure = registry_may_be_insecure(c, s->ref.domain);
     r = ping(s, "https", s->ref.domain, insecure, e);
     if (r < 0 && r != -ERR_CANCELLED && insecure)
         r = ping(s, "http", s->ref.domain, true, e);

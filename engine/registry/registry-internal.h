@@ -99,6 +99,8 @@ int transfer_run(struct transfer *t, struct err *e);
 /* ---- client.c */
 /* Run with authorization; a 401 although a token was sent means that it has expired: once more with a fresh one, unless there is a body to send. */
 int session_run(struct transfer *t, const char *shown, struct err *e);
+/* Named as insecure, or resolving into a network that is. */
+bool registry_may_be_insecure(const struct engine_config *c, const char *host_port);
 /* ERR_UNAVAILABLE (nobody answered) is ERR_INTERNAL for the API. */
 int registry_as_internal(int r, struct err *e);
 

@@ -130,6 +130,15 @@ int registry_send_blob(struct registry_session *s, const struct registry_source 
 /* Put a manifest under a tag or a digest. */
 int registry_put_manifest(struct registry_session *s, const char *what, const char *media_type, const void *p, size_t n, struct err *e);
 
+/*
+ * Ask an index for images whose name or description has the term: the public one, or the one a term like "host:port/name" names. The body of its answer, JSON of
+ * the form {"results": [{"name", "description", "star_count", "is_official"...}]}, goes to ret. limit 0: 25. Credentials go to the index itself only, by TLS.
+ * ERR_INVALID when there is no such index, ERR_INTERNAL when it fails.
+ */
+#define REGISTRY_SEARCH_BYTES MIB(4)
+int registry_search(struct registry *r, const char *term, int64_t limit, const struct registry_auth *auth, registry_cancelled_fn *cancelled,
+                    void *arg, struct buf *ret, struct err *e);
+
 /* Log in: check credentials with the registry `server` (host or URL; NULL: the default one). *ret_token: identity token or NULL. */
 int registry_login(struct registry *r, const struct registry_auth *auth, char **ret_token, struct err *e);
 
