@@ -65,6 +65,10 @@ struct container_image_use {
 };
 void containers_image_use(struct containers *cs, const char *image_id, struct container_image_use *ret);
 
+/* All containers with their sizes, as GET /containers/json?all=1&size=1 of that version (145) answers. */
+struct buf;
+int containers_write_all(struct containers *cs, int version, struct buf *out, struct err *e);
+
 /* What a rename or another change of a network endpoint needs to know: all containers, as counted references (caller unrefs each, frees the array). */
 int containers_all(struct containers *cs, struct container ***ret, size_t *ret_n, struct err *e);
 

@@ -324,9 +324,9 @@ static int collect(struct containers *cs, struct item **ret, size_t *ret_n, stru
     return 0;
 }
 
-static int write_list(struct call *call, const struct q_container_list *q, const struct ctr_filter *filter, const struct item *v, size_t n,
-                      struct buf *out, struct err *e) {
-    struct names names = {.engine = call_engine(call)};
+static int write_list(struct engine *engine, int version, const struct q_container_list *q, const struct ctr_filter *filter, const struct item *v,
+                      size_t n, struct buf *out, struct err *e) {
+    struct names names = {.engine = engine};
     int64_t now = clock_wall_ns(), limit = q->has_limit && q->limit > 0 ? q->limit : INT64_MAX, shown = 0;
     int r = ctr_links_names(names.engine->containers, &names.links, e);
 
@@ -336,11 +336,24 @@ static int write_list(struct call *call, const struct q_container_list *q, const
             continue;
         if (shown++)
             buf_addc(out, ',');
-        r = add_entry(&names, v[i].c, v[i].v, q->size, now, call_api_version(call), out, e);
+        r = add_entry(&names, v[i].c, v[i].v, q->size, now, version, out, e);
     }
     buf_addc(out, ']');
     map_done_with(&names.known, free);
     ctr_links_names_done(&names.links);
+    return r;
+}
+
+int containers_write_all(struct containers *cs, int version, struct buf *out, struct err *e) {
+    const struct q_container_list q = {.all = true, .size = true};
+    const struct ctr_filter every = {0};
+    struct item *v = NULL;
+    size_t n = 0;
+    int r = collect(cs, &v, &n, e);
+
+    if (r >= 0)
+        r = write_list(cs->engine, version, &q, &every, v, n, out, e);
+    items_done(v, n);
     return r;
 }
 
@@ -358,7 +371,7 @@ int op_container_list(struct call *call, struct err *e) {
     if (r >= 0)
         r = collect(cs, &v, &n, e);
     if (r >= 0)
-        r = write_list(call, &q, &filter, v, n, &b, e);
+        r = write_list(call_engine(call), call_api_version(call), &q, &filter, v, n, &b, e);
     items_done(v, n);
     return r < 0 ? r : call_reply(call, 200, &b, e);
 }

@@ -26,7 +26,9 @@ int op_image_list(struct call *c, struct err *e) {
     if (r == 0 && call_api_version(c) < 141 && !str_empty(q.filter) && filters_add(&f, "reference", q.filter) < 0)
         r = err_oom(e);
     if (r == 0)
-        r = image_list(images_of(c), q.all, q.shared_size, call_api_version(c) < 143, &f, &list, e);
+        r = image_list(images_of(c),
+                       (q.all ? IMAGE_LIST_ALL : 0) | (q.shared_size ? IMAGE_LIST_SHARED : 0) | (call_api_version(c) < 143 ? IMAGE_LIST_NONE : 0), &f,
+                       &list, e);
     if (r == 0)
         r = api_image_summary_list_write(&list, call_api_version(c), &b, e);
     api_image_summary_list_done(&list);

@@ -259,6 +259,35 @@ int images_names_in(struct images *s, const char *repository, struct strv *ret, 
     return collect_names(s, NULL, repository, ret, e);
 }
 
+void image_named_free(struct image_named *v, size_t n) {
+    for (size_t i = 0; v && i < n; i++) {
+        free(v[i].image_id);
+        free(v[i].name);
+    }
+    free(v);
+}
+
+int images_all_names(struct images *s, struct image_named **ret, size_t *ret_n, struct err *e) {
+    struct image_named *v;
+    size_t n = 0;
+    bool full = true;
+
+    pthread_mutex_lock(&s->lock);
+    v = calloc(s->names.n + 1, sizeof *v);
+    for (struct map_entry *i = NULL; v && full && (i = map_next(&s->names, i)); n++) {
+        v[n] = (struct image_named){strdup(((struct image_name *)i->value)->image_id), strdup(i->key)};
+        full = v[n].image_id && v[n].name;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (!v || !full) {
+        image_named_free(v, n);
+        return err_oom(e);
+    }
+    *ret = v;
+    *ret_n = n;
+    return 0;
+}
+
 char *images_first_name(struct images *s, const char *id) {
     _cleanup_strv_ struct strv names = STRV_INIT;
     _cleanup_reference_ struct reference ref = REFERENCE_INIT;

@@ -11,10 +11,20 @@
 
 int image_inspect(struct images *s, struct image *i, struct api_image_inspect *ret, struct err *e);
 int image_history(struct images *s, struct image *i, struct api_image_history_item_list *ret, struct err *e);
-/* Newest first. `shared`: compute SharedSize; `none`: the form before API 1.43, where an image without names is called <none>:<none>. Errors as the reference words them. */
-int image_list(struct images *s, bool all, bool shared, bool none, const struct filters *f, struct api_image_summary_list *ret, struct err *e);
+enum image_list_flag {
+    IMAGE_LIST_ALL = 1,    /* images below others that have no name, too */
+    IMAGE_LIST_SHARED = 2, /* compute SharedSize */
+    IMAGE_LIST_NONE = 4,   /* the form before API 1.43, where an image without names is called <none>:<none> */
+    IMAGE_LIST_USERS = 8,  /* count Containers */
+    IMAGE_LIST_NULL = 16,  /* no names is null, not an empty list */
+};
+/* Newest first. `flags`: enum image_list_flag. Errors as the reference words them. */
+int image_list(struct images *s, unsigned flags, const struct filters *f, struct api_image_summary_list *ret, struct err *e);
 /* Filter `until`: the time it stands for, CLOCK_ZERO when it is not given. */
 /* Filters `label` and `label!`. */
 bool image_labels_match(const struct filters *f, const struct image *i);
+
+/* A time of a document as clients get it: seconds since 1970; NULL and what is no time: Go's zero time. */
+int64_t image_unix_seconds(const char *text);
 
 #endif
