@@ -124,3 +124,23 @@ ci_lab_find() { "$CI/lab" sh engine find /run -name 'containerd*.sock*' | grep .
     request GET '/v1.45/containers/json?all=1'
     same 200 "$STATUS"
 }
+
+@test "HTTP/1.0 is answered in HTTP/1.0, and the connection ends" {
+    local head
+    for path in /_ping /v1.45/images/no-such/json '/v1.45/events?since=1&until=2'; do
+        head=$(curl -0 -gsS --max-time 60 --unix-socket "${ENGINE_HOST#unix://}" -D - -o /dev/null "http://engine$path" | tr -d '\r')
+        contains "$head" 'HTTP/1.0 '
+        case $head in *[Cc]hunked*) fail "chunks are not known to HTTP/1.0: $head" ;; esac
+    done
+    [ "$SUBJECT" = reference ] || contains "$head" 'Connection: close'
+    head=$(curl -0 -gsS --max-time 60 --unix-socket "${ENGINE_HOST#unix://}" -H 'Connection: keep-alive' -D - -o /dev/null http://engine/_ping | tr -d '\r' | tr '[:upper:]' '[:lower:]')
+    contains "$head" 'connection: keep-alive'
+}
+
+@test "HEAD of an archive has the stat and no body" {
+    docker create --name "$N" busybox
+    request HEAD "/v1.45/containers/$N/archive?path=/etc/passwd"
+    same 200 "$STATUS"
+    contains "$HEAD" 'X-Docker-Container-Path-Stat: '
+    [ "$SUBJECT" = reference ] || contains "$HEAD" 'Content-Length: 0'
+}

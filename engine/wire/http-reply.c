@@ -84,6 +84,9 @@ struct MHD_Response *http_response(struct call *c) {
     }
     if (!r)
         return NULL;
+    /* Who asks in the words of HTTP/1.0 is answered in them. */
+    if (c->http10)
+        MHD_set_response_options(r, MHD_RF_HTTP_1_0_SERVER, MHD_RO_END);
     for (size_t i = 0; i < c->n_out; i++)
         MHD_add_response_header(r, c->out[i].name, c->out[i].value);
     return r;
