@@ -30,7 +30,8 @@
 #define HTTP_RING_BYTES (256u << 10) /* body bytes kept for a handler that reads slower than the client sends */
 #define HTTP_BATCH_BYTES (64u << 10) /* what a handler that reads in large pieces is woken for */
 #define HTTP_CHUNK_ABOVE 2048        /* longer replies are chunked, as the reference's are */
-#define HTTP_HEADERS_MAX 64          /* headers of a reply */
+#define HTTP_HEADERS_MAX 24          /* headers of a reply */
+#define HTTP_HEADERS_TEXT 1000       /* bytes of their names and values that are kept in one piece of memory */
 
 struct http_listener {
     struct http_server *server;
@@ -121,6 +122,8 @@ struct call {
     /* Used by the handler's thread only. */
     struct http_header out[HTTP_HEADERS_MAX];
     size_t n_out;
+    char *out_text; /* HTTP_HEADERS_TEXT bytes, out_used of them taken; what does not fit has memory of its own */
+    size_t out_used;
     int out_fd; /* stream or half-taken connection */
     bool stream_begun, stream_ended, stream_chunked, out_detached, taken;
     int gone_fd, gone_watched;
