@@ -42,6 +42,8 @@ def store(scenario, cli, outcomes, reference, folder=None):
         recordings = {}
     else:
         recordings.pop("none", None)
+    if scenario.cli == "26":
+        recordings = {version: kept for version, kept in recordings.items() if version.startswith("26.")}
     recordings[cli] = steps
     data = {"scenario": scenario.full_name, "reference": reference, "recordings": dict(sorted(recordings.items()))}
     os.makedirs(os.path.dirname(path), exist_ok=True)
