@@ -157,6 +157,12 @@ def find_clis(env, wanted):
     return found
 
 
+def find_plugin(name):
+    """The path of a plugin for the docker CLI; empty when this machine cannot have it."""
+    done = subprocess.run([os.path.join(TOP, "ci", "docker-cli"), "--" + name], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
 def reference_package(engine):
     """The exact package version of the reference, asked in its own tree; empty when it is not a Debian package."""
     done = subprocess.run(engine.inside("dpkg-query -W -f '${Version}' " + REFERENCE_PACKAGE), capture_output=True, text=True, check=False)

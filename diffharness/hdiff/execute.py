@@ -53,6 +53,9 @@ class Execution:
         os.mkdir(os.path.join(self.folder, ".docker"))
         if cli_path:
             os.symlink(cli_path, os.path.join(binaries, "docker"))
+        for plugin in self.scenario.plugins:
+            os.makedirs(os.path.join(self.folder, ".docker", "cli-plugins"), exist_ok=True)
+            os.symlink(self.variables[plugin], os.path.join(self.folder, ".docker", "cli-plugins", "docker-" + plugin))
         with open(os.path.join(self.folder, ".docker", "config.json"), "w", encoding="utf-8") as file:
             file.write("{}\n")
         return {"PATH": f"{binaries}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": self.folder, "TERM": "xterm", "LC_ALL": "C.UTF-8", "TZ": "UTC",

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 from . import golden, known, ops, report, runner, scenario
-from .engine import TOP, EngineError, find_clis, find_engines, lab_environment, reference_package
+from .engine import TOP, EngineError, find_clis, find_engines, find_plugin, lab_environment, reference_package
 from .normal import Normaliser
 from .wire import WireError, fetch
 
@@ -57,6 +57,7 @@ class Session:
         self.folder = tempfile.mkdtemp(prefix="hatake-diff-taps-")
         self.taps = [runner.TappedEngine(e, self.folder) for e in (self.reference, self.ours) if e is not None]
         self.responses = []
+        self._plugins = {}
 
     def _require(self):
         if self.reference is None and self.ours is None:
@@ -83,6 +84,12 @@ class Session:
                 return engine.lacks(chosen)
             if chosen.when and subprocess.run(engine.inside(chosen.when), capture_output=True, check=False).returncode != 0:
                 return f"not on this machine: {chosen.when}"
+            for name in chosen.plugins:
+                if name not in self._plugins:
+                    self._plugins[name] = find_plugin(name)
+                if not self._plugins[name]:
+                    return f"no docker {name} is to be had (ci/docker-cli --{name})"
+                engine.variables[name] = self._plugins[name]
             for name in ["busybox"] + chosen.needs:
                 found = known.archive_of(self.env, name)
                 if found is None:

@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass, field
 
 SECTIONS = ("setup", "steps", "cleanup")
-HEADERS = ("title", "rows", "use", "cli", "needs", "without", "when", "tags", "allow")
+HEADERS = ("title", "rows", "use", "cli", "plugins", "needs", "without", "when", "tags", "allow")
 STREAM_VERBS = ("send", "halfclose", "close", "drop", "resize", "await", "join", "interrupt")
 BODY_KINDS = ("auto", "json", "ndjson", "text", "frames", "binary", "progress", "tar")
 
@@ -83,6 +83,7 @@ class Scenario:
     rows: list = field(default_factory=list)
     use: list = field(default_factory=list)
     cli: str = "both"
+    plugins: list = field(default_factory=list)     # plugins of the CLI that the scenario uses: compose
     needs: list = field(default_factory=list)       # images of the lab that are there before
     without: list = field(default_factory=list)     # images of the lab that are not there before
     when: str = ""                                  # a shell condition inside the engine; skipped when it fails
@@ -341,6 +342,8 @@ def _add_header(scenario, line, number, where):
         scenario.rows = [int(r) for r in value.split()]
     else:
         setattr(scenario, name, value.split())
+        if name == "plugins" and set(scenario.plugins) - {"compose"}:
+            raise ScenarioError(f"{where}: unknown plugin: {value}")
 
 
 def _check_streams(scenario):
