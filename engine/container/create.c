@@ -228,6 +228,7 @@ static struct ctr_view *first_view(struct ctr_fixed *f, struct ctr_net *net, con
 struct made {
     struct containers *cs;
     const char *id;
+    const struct ctr_mounts *mounts;
     bool layer;
     struct volume **volumes;
     size_t n_volumes;
@@ -240,7 +241,7 @@ static void unmake(struct made *m) {
     if (!m->cs)
         return;
     dir = str_printf("%s/containers/%s", m->cs->engine->config->data_root, m->id);
-    ctr_mounts_release(m->cs, m->id, m->volumes, m->n_volumes, true);
+    ctr_mounts_release(m->cs, m->id, m->mounts, m->volumes, m->n_volumes, true);
     if (m->layer && layers_container_remove(m->cs->engine->layers, m->id, &e) < 0)
         log_kv(LOG_LVL_WARN, "the layer of a container that could not be created stays", "container", m->id, "error", err_msg(&e), NULL);
     if (dir)
@@ -271,6 +272,7 @@ static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const struct
     if (!dir)
         return err_oom(e);
     m->id = f->id;
+    m->mounts = &f->mounts;
     m->cs = cs;
     r = layers_container_create(cs->engine->layers, chain, f->id, &rootfs, e);
     if (r < 0)

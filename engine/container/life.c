@@ -382,7 +382,7 @@ int container_remove_held(struct ctr_held *h, bool volumes, struct err *e) {
     }
     h->gone = gone;
     h->state = ctr_gone;
-    ctr_mounts_release(c->cs, c->id, c->volumes, c->n_volumes, volumes);
+    ctr_mounts_release(c->cs, c->id, &c->view->fixed->mounts, c->volumes, c->n_volumes, volumes);
     c->volumes = NULL;
     c->n_volumes = 0;
     execs_container_removed(c->cs->engine->execs, c);

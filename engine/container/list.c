@@ -154,6 +154,23 @@ struct sizes {
     int64_t rw, root;
 };
 
+/* Of a network, a list says where the container is in it; its names, links and options are inspect's. Shallow copies: *ret is freed alone. */
+static int networks_in_short(const struct api_endpoint_settings_map *from, struct api_endpoint_settings_map *ret, struct err *e) {
+    struct api_endpoint_settings_map_entry *entries = calloc(from->n + 1, sizeof(*entries) + sizeof(struct api_endpoint_settings));
+    struct api_endpoint_settings *ends = entries ? (struct api_endpoint_settings *)(entries + from->n + 1) : NULL;
+
+    if (!entries)
+        return err_oom(e);
+    for (size_t i = 0; i < from->n; i++) {
+        ends[i] = *from->v[i].value;
+        ends[i].links = ends[i].aliases = ends[i].dns_names = (struct api_string_list){0};
+        ends[i].driver_opts = (struct api_string_map){0};
+        entries[i] = (struct api_endpoint_settings_map_entry){from->v[i].key, &ends[i]};
+    }
+    *ret = (struct api_endpoint_settings_map){.n = from->n, .v = entries, .set = from->set};
+    return 0;
+}
+
 static int by_text(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -165,7 +182,7 @@ static int write_entry(const struct ctr_view *v, const struct strv *links, const
     _cleanup_free_ char *command = command_text(f);
     _cleanup_strv_ struct strv names = STRV_INIT;
     struct api_container_summary_host_config host = {.network_mode = f->host.network_mode};
-    struct api_container_summary_network_settings net = {.networks = v->net->s.networks};
+    struct api_container_summary_network_settings net = {{0}};
     struct api_container_summary s = {.id = (char *)f->id,
                                       .names = {.set = true},
                                       .image = (char *)image,
@@ -190,11 +207,14 @@ static int write_entry(const struct ctr_view *v, const struct strv *links, const
         s.size_root_fs = sz->root;
         s.has_size_rw = s.has_size_root_fs = true;
     }
-    r = fill_ports(v, &s.ports, e);
+    r = networks_in_short(&v->net->s.networks, &net.networks, e);
+    if (r >= 0)
+        r = fill_ports(v, &s.ports, e);
     if (r >= 0)
         r = ctr_mount_points(&f->mounts, &s.mounts, e);
     if (r >= 0)
         r = api_container_summary_write(&s, version, out, e);
+    free(net.networks.v);
     api_port_list_done(&s.ports);
     api_mount_point_list_done(&s.mounts);
     return r;

@@ -520,7 +520,8 @@ static int acquire_one(struct containers *cs, const char *id, const struct api_h
                        struct err *e) {
     _cleanup_strv_ struct strv opts = STRV_INIT, labels = STRV_INIT;
     const struct api_mount *a = mount_of(host, m);
-    struct volume_request req = {.name = m->volume, .driver = m->driver ? m->driver : host->volume_driver, .opts = &opts, .labels = &labels};
+    struct volume_request req = {
+        .name = m->volume, .driver = m->driver ? m->driver : host->volume_driver, .opts = &opts, .labels = &labels, .unmarked = a != NULL};
     struct volume *v;
     int r;
 
@@ -537,17 +538,23 @@ static int acquire_one(struct containers *cs, const char *id, const struct api_h
     if (!streq(volume_driver(v), "local") && streq(m->mode, "z") && !asks_for_mode(m))
         *m->mode = 0;
     if (str_set(&m->volume, volume_name(v)) < 0 || str_set(&m->source, volume_path(v)) < 0 || str_set(&m->driver, volume_driver(v)) < 0) {
-        volumes_release(cs->engine->volumes, v, id, true);
+        volumes_release(cs->engine->volumes, v, id, m->anonymous);
         return err_oom(e);
     }
     *ret = v;
     return 0;
 }
 
-void ctr_mounts_release(struct containers *cs, const char *id, struct volume **v, size_t n, bool anonymous) {
-    for (size_t i = 0; i < n; i++)
-        if (v[i])
-            volumes_release(cs->engine->volumes, v[i], id, anonymous);
+void ctr_mounts_release(struct containers *cs, const char *id, const struct ctr_mounts *l, struct volume **v, size_t n, bool anonymous) {
+    size_t k = 0;
+
+    for (size_t i = 0; i < l->n && k < n; i++) {
+        if (l->v[i].kind != CTR_MOUNT_VOLUME)
+            continue;
+        if (v[k])
+            volumes_release(cs->engine->volumes, v[k], id, anonymous && l->v[i].anonymous);
+        k++;
+    }
     free(v);
 }
 
@@ -565,7 +572,7 @@ int ctr_mounts_acquire(struct containers *cs, const char *id, const struct api_h
             continue;
         r = acquire_one(cs, id, host, &l->v[i], &v[n], e);
         if (r < 0) {
-            ctr_mounts_release(cs, id, v, n, true);
+            ctr_mounts_release(cs, id, l, v, n, true);
             return r;
         }
         n++;

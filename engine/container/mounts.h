@@ -20,8 +20,8 @@ int ctr_mounts_read(struct containers *cs, const struct api_container_config *co
  */
 int ctr_mounts_acquire(struct containers *cs, const char *id, const struct api_host_config *host, struct ctr_mounts *l, struct volume ***ret,
                        size_t *ret_n, struct err *e);
-/* Give all volumes back; with `anonymous` those without a name go away. */
-void ctr_mounts_release(struct containers *cs, const char *id, struct volume **v, size_t n, bool anonymous);
+/* Give the n volumes of the list back; with `anonymous` those that were not asked for by name go away. */
+void ctr_mounts_release(struct containers *cs, const char *id, const struct ctr_mounts *l, struct volume **v, size_t n, bool anonymous);
 /* Copy what the image has at the mount points into volumes that are empty. */
 int ctr_mounts_populate(struct containers *cs, const char *id, const struct layers_rootfs *rootfs, const struct ctr_mounts *l,
                         struct volume **volumes, struct err *e);

@@ -114,9 +114,9 @@ TEST(volume_life) {
     CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0755);
     snprintf(path, sizeof(path), "%s/volumes/data", p.root);
     CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0701);
-    volumes_release(p.vs, v, "c1", true);
-    volumes_release(p.vs, w, "c2", true);
-    CHECK(fs_exists(path)); /* named: stays */
+    volumes_release(p.vs, v, "c1", true); /* somebody else holds it: it stays */
+    volumes_release(p.vs, w, "c2", false);
+    CHECK(fs_exists(path));
     place_close(&p);
     REQUIRE(place_open(&p));
     CHECK_INT(volumes_find(p.vs, "data", &v, &e), 0);
@@ -128,6 +128,11 @@ TEST(volume_life) {
     REQUIRE(volumes_acquire(p.vs, &(struct volume_request){0}, "c1", &v, &e) == 0);
     CHECK(volume_is_anonymous(v));
     CHECK_INT(strlen(volume_name(v)), 64);
+    snprintf(path, sizeof(path), "%s/volumes/%s", p.root, volume_name(v));
+    volumes_release(p.vs, v, "c1", true);
+    CHECK(!fs_exists(path));
+    REQUIRE(volumes_acquire(p.vs, &(struct volume_request){.unmarked = true}, "c1", &v, &e) == 0);
+    CHECK(!volume_is_anonymous(v));
     snprintf(path, sizeof(path), "%s/volumes/%s", p.root, volume_name(v));
     volumes_release(p.vs, v, "c1", true);
     CHECK(!fs_exists(path));

@@ -266,7 +266,7 @@ static int fill_record(struct volumes *vs, const struct volume_request *req, boo
         ret = volume_check_options(vs, &r->options, e);
     if (ret == 0)
         ret = fill_map(&r->labels, req->labels, e);
-    if (ret == 0 && anonymous)
+    if (ret == 0 && anonymous && !req->unmarked)
         ret = api_string_map_set(&r->labels, volume_anonymous_label, "", e);
     return ret;
 }
@@ -566,7 +566,7 @@ int volumes_remove(struct volumes *vs, const char *name, bool force, struct err 
     return r;
 }
 
-void volumes_release(struct volumes *vs, struct volume *v, const char *container_id, bool remove_anonymous) {
+void volumes_release(struct volumes *vs, struct volume *v, const char *container_id, bool remove) {
     _cleanup_err_ struct err why = ERR_INIT;
     bool last;
 
@@ -579,7 +579,7 @@ void volumes_release(struct volumes *vs, struct volume *v, const char *container
     }
     last = v->holders.n == 0;
     pthread_mutex_unlock(&vs->lock);
-    if (last && remove_anonymous && v->anonymous) {
+    if (last && remove) {
         int r = volumes_remove(vs, v->record.name, true, &why);
 
         /* Somebody took it meanwhile: then it stays. */

@@ -41,6 +41,7 @@ struct volume_request {
     const struct strv *opts;       /* KEY=VALUE; NULL allowed */
     const struct strv *labels;     /* KEY=VALUE; NULL allowed */
     bool empty_opts, empty_labels; /* {} was given: shown as {} and not as null */
+    bool unmarked;                 /* anonymous, but without the label: what HostConfig.Mounts asks for without a Source */
 };
 
 /*
@@ -52,8 +53,11 @@ int volumes_create(struct volumes *vs, const struct volume_request *req, struct 
 int volumes_acquire(struct volumes *vs, const struct volume_request *req, const char *container_id, struct volume **ret, struct err *e);
 /* Hold an existing volume again (containers loaded at start). When its record is gone it is made anew, as the reference does. */
 int volumes_hold(struct volumes *vs, const char *name, const char *container_id, struct volume **ret, struct err *e);
-/* The container is removed: let go, and unref v. With remove_anonymous the volume goes too when it is anonymous and nobody else holds it. */
-void volumes_release(struct volumes *vs, struct volume *v, const char *container_id, bool remove_anonymous);
+/*
+ * The container is removed: let go, and unref v. With `remove` the volume goes too when nobody else holds it. The caller knows whether the container
+ * asked for it by name; the label does not tell.
+ */
+void volumes_release(struct volumes *vs, struct volume *v, const char *container_id, bool remove);
 
 /* "get x: no such volume" (ERR_NOT_FOUND). The caller unrefs. */
 int volumes_find(struct volumes *vs, const char *name, struct volume **ret, struct err *e);
