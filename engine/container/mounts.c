@@ -357,6 +357,7 @@ static int read_mounts(const struct api_host_config *host, struct ctr_mounts *l,
 /* ---- VolumesFrom, Config.Volumes, Tmpfs -------------------------------------------------------------------------------------- */
 static int copy_mount(const struct ctr_mount *from, struct ctr_mount *to) {
     *to = (struct ctr_mount){.kind = from->kind,
+                             .anonymous = from->anonymous,
                              .rw = from->rw,
                              .no_copy = from->no_copy,
                              .non_recursive = from->non_recursive,

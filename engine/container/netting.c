@@ -38,11 +38,13 @@ void net_unplug(struct container *c) {
 
 /* ---- wishes ---------------------------------------------------------------------------------------------------------------------- */
 /* A MAC address can only be asked for at create. */
-static const char *wanted_mac(const struct ctr_fixed *f, const char *net) {
-    for (size_t i = 0; i < f->networking.endpoints_config.n; i++)
-        if (streq(f->networking.endpoints_config.v[i].key, net) && f->networking.endpoints_config.v[i].value)
-            return f->networking.endpoints_config.v[i].value->mac_address;
-    return streq(f->host.network_mode, net) ? f->config.mac_address : NULL;
+static const char *wanted_mac(const struct ctr_fixed *f, const char *key, const struct network *net) {
+    const struct api_endpoint_settings_map *m = &f->networking.endpoints_config;
+
+    for (size_t i = 0; i < m->n; i++)
+        if (m->v[i].value && (streq(m->v[i].key, key) || streq(m->v[i].key, network_id(net))))
+            return m->v[i].value->mac_address;
+    return streq(f->host.network_mode, key) ? f->config.mac_address : NULL;
 }
 
 /* ---- joining ------------------------------------------------------------------------------------------------------------------- */
@@ -50,13 +52,10 @@ struct place {
     struct network *net;
     const char *key; /* as the record names it */
     const struct api_endpoint_settings *want;
-    int rank; /* order of joining: 0 the default bridge, 1 the network of the mode, 2 others by name */
 };
 
-static int by_rank(const void *a, const void *b) {
-    const struct place *x = a, *y = b;
-
-    return x->rank != y->rank ? x->rank - y->rank : strcmp(network_name(x->net), network_name(y->net));
+static int in_order(const void *a, const void *b) {
+    return network_order(((const struct place *)a)->net, ((const struct place *)b)->net);
 }
 
 /* A network that was made anew under the same name is another one. */
@@ -73,7 +72,6 @@ static bool is_switched_off(const struct container *c, const char *key) {
 
 static int find_places(struct container *c, struct place *v, size_t *ret_n, struct err *e) {
     const struct api_endpoint_settings_map *nets = &c->view->net->s.networks;
-    const char *mode = c->view->fixed->host.network_mode;
     size_t n = 0;
 
     for (size_t i = 0; i < nets->n; i++) {
@@ -85,10 +83,9 @@ static int find_places(struct container *c, struct place *v, size_t *ret_n, stru
             continue;
         v[n].key = nets->v[i].key;
         v[n].want = nets->v[i].value;
-        v[n].rank = network_is_default_bridge(v[n].net) ? 0 : streq(mode, v[n].key) || streq(mode, network_name(v[n].net)) ? 1 : 2;
         n++;
     }
-    qsort(v, n, sizeof(*v), by_rank);
+    qsort(v, n, sizeof(*v), in_order);
     *ret_n = n;
     return 0;
 }
@@ -132,7 +129,8 @@ static int join_all(struct container *c, const struct place *v, size_t n, struct
     for (size_t i = 0; r >= 0 && i < n; i++) {
         struct endpoint *ep = NULL;
 
-        r = net_join(c, v[i].net, v[i].want, wanted_mac(c->view->fixed, v[i].key), (unsigned)p->n_links, (int)i == gateway ? &ports : NULL, &ep, e);
+        r = net_join(c, v[i].net, v[i].want, wanted_mac(c->view->fixed, v[i].key, v[i].net), (unsigned)p->n_links, (int)i == gateway ? &ports : NULL,
+                     &ep, e);
         if (r < 0)
             break;
         c->endpoints[c->n_endpoints++] = ep;
@@ -368,7 +366,8 @@ static int describe_one(struct container *c, const char *name, const struct api_
     struct api_endpoint_settings_map_entry *slot = &n->s.networks.v[n->s.networks.n];
     int r = 0;
 
-    slot->key = strdup(name);
+    /* Who asked for it by its id finds it by its name once it is joined. */
+    slot->key = strdup(ep ? network_name(endpoint_network(ep)) : name);
     slot->value = s;
     n->s.networks.n++;
     if (!s || !slot->key)

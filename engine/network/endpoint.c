@@ -304,6 +304,14 @@ void endpoint_rename(struct networks *n, struct endpoint *ep, const char *contai
     names_endpoint_up(n, ep);
 }
 
+int network_order(const struct network *a, const struct network *b) {
+    if (a->record.internal != b->record.internal)
+        return a->record.internal ? 1 : -1;
+    if (a->v6 != b->v6)
+        return a->v6 ? -1 : 1;
+    return strcmp(a->record.name, b->record.name);
+}
+
 int networks_gateway(struct network *const *v, size_t n) {
     int best = -1;
 
@@ -312,7 +320,7 @@ int networks_gateway(struct network *const *v, size_t n) {
 
         if (!a || !network_has_links(a) || a->record.internal)
             continue;
-        if (!b || (a->v6 && !b->v6) || (a->v6 == b->v6 && strcmp(a->record.name, b->record.name) < 0))
+        if (!b || network_order(a, b) < 0)
             best = (int)i;
     }
     return best;

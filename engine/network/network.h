@@ -79,8 +79,12 @@ static inline bool network_has_links(const struct network *net) {
     return k == NETWORK_BRIDGE || k == NETWORK_MACVLAN || k == NETWORK_IPVLAN;
 }
 /*
- * Which of a container's networks gives it its default routes and carries its published ports: internal ones never, one with IPv6 before one without, then
- * the first by name. -1: none of them. NULL entries are skipped.
+ * The order of a container's networks, for qsort: below 0 when a comes first. Internal ones last, one with IPv6 before one without, then by name. It numbers the
+ * interfaces of a container that starts.
+ */
+int network_order(const struct network *a, const struct network *b);
+/*
+ * Which of a container's networks gives it its default routes and carries its published ports: the first that is not internal. -1: none of them. NULL entries are skipped.
  */
 int networks_gateway(struct network *const *v, size_t n);
 /*
