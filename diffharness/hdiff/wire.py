@@ -92,8 +92,8 @@ class Exchange:
         if self.body_file:
             with open(self.body_file, "rb") as file:
                 payload = file.read()
-        if any(name == "transfer-encoding" for name in names) and payload:
-            payload = b"%x\r\n%b\r\n0\r\n\r\n" % (len(payload), payload)
+        if "transfer-encoding" in names and (payload or self.body_file):
+            payload = (b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b"") + b"0\r\n\r\n"
         if (payload or self.method in ("POST", "PUT")) and not names & {"content-length", "transfer-encoding"}:
             head.append(f"Content-Length: {len(payload)}")
         self._thread = threading.Thread(target=self._read_all, daemon=True)

@@ -108,7 +108,7 @@ int op_image_commit(struct call *call, struct err *e) {
     int r = q_image_commit_read(&q, call_query(call), call_api_version(call), e);
 
     if (r >= 0)
-        r = call_json(call, &body, e);
+        r = call_json_optional(call, &body, e);
     if (r >= 0)
         r = check_body(body, e);
     if (r >= 0)

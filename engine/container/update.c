@@ -155,9 +155,7 @@ int op_container_update(struct call *call, struct err *e) {
     json_t *body = NULL;
     int r = call_json(call, &body, e);
 
-    if (r >= 0 && !body)
-        r = err_set(e, ERR_INVALID, "invalid JSON: got EOF while reading request body");
-    if (r >= 0)
+    if (r >= 0 && body)
         r = api_container_update_request_read(&req, body, NULL, e);
     json_decref(body);
     wanted(&req, &want);

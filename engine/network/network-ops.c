@@ -123,8 +123,12 @@ int op_network_inspect(struct call *c, struct err *e) {
     _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
     struct q_network_inspect q = {0};
     struct network *net = NULL;
-    int r = q_network_inspect_read(&q, call_query(c), call_api_version(c), e);
+    int r;
 
+    /* "/networks/" is the list. */
+    if (str_empty(call_path(c, "id")))
+        return op_network_list(c, e);
+    r = q_network_inspect_read(&q, call_query(c), call_api_version(c), e);
     if (r == 0)
         r = networks_find(n, call_path(c, "id"), &net, e);
     if (r == 0 && !str_empty(q.scope) && !streq(q.scope, net->record.scope))
@@ -145,9 +149,7 @@ int op_network_create(struct call *c, struct err *e) {
     json_t *body = NULL;
     int r = call_json(c, &body, e);
 
-    if (r == 0 && !body)
-        r = err_set(e, ERR_INVALID, "invalid JSON: got EOF while reading request body");
-    if (r == 0)
+    if (r == 0 && body)
         r = api_network_create_request_read(&req, body, NULL, e);
     json_decref(body);
     if (r == 0)

@@ -86,6 +86,8 @@ static int auth_read(struct call *c, struct api_auth_config *ret, struct err *e)
 
     if (r < 0)
         return r;
+    if (strspn(buf_str(&body), " \t\r\n") == body.len)
+        return err_set(e, ERR_INTERNAL, "EOF");
     r = codec_parse(buf_str(&body), body.len, &json, &end, e);
     if (r == 0)
         r = api_auth_config_read(ret, json, "", e);

@@ -206,7 +206,7 @@ int volumes_find(struct volumes *vs, const char *name, struct volume **ret, stru
     r = volume_check_name(name, NULL) == 0 ? volume_driver_probe(vs, name, &plugin, &facts, e) : 0;
     if (r > 0)
         return adopt_remote(vs, name, plugin, &facts, ret, e);
-    return r < 0 ? r : err_set(e, ERR_NOT_FOUND, "get %s: no such volume", name);
+    return r < 0 ? r : err_set(e, ERR_NOT_FOUND, "get%s%s: no such volume", *name ? " " : "", name);
 }
 
 int volume_ask(struct volumes *vs, struct volume *v, struct volume_facts *ret, struct err *e) {

@@ -261,7 +261,7 @@ static int check_json_type(struct call *c, struct err *e) {
     return err_set(e, ERR_INVALID, "unsupported Content-Type header (%s): must be 'application/json'", type);
 }
 
-int call_json_any(struct call *c, json_t **ret, struct err *e) {
+static int read_json(struct call *c, json_t **ret, struct err *e) {
     _cleanup_buf_ struct buf whole = BUF_INIT(LIMIT_JSON_BODY);
     struct buf *text = &c->body;
     int r;
@@ -283,10 +283,18 @@ int call_json_any(struct call *c, json_t **ret, struct err *e) {
     return codec_parse_body(text->data, text->len, ret, e);
 }
 
-int call_json(struct call *c, json_t **ret, struct err *e) {
+int call_json_optional(struct call *c, json_t **ret, struct err *e) {
     int r = check_json_type(c, e);
 
-    return r < 0 ? r : call_json_any(c, ret, e);
+    return r < 0 ? r : read_json(c, ret, e);
+}
+
+int call_json(struct call *c, json_t **ret, struct err *e) {
+    int r = call_json_optional(c, ret, e);
+
+    if (r >= 0 && !*ret && call_body_length(c) < 0)
+        return err_set(e, ERR_INVALID, "invalid JSON: got EOF while reading request body");
+    return r;
 }
 
 /* ---- reply ------------------------------------------------------------------------------------------------------------------ */

@@ -58,11 +58,12 @@ int call_peer(struct call *c, pid_t *ret_pid, uid_t *ret_uid, gid_t *ret_gid);
 
 /*
  * The whole body as JSON (LIMIT_JSON_BODY), with the reference's rules: Content-Type must be application/json unless the body is
- * empty; an empty body gives *ret = NULL and 0; errors have the reference's texts (ERR_INVALID). Caller: json_decref().
+ * empty; a request without a body, or of length 0, gives *ret = NULL and 0; a body sent in chunks that turns out empty is an error like every
+ * text that is no JSON (ERR_INVALID, with the texts clients know). Caller: json_decref().
  */
 int call_json(struct call *c, json_t **ret, struct err *e);
-/* The same without looking at Content-Type (operations whose reference does not care: auth, exec start of old clients...). */
-int call_json_any(struct call *c, json_t **ret, struct err *e);
+/* The same, but chunks without content give NULL too. */
+int call_json_optional(struct call *c, json_t **ret, struct err *e);
 /* The whole body as bytes into `ret` (initialised by the caller; its max is the limit, beyond it ERR_TOO_LARGE). */
 int call_body(struct call *c, struct buf *ret, struct err *e);
 /*
