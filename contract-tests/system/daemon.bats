@@ -181,6 +181,31 @@ certificates() {
     same 1.45 "$output"
 }
 
+@test "--tlsverify: the whole client works over it: run -it, streams, logs -f, exec, cp, wait, events" {
+    local tls=(-H tcp://127.0.0.1:24763 --tlsverify --tlscacert "$D/ca.pem" --tlscert "$D/cert.pem" --tlskey "$D/key.pem")
+    certificates 2>/dev/null
+    second '' -H tcp://127.0.0.1:24763 -H "unix://$D/s" --tlsverify --tlscacert "$D/ca.pem" --tlscert "$D/server.pem" --tlskey "$D/server.key"
+    over() { inside "$CLI" "${tls[@]}" "$@"; }
+    # A file of a megabyte goes through the connection, in both directions.
+    run -0 over load -qi "$IMAGES/busybox/docker.tar"
+    run -7 "$PTY" --size 31x97 --expect '/ # ' --send 'stty size\r' --expect '31 97' --send 'exit 7\r' -- "$CI/lab" sh engine "$CLI" "${tls[@]}" \
+        run --rm -it --network none --name "$N" busybox sh
+    head -c 1000000 /dev/urandom | base64 >"$H/megabyte"
+    over run --rm -i --network none busybox cat <"$H/megabyte" | cmp - "$H/megabyte"
+    over run -d --network none --name "$N" busybox sh -c 'i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i + 1)); done; while [ ! -e /end ]; do sleep 0.1; done; echo last; exit 5'
+    over logs -f "$N" >"$H/logged" &
+    run -3 over exec -i "$N" sh -c 'cat >/copied; exit 3' <"$H/megabyte"
+    over cp "$N:/copied" - | tar -xOf - | cmp - "$H/megabyte"
+    echo end >"$H/end"
+    over cp "$D/end" "$N:/end"
+    same 5 "$(over wait "$N")"
+    poll grep -q '^last$' "$H/logged"
+    same '3001 3000' "$(wc -l <"$H/logged") $(grep -c '^[0-9]*$' "$H/logged")"
+    run -0 over events --since 1 --until "$(($(date +%s) + 1))" --filter "container=$N" --format '{{.Action}}'
+    contains "$output" 'die'
+    over rm "$N"
+}
+
 @test "--tls alone: encrypted, no client certificate needed" {
     certificates 2>/dev/null
     second '' -H tcp://127.0.0.1:24761 --tls --tlscert "$D/server.pem" --tlskey "$D/server.key"
