@@ -318,8 +318,6 @@ static int read_mount(const struct api_mount *a, struct ctr_mount *m, struct err
     m->from_mounts = true;
     if (str_empty(a->target))
         return mount_error(a, e, "field Target must not be empty", "");
-    if (!streq(a->type ? a->type : "", "bind") && !streq(a->type ? a->type : "", "volume") && !streq(a->type ? a->type : "", "tmpfs"))
-        return mount_error(a, e, "mount type unknown", "");
     if (a->target[0] != '/')
         return path_error(a, a->target, e);
     m->destination = ctr_clean_path(a->target);
@@ -327,6 +325,8 @@ static int read_mount(const struct api_mount *a, struct ctr_mount *m, struct err
         return err_oom(e);
     if (streq(m->destination, "/"))
         return mount_error(a, e, "invalid specification: destination can't be '/'", "");
+    if (!streq(a->type ? a->type : "", "bind") && !streq(a->type ? a->type : "", "volume") && !streq(a->type ? a->type : "", "tmpfs"))
+        return mount_error(a, e, "mount type unknown", "");
     r = check_options(a, e);
     if (r < 0)
         return r;

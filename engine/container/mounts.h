@@ -26,6 +26,12 @@ void ctr_mounts_release(struct containers *cs, const char *id, const struct ctr_
 int ctr_mounts_populate(struct containers *cs, const char *id, const struct layers_rootfs *rootfs, const struct ctr_mounts *l,
                         struct volume **volumes, struct err *e);
 
+/*
+ * propagation.c: a bind that shall pass mounts on, or take them, needs a source on a mount that is shared (or a slave). ERR_INTERNAL in the reference's
+ * words; the source is there.
+ */
+int ctr_check_propagation(const struct ctr_mount *m, struct err *e);
+
 /* Cleaned absolute path ("/a/../b/" gives "/b"): fresh memory. */
 char *ctr_clean_path(const char *path);
 

@@ -263,6 +263,8 @@ static int plug_mounts(struct launching *l, struct err *e) {
 
         if (m->kind == CTR_MOUNT_BIND) {
             r = make_bind_source(m, e);
+            if (r >= 0)
+                r = ctr_check_propagation(m, e);
         } else if (m->kind == CTR_MOUNT_VOLUME && k < c->n_volumes) {
             char *path = NULL;
 
