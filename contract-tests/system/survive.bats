@@ -275,3 +275,22 @@ crash() { # kill -9, then a new daemon
     grep "trace=$trace" "$ENGINE_LOG" | grep -q "process=hatake-monitor.*container=$id"
     own_restart
 }
+
+@test "a container without binds starts among few mounts, sees those made later on volumes, and keeps none in use" {
+    local pid monitor
+    docker volume create "$N-v" >/dev/null
+    inside mkdir -p "/run/$N"
+    inside mount -t tmpfs x "/run/$N"
+    docker run -d --name "$N" busybox sleep 1000
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N")
+    monitor=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status")
+    run -1 grep -q ' /dev/shm ' "/proc/$monitor/mountinfo"
+    # an unmount that is not lazy fails where anybody uses it
+    inside umount "/run/$N"
+    inside mount -t tmpfs x "/var/lib/docker/volumes/$N-v/_data"
+    inside touch "/var/lib/docker/volumes/$N-v/_data/late"
+    same late "$(docker run --rm -v "$N-v:/v" busybox ls /v)"
+    inside umount "/var/lib/docker/volumes/$N-v/_data"
+    docker rm -f "$N"
+    docker volume rm "$N-v"
+}

@@ -385,6 +385,7 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
         if (!init)
             return err_oom(e);
         req.init_path = init;
+        req.host_mounts = req.host_mounts || engine->config->init_path;
     }
     if (ctr_health_wanted(f)) {
         r = ctr_health_launch(&(struct ctr_spec_env){.fixed = f, .hostname = l->hostname, .user = &l->user, .links = &l->link_env}, l->spec,

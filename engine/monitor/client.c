@@ -88,7 +88,7 @@ int launcher_new(const struct launcher_config *config, struct launcher **ret, st
     fflush(NULL);
     l->pid = fork();
     if (l->pid == 0)
-        launcher_process(sp[1], program);
+        launcher_process(sp[1], program, config);
     close_fd(sp[1]);
     l->sock = sp[0];
     if (l->pid < 0) {

@@ -9,7 +9,7 @@
 #include "oci/build.h"
 
 /* The loop of the launcher process; never returns. */
-void launcher_process(int sock, const char *monitor_path) __attribute__((noreturn));
+void launcher_process(int sock, const char *monitor_path, const struct launcher_config *config) __attribute__((noreturn));
 /* Plan of a launch request as a sealed memory file. fd, or an error. */
 int launch_plan(const struct launch_request *req, const struct cgroup_layout *cgroups, struct seccomp_cache *cache, struct err *e);
 struct mp_head;

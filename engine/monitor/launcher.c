@@ -17,12 +17,19 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "kern/kern.h"
+#include "monitor/launcher-mounts.h"
 #include "monitor/proto.h"
 #include "oci/exec.h"
 #include "oci/plan.h"
 
+struct launching {
+    const char *monitor_path;
+    int null;
+    int few, host; /* mount namespaces (launcher-mounts.h), or few is -EBADF */
+};
+
 /* Descriptors of the monitor: 0-2 the null device, 3 the plan, 4 its control socket. */
-static int spawn_monitor(const char *path, int plan, int control, int null, pid_t *ret_pid) {
+static int spawn_monitor(const struct launching *l, bool host_mounts, int plan, int control, pid_t *ret_pid) {
     static char name[] = "hatake-monitor";
     char *argv[] = {name, NULL}, *env[] = {NULL};
     posix_spawn_file_actions_t fa;
@@ -34,10 +41,15 @@ static int spawn_monitor(const char *path, int plan, int control, int null, pid_
     r = posix_spawn_file_actions_init(&fa);
     if (r == 0) {
         for (int fd = 0; fd < 3; fd++)
-            posix_spawn_file_actions_adddup2(&fa, null, fd);
+            posix_spawn_file_actions_adddup2(&fa, l->null, fd);
         posix_spawn_file_actions_adddup2(&fa, plan, MP_PLAN_FD);
         posix_spawn_file_actions_adddup2(&fa, control, MP_CONTROL_FD);
-        r = posix_spawn(ret_pid, path, &fa, NULL, argv, env);
+        if (!host_mounts && l->few >= 0)
+            r = kern_linux.setns(l->few, CLONE_NEWNS) < 0 ? errno : 0;
+        if (r == 0)
+            r = posix_spawn(ret_pid, l->monitor_path, &fa, NULL, argv, env);
+        if (!host_mounts && l->few >= 0 && kern_linux.setns(l->host, CLONE_NEWNS) < 0)
+            _exit(1); /* the next one would start without the machine's mounts */
         posix_spawn_file_actions_destroy(&fa);
     }
     close_fd(plan);
@@ -80,18 +92,20 @@ static void say(const struct mp_head *q, const struct mp_head *answer) {
     log_set_trace(NULL);
 }
 
-void launcher_process(int sock, const char *monitor_path) {
+void launcher_process(int sock, const char *monitor_path, const struct launcher_config *config) {
     struct sigaction ignore_children = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
     struct sigaction dfl = {.sa_handler = SIG_DFL};
     sigset_t none;
+    struct launching l = {.monitor_path = monitor_path, .few = -EBADF, .host = -EBADF};
+    const char *folders[] = {config->data_root ? realpath(config->data_root, NULL) : NULL,
+                             config->exec_root ? realpath(config->exec_root, NULL) : NULL, monitor_path, NULL};
     char body[16];
-    int null;
 
     sock = dup2(sock, 3);
     if (sock < 0)
         _exit(1);
     kern_linux.close_range(4, ~0u, 0);
-    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    l.null = open("/dev/null", O_RDWR | O_CLOEXEC);
     fcntl(sock, F_SETFD, FD_CLOEXEC);
     for (int s = 1; s < NSIG; s++)
         if (s != SIGKILL && s != SIGSTOP)
@@ -102,6 +116,8 @@ void launcher_process(int sock, const char *monitor_path) {
     sigprocmask(SIG_SETMASK, &none, NULL);
     setsid();
     prctl(PR_SET_NAME, "hatake-launcher", 0, 0, 0);
+    if (folders[0] && folders[1])
+        l.few = launcher_few_mounts(&kern_linux, folders, &l.host);
     ignore_result(chdir("/"));
     for (;;) {
         int fds[MP_FDS_MAX], n_fds;
@@ -114,7 +130,7 @@ void launcher_process(int sock, const char *monitor_path) {
         if (h.type == MP_SPAWN && n_fds == 2) {
             pid_t pid = -1;
 
-            answer.v[0] = spawn_monitor(monitor_path, fds[0], fds[1], null, &pid);
+            answer.v[0] = spawn_monitor(&l, h.v[0] != 0, fds[0], fds[1], &pid);
             answer.v[1] = pid;
         } else if (h.type == MP_NETNS && n_fds == 3) {
             pid_t pid = -1;

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The mount namespace of monitors whose containers need nothing of the machine's other mounts: a copy with little in it. */
+#include "monitor/launcher-mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "kern/kern.h"
+
+/* Is `path` the folder `at` or below it? */
+static bool is_below(const char *path, const char *at) {
+    size_t n = strlen(at);
+
+    return streq(at, "/") || (strncmp(path, at, n) == 0 && (!path[n] || path[n] == '/'));
+}
+
+static bool is_needed(const char *at, const char *const *folders) {
+    static const char *const kernel[] = {"/", "/proc", "/sys", "/dev", NULL};
+
+    if (strchr(at, '\\') || is_below(at, "/sys/fs/cgroup"))
+        return true;
+    for (size_t i = 0; kernel[i]; i++)
+        if (streq(at, kernel[i]))
+            return true;
+    for (size_t i = 0; folders[i]; i++)
+        if (is_below(folders[i], at) || is_below(at, folders[i]))
+            return true;
+    return false;
+}
+
+/* From the last mount to the first, as what lies on top must go first. What does not go away is no harm: it only costs time. */
+static void drop_mounts(char *mountinfo, const char *const *folders) {
+    for (char *line; *mountinfo && (line = strrchr(mountinfo, '\n'));) {
+        char *start = line;
+        char at[4096];
+
+        *line = 0;
+        start = strrchr(mountinfo, '\n');
+        if (sscanf(start ? start + 1 : mountinfo, "%*d %*d %*s %*s %4095s", at) == 1 && !is_needed(at, folders))
+            ignore_result(umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW));
+        if (!start)
+            return;
+    }
+}
+
+static bool same_root(const struct stat *a) {
+    struct stat b;
+
+    return stat("/", &b) == 0 && a->st_dev == b.st_dev && a->st_ino == b.st_ino;
+}
+
+/*
+ * In a process of its own: make the namespace, wait until the launcher holds it, go back. Entering a mount namespace leads to its root; where the daemon's root
+ * is another (chroot), the launcher must never try.
+ */
+static void __attribute__((noreturn)) make(const struct kern *k, const char *const *folders, int sock) {
+    int host = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    _cleanup_buf_ struct buf text = BUF_INIT(MIB(4));
+    struct stat root;
+    char byte = 'm';
+
+    if (host < 0 || stat("/", &root) < 0 || fs_read_file("/proc/self/mountinfo", &text, NULL) < 0 || !text.len || k->unshare(CLONE_NEWNS) < 0 ||
+        k->mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0) /* mounts and unmounts of the machine go on coming in */
+        _exit(1);
+    drop_mounts(text.data, folders);
+    for (size_t i = 0; folders[i]; i++)
+        if (access(folders[i], F_OK) < 0)
+            _exit(1);
+    if (send(sock, &byte, 1, MSG_NOSIGNAL) != 1 || recv(sock, &byte, 1, 0) != 1 || k->setns(host, CLONE_NEWNS) < 0 || !same_root(&root))
+        _exit(1);
+    ignore_result(send(sock, &byte, 1, MSG_NOSIGNAL));
+    _exit(0);
+}
+
+int launcher_few_mounts(const struct kern *k, const char *const *folders, int *ret_host) {
+    _cleanup_close_ int host = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), few = -EBADF, mine = -EBADF, theirs = -EBADF;
+    char path[64], byte = 'h';
+    int sp[2];
+    pid_t pid;
+
+    if (host < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp) < 0)
+        return -EBADF;
+    mine = sp[0];
+    theirs = sp[1];
+    pid = fork();
+    if (pid == 0)
+        make(k, folders, theirs);
+    theirs = close_fd(theirs);
+    if (pid < 0 || recv(mine, &byte, 1, 0) != 1)
+        return -EBADF;
+    snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)pid);
+    few = open(path, O_RDONLY | O_CLOEXEC);
+    if (few < 0 || send(mine, &byte, 1, MSG_NOSIGNAL) != 1 || recv(mine, &byte, 1, 0) != 1)
+        return -EBADF;
+    *ret_host = TAKE_FD(host);
+    return TAKE_FD(few);
+}
