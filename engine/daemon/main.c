@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "daemon/check.h"
 #include "daemon/options.h"
 #include "daemon/reload.h"
 #include "daemon/startup.h"
@@ -178,8 +179,11 @@ static int serve(struct options *o, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     struct options o;
-    int r = configure(&o, argc, argv);
+    int r;
 
+    if (argc > 1 && streq(argv[1], "check"))
+        return check_main(argc - 1, argv + 1);
+    r = configure(&o, argc, argv);
     r = r > 0 ? r - 1 : serve(&o, argc, argv);
     options_done(&o);
     return r;

@@ -48,10 +48,11 @@ static int image_until(const struct filters *f, int64_t *ret, struct err *e) {
 
     *ret = CLOCK_ZERO;
     for (size_t k = 0; until && k < until->n; k++) {
-        int r = moment_parse(until->v[k], clock_wall_ns(), ret, e);
-
-        if (r < 0)
-            return r;
+        if (moment_parse(until->v[k], clock_wall_ns(), ret, e) < 0) {
+            if (e)
+                e->kind = ERR_INTERNAL; /* prune answers 400 to the same, lists 500 */
+            return -ERR_INTERNAL;
+        }
     }
     return 0;
 }
@@ -240,7 +241,7 @@ static int newest_first(const void *a, const void *b) {
 }
 
 int image_list(struct images *s, unsigned flags, const struct filters *f, struct api_image_summary_list *ret, struct err *e) {
-    static const char *const accepted[] = {"dangling", "label", "label!", "before", "since", "reference", "until", NULL};
+    static const char *const accepted[] = {"dangling", "label", "before", "since", "reference", "until", NULL};
     struct listing l = {.images = s, .filters = f, .flags = flags, .until = CLOCK_ZERO};
     struct image_list list = {0};
     int r = filters_validate(f, accepted, e);

@@ -119,9 +119,9 @@ static int delete_image(struct removal *r, const char *id_given, bool quiet, str
         for (size_t i = 0; k == 0 && i < names.n; i++)
             k = untag(r, names.v[i], id, e);
         if (k == 0)
-            images_event(r->images, "delete", id, id, id);
-        if (k == 0)
             k = images_drop(r->images, id, &layers, e);
+        if (k == 0)
+            images_event(r->images, "delete", id, id, id); /* without its labels, which are gone with it, as in the reference */
         if (k == 0)
             k = note(r, NULL, id, e);
         for (size_t i = 0; k == 0 && i < layers.n; i++)
