@@ -188,7 +188,7 @@ static int empty_dir(int fd, dev_t dev, int depth, struct err *e) {
     struct dirent *de;
 
     if (!d) {
-        int r = err_errno(e, errno, "open folder for removal");
+        int r = err_errno(e, errno, "read the folder");
 
         close_fd(fd);
         return r;
@@ -221,13 +221,13 @@ static int empty_dir(int fd, dev_t dev, int depth, struct err *e) {
             }
             r = empty_dir(sub, dev, depth + 1, e);
             if (r < 0)
-                return r;
+                return err_wrap(e, "%s", name);
             if (unlinkat(dirfd(d), name, AT_REMOVEDIR) < 0 && errno != ENOENT)
                 return err_errno(e, errno, "remove folder %s", name);
         }
     }
     if (errno)
-        return err_errno(e, errno, "read folder");
+        return err_errno(e, errno, "read the folder");
     return 0;
 }
 

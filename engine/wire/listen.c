@@ -26,12 +26,12 @@ static int clear_path(const char *path, const struct sockaddr_un *addr, struct e
     if (lstat(path, &st) < 0)
         return errno == ENOENT ? 0 : err_errno(e, errno, "%s", path);
     if (!S_ISSOCK(st.st_mode))
-        return err_set(e, ERR_CONFLICT, "can't create unix socket %s: it exists and is no socket", path);
+        return err_set(e, ERR_CONFLICT, "can't create unix socket %s: it exists and is no socket; remove it or choose another path", path);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_errno(e, errno, "making a socket");
     if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
-        return err_set(e, ERR_CONFLICT, "can't create unix socket %s: another process is listening there", path);
+        return err_set(e, ERR_CONFLICT, "can't create unix socket %s: another process is listening there; end it or choose another path", path);
     if (unlink(path) < 0 && errno != ENOENT)
         return err_errno(e, errno, "can't create unix socket %s", path);
     return 0;
@@ -43,7 +43,7 @@ int listen_unix(const char *path, gid_t gid, mode_t mode, int *ret_fd, struct er
     int r;
 
     if (strlen(path) >= sizeof(addr.sun_path))
-        return err_set(e, ERR_INVALID, "the path of the unix socket is too long: %s", path);
+        return err_set(e, ERR_INVALID, "the path of the unix socket is longer than the 107 bytes that the kernel takes: %s", path);
     memcpy(addr.sun_path, path, strlen(path) + 1);
     r = clear_path(path, &addr, e);
     if (r < 0)

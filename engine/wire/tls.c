@@ -325,12 +325,13 @@ static void *accept_main(void *arg) {
 
 /* ---- life --------------------------------------------------------------------------------------------------------------------------- */
 
+/* The library keeps a chain of reasons; the first is the one a person can do something about. */
 static int tls_error(const char *what, const char *file, struct err *e) {
-    char text[256];
+    unsigned long first = ERR_peek_error();
+    const char *why = ERR_SYSTEM_ERROR(first) ? strerrordesc_np(ERR_GET_REASON(first)) : ERR_reason_error_string(first);
 
-    ERR_error_string_n(ERR_peek_last_error(), text, sizeof(text));
     ERR_clear_error();
-    return err_set(e, ERR_INVALID, "%s %s: %s", what, file ? file : "", text);
+    return err_set(e, ERR_INVALID, "%s %s: %s (a file in PEM form is wanted)", what, file ? file : "", why ? why : "it cannot be read");
 }
 
 static int load(SSL_CTX *ctx, const struct tls_config *cfg, struct err *e) {

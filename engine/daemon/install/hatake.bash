@@ -23,7 +23,7 @@ _hataked() {
 	--log-format)
 		mapfile -t COMPREPLY < <(compgen -W "text json" -- "$cur") ;;
 	--log-driver)
-		mapfile -t COMPREPLY < <(compgen -W "json-file local none" -- "$cur") ;;
+		mapfile -t COMPREPLY < <(compgen -W "json-file local none syslog journald gelf fluentd" -- "$cur") ;;
 	--storage-driver | -s)
 		mapfile -t COMPREPLY < <(compgen -W "overlay2 vfs" -- "$cur") ;;
 	--default-cgroupns-mode)

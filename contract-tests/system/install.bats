@@ -1,0 +1,52 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What `make install` puts where, and that `make uninstall` takes it all away.
+load helpers
+
+setup_file() {
+    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "installs this engine"; fi
+    export TO=$BATS_FILE_TMPDIR/to
+    make -s -C "$TOP" install "DESTDIR=$TO" prefix=/opt/hatake >&2
+}
+setup() { P=$TO/opt/hatake; }
+
+@test "programs, helpers, units, manual pages, completion, the first image and an example configuration are there" {
+    local file
+    for file in bin/hataked bin/hatake bin/hatake-runtime libexec/hatake/hatake-monitor libexec/hatake/hatake-netd libexec/hatake/hatake-init libexec/hatake/hatake-unpack \
+        libexec/hatake/hatake-files libexec/hatake/hatake-mount lib/systemd/system/hatake.service lib/systemd/system/hatake.socket lib/sysusers.d/hatake.conf \
+        share/man/man8/hataked.8 share/man/man1/hatake.1 share/bash-completion/completions/hatake share/bash-completion/completions/hataked \
+        share/doc/hatake/daemon.json share/doc/hatake/LICENSE share/doc/hatake/COMPAT.md share/hatake/busybox.tar; do
+        test -e "$P/$file" || fail "$file is missing"
+    done
+    same "$(cd "$TO" && find . -type f | sort)" "$(cd "$TO" && find ./opt/hatake -type f | sort)" "something lies outside of the prefix"
+    grep -q '^ExecStart=/opt/hatake/bin/hataked ' "$P/lib/systemd/system/hatake.service"
+}
+
+@test "the installed programs run, and the example configuration is right" {
+    run -0 "$P/bin/hataked" --version
+    run -0 "$P/bin/hataked" --validate --config-file "$P/share/doc/hatake/daemon.json"
+    contains "$output" 'configuration OK'
+    run -0 "$P/bin/hatake" --version
+    run -0 "$P/bin/hatake-runtime" --version
+}
+
+@test "the manual page names every flag" {
+    local flag
+    while read -r flag; do
+        tr -d '\\' <"$P/share/man/man8/hataked.8" | grep -q -- "--$flag" || fail "--$flag is not in hataked(8)"
+    done < <("$P/bin/hataked" --help | sed -n 's/^  \(\(-[A-Za-z]\), \|    \)--\([a-z0-9-]*\).*/\3/p')
+}
+
+@test "completion: flags, values, commands" {
+    completed() { # WORD...: what follows the last of them
+        PATH=$P/bin:$PATH bash -c '. "$1"; shift; f=_$1; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); $f; echo "${COMPREPLY[*]}"' - "$P/share/bash-completion/completions/hatake" "$@"
+    }
+    same --default-shm-size "$(completed hataked --default-sh)"
+    contains "$(completed hataked --log-driver '')" 'json-file local none'
+    same run "$(completed hatake ru)"
+}
+
+@test "make uninstall leaves nothing" {
+    make -s -C "$TOP" uninstall "DESTDIR=$TO" prefix=/opt/hatake
+    same '' "$(find "$TO" ! -type d)"
+}
