@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# Names of containers while the processes that serve them are killed. In a lab of its own.
+# Names of containers and published ports while the processes that serve them are killed (LONG=1: twenty times). In a lab of its own.
 load helpers
 
 setup_file() {
@@ -95,6 +95,89 @@ finish() {
     same 10.232.1.2 "$(docker exec "$N-b" nslookup "$N-a" | awk '/^Address: / {print $2}')"
     docker rm -f "$N-a"
     run ! docker exec "$N-b" nslookup "$N-a"
+}
+
+# Everything of the network that must be the same afterwards, without counters and without what time changes by itself.
+network_state() {
+    in_engine_net iptables-save | sed '/^[#:]/d'
+    in_engine_net nft -s list ruleset
+    in_engine_net ip -o addr show scope global
+    in_engine_net ip route
+    nsenter -t "$pid" -n iptables-save | sed '/^[#:]/d'
+    nsenter -t "$pid" -n ip -o addr show scope global
+    in_engine_net ss -Hltun | awk '{print $1, $5}' | sort
+}
+
+# load NAME COMMAND...: one more that asks all the time; its answers are counted in count-NAME
+load() {
+    local name=$1
+    shift
+    "$@" "$BATS_TEST_TMPDIR/count-$name" >"$BATS_TEST_TMPDIR/said-$name" 3>&- &
+    jobs+=($!)
+}
+# All of them have good answers that they did not have before.
+all_go_on() {
+    local name before=()
+    for name in "$@"; do before+=("$(cat "$BATS_TEST_TMPDIR/count-$name" 2>/dev/null || echo 0)"); done
+    for name in "$@"; do
+        poll eval "[ \$(cat '$BATS_TEST_TMPDIR/count-$name' 2>/dev/null || echo 0) -gt $((before[0] + 20)) ]"
+        before=("${before[@]:1}")
+    done
+}
+
+@test "kill -9 of both under load of pages and names: nothing fails but what was on its way in hatake-netd, and all is as before" {
+    local i job name old jobs=() names=(name1 name2 name3) nat=(nat1 nat2) proxied=(proxy1 proxy2) kills=0 failed=0 rounds=${LONG:+20}
+    docker run --rm -p 8082:80 busybox true
+    "$CI/leaks" snapshot "$BATS_TEST_TMPDIR/census" --lab engine
+    docker network create --subnet 10.232.1.0/24 "$N"
+    docker run -d --name "$N-a" --network "$N" --ip 10.232.1.2 busybox sleep 1000
+    docker run -d --name "$N-b" --network "$N" --ip 10.232.1.3 --network-alias web -p 8082:80 -p 8083:7/udp busybox sh -c \
+        'mkdir /www; echo here >/www/index.html; exec httpd -f -p 80 -h /www'
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N-a")
+    poll page
+    network_state >"$BATS_TEST_TMPDIR/before" 2>/dev/null
+    for name in "${names[@]}"; do load "$name" nsenter -t "$pid" -n "$BATS_TEST_DIRNAME/ask-names" web 10.232.1.3; done
+    for name in "${nat[@]}"; do load "$name" in_neighbour "$BATS_TEST_DIRNAME/ask-pages" "$SUBJECT_ADDRESS" 8082 here; done
+    for name in "${proxied[@]}"; do load "$name" in_engine_net "$BATS_TEST_DIRNAME/ask-pages" ::1 8082 here; done
+    for ((i = 0; i < ${rounds:-3}; i++)); do
+        all_go_on "${names[@]}" "${nat[@]}" "${proxied[@]}"
+        old=$(netd)
+        kill -KILL "$old"
+        kills=$((kills + 1))
+        poll another_netd "$old"
+        all_go_on "${names[@]}" "${nat[@]}" "${proxied[@]}"
+        own_kill
+        all_go_on "${names[@]}" "${nat[@]}" "${proxied[@]}"
+        own_start
+        [ "$(netd)" != "$old" ]
+    done
+    # The one that hataked found is killed too: its sockets have come back to the new hataked.
+    old=$(netd)
+    kill -KILL "$old"
+    kills=$((kills + 1))
+    poll another_netd "$old"
+    all_go_on "${names[@]}" "${nat[@]}" "${proxied[@]}"
+    for name in "${names[@]}" "${nat[@]}" "${proxied[@]}"; do touch "$BATS_TEST_TMPDIR/count-$name.stop"; done
+    for job in "${jobs[@]}"; do wait "$job"; done
+    for name in "${nat[@]}"; do same 'failed 0' "$(cat "$BATS_TEST_TMPDIR/said-$name")"; done
+    # A question or page each that was in the process when it was killed.
+    for name in "${names[@]}"; do
+        contains "$(cat "$BATS_TEST_TMPDIR/said-$name")" 'wrong 0'
+        i=$(awk '{print $2}' "$BATS_TEST_TMPDIR/said-$name")
+        [ "$i" -le "$kills" ] || fail "$name: $i questions lost in $kills kills"
+        failed=$((failed + i))
+    done
+    for name in "${proxied[@]}"; do
+        i=$(awk '{print $2}' "$BATS_TEST_TMPDIR/said-$name")
+        [ "$i" -le "$kills" ] || fail "$name: $(cat "$BATS_TEST_TMPDIR/said-$name") in $kills kills"
+        run ! grep -i refused "$BATS_TEST_TMPDIR/said-$name"
+        failed=$((failed + i))
+    done
+    echo "# $kills kills: $failed requests lost in hatake-netd, of $(cat "$BATS_TEST_TMPDIR"/count-* | awk '{s += $1} END {print s}')" >&3
+    network_state 2>/dev/null | diff "$BATS_TEST_TMPDIR/before" -
+    docker rm -f "$N-a" "$N-b"
+    docker network rm "$N"
+    "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 60 --ignore '^(thread|descriptor|inotify|socket): |hatake-launcher'
 }
 
 @test "hatake-netd goes when nobody needs it any more" {

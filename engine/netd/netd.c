@@ -170,23 +170,69 @@ static void client_end(struct client *c) {
     netd_bury(&c->source);
 }
 
-static int answer(struct client *c, enum netd_op op, const uint8_t *group) {
-    struct netd_msg m = {.version = NETD_VERSION, .op = (uint8_t)op};
+/* Blocking: the other end reads answers before it sends more, and it is trusted. */
+static int answer(struct client *c, const struct netd_msg *m, const int *fds) {
+    union {
+        struct cmsghdr h;
+        char space[CMSG_SPACE(NETD_ENTRIES * sizeof(int))];
+    } control = {0};
+    struct iovec iov = {(void *)(uintptr_t)m, NETD_MSG_BYTES(m->n)};
+    struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
 
-    if (group)
-        memcpy(m.group, group, NETD_GROUP_BYTES);
-    /* Blocking: the other end reads answers before it sends more, and it is trusted. */
-    return send(c->source.fd, &m, NETD_MSG_BYTES(0), MSG_NOSIGNAL) < 0 ? -errno : 0;
+    if (m->n) {
+        h.msg_control = &control;
+        h.msg_controllen = CMSG_SPACE(m->n * sizeof(int));
+        control.h.cmsg_level = SOL_SOCKET;
+        control.h.cmsg_type = SCM_RIGHTS;
+        control.h.cmsg_len = CMSG_LEN(m->n * sizeof(int));
+        memcpy(CMSG_DATA(&control.h), fds, m->n * sizeof(int));
+    }
+    return sendmsg(c->source.fd, &h, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int answer_synced(struct client *c) {
+    struct netd_msg m = {.version = NETD_VERSION, .op = NETD_SYNCED};
+
+    return answer(c, &m, NULL);
+}
+
+static struct netd_entry entry_of(const struct listener *l) {
+    struct netd_entry e = {.proto = l->proto, .hold = l->hold, .v6 = l->target.sa.sa_family == AF_INET6};
+
+    e.target_port_be = e.v6 ? l->target.in6.sin6_port : l->target.in.sin_port;
+    if (e.v6)
+        memcpy(e.target6, &l->target.in6.sin6_addr, sizeof(e.target6));
+    else
+        e.target_be = l->target.in.sin_addr.s_addr;
+    return e;
+}
+
+static int list_group(struct client *c, const struct group *g) {
+    const struct listener *l = g->listeners;
+    int r;
+
+    do {
+        struct netd_msg m = {.version = NETD_VERSION, .op = NETD_GROUP};
+        int fds[NETD_ENTRIES];
+
+        memcpy(m.group, g->name, NETD_GROUP_BYTES);
+        for (; l && m.n < NETD_ENTRIES; l = l->next) {
+            m.entries[m.n] = entry_of(l);
+            fds[m.n++] = l->source.fd;
+        }
+        r = answer(c, &m, fds);
+    } while (r == 0 && l);
+    return r;
 }
 
 static int list_groups(struct client *c) {
     for (struct group *g = netd.groups; g; g = g->next) {
-        int r = answer(c, NETD_GROUP, g->name);
+        int r = list_group(c, g);
 
         if (r < 0)
             return r;
     }
-    return answer(c, NETD_SYNCED, NULL);
+    return answer_synced(c);
 }
 
 static size_t take_fds(struct msghdr *h, int *fds) {
@@ -287,7 +333,7 @@ static bool client_packet(struct client *c) {
     else if (m->op == NETD_DROP)
         drop_group(m->group);
     else if (m->op == NETD_SYNC)
-        r = answer(c, NETD_SYNCED, NULL);
+        r = answer_synced(c);
     else if (m->op == NETD_LIST)
         r = list_groups(c);
     if (r < 0)

@@ -9,7 +9,8 @@
  *   NETD_ADD   entries and their sockets, at most NETD_ENTRIES per packet; more packets add to the group. No answer.
  *   NETD_DROP  close everything of the group: listeners, connections, sessions. No answer.
  *   NETD_SYNC  answered by NETD_SYNCED when all earlier packets of this connection have been dealt with.
- *   NETD_LIST  answered by NETD_GROUP packets, one per group, then NETD_SYNCED.
+ *   NETD_LIST  answered by NETD_GROUP packets, at least one per group, with entries and sockets like NETD_ADD, then NETD_SYNCED. So both sides have the
+ *              sockets, and connections wait in them while one hatake-netd has been killed and the next is starting.
  * Names (embedded DNS). hataked has the truth and says it again whenever hatake-netd was started anew; hatake-netd keeps it while hataked is away.
  *   NETD_NAMES     a place on a network (group: endpoint) and its names: replaces what was said of it before. No answer, like all of these.
  *   NETD_UNNAME    the place is gone.
@@ -27,7 +28,7 @@
 
 #include <stdint.h>
 
-#define NETD_VERSION 3
+#define NETD_VERSION 4
 #define NETD_ENTRIES 128
 #define NETD_GROUP_BYTES 16
 

@@ -38,7 +38,6 @@ static void saying_free(void *arg) {
 
 void proxy_forget(struct proxy *p) {
     map_done_with(&p->said, saying_free);
-    strv_done(&p->gone);
 }
 
 static int repeat_all(struct proxy *p) {
@@ -201,7 +200,6 @@ static void revive(struct proxy *p) {
 
 /* What the thread does when it wakes up; hung_up: the connection it watched has ended. False: stop. */
 static bool look_after(struct proxy *p, bool hung_up, int *fd) {
-    _cleanup_strv_ struct strv lost = STRV_INIT;
     bool stop;
 
     pthread_mutex_lock(&p->lock);
@@ -213,11 +211,7 @@ static bool look_after(struct proxy *p, bool hung_up, int *fd) {
         close_fd(*fd);
         *fd = TAKE_FD(p->watched);
     }
-    lost = p->gone;
-    p->gone = STRV_INIT;
     pthread_mutex_unlock(&p->lock);
-    for (size_t i = 0; i < lost.n && !stop; i++)
-        p->lost(p->lost_arg, lost.v[i]);
     return !stop;
 }
 
@@ -247,7 +241,7 @@ static void *watcher(void *arg) {
     return NULL;
 }
 
-int proxy_watch(struct proxy *p, void (*lost)(void *arg, const char *endpoint_prefix), void *arg, struct err *e) {
+int proxy_watch(struct proxy *p, struct err *e) {
     pthread_attr_t attr;
     sigset_t all, old;
     int r = 0;
@@ -255,8 +249,6 @@ int proxy_watch(struct proxy *p, void (*lost)(void *arg, const char *endpoint_pr
     p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (p->wake < 0)
         return err_errno(e, errno, "eventfd");
-    p->lost = lost;
-    p->lost_arg = arg;
     p->watching = true;
     pthread_mutex_lock(&p->lock);
     if (p->fd >= 0)

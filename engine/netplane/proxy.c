@@ -71,11 +71,7 @@ static int spawn(struct proxy *p, struct err *e) {
     set_timeout(ours);
     close_fd(p->fd);
     p->fd = TAKE_FD(ours);
-    /* What the one before held went with it. */
-    for (struct map_entry *i = NULL; (i = map_next(&p->groups, i));)
-        ignore_result(strv_add(&p->gone, i->key) < 0);
-    map_done(&p->groups);
-    p->groups = MAP_INIT;
+    p->spawned = true;
     proxy_connected(p);
     return 0;
 }
@@ -123,30 +119,6 @@ static int send_msg(struct proxy *p, const struct netd_msg *m, const int *fds, s
     return proxy_send(p, m, NETD_MSG_BYTES(m->n), fds, n_fds);
 }
 
-/* Read answers until "synced"; group packets go into the map. */
-static int wait_synced(struct proxy *p) {
-    for (;;) {
-        struct netd_msg m;
-        ssize_t n = recv(p->fd, &m, sizeof(m), 0);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < (ssize_t)NETD_MSG_BYTES(0) || m.version != NETD_VERSION) {
-            p->fd = close_fd(p->fd);
-            return -EPROTO;
-        }
-        if (m.op == NETD_SYNCED)
-            return 0;
-        if (m.op == NETD_GROUP) {
-            char text[GROUP_TEXT + 1];
-
-            hex_encode(m.group, NETD_GROUP_BYTES, text);
-            if (map_set(&p->groups, text, p, NULL) < 0)
-                return -ENOMEM;
-        }
-    }
-}
-
 /* Connect to one that runs and make sure that it listens; -EBADF when none does. */
 static int connect_running(struct proxy *p) {
     struct sockaddr_un a;
@@ -161,7 +133,7 @@ static int connect_running(struct proxy *p) {
     /* One that is just ending takes no more connections: then the answer never comes. */
     proxy_message(&m, NETD_SYNC, NULL, NULL);
     if (send_msg(p, &m, NULL, 0) == 0)
-        ignore_result(wait_synced(p) < 0);
+        ignore_result(proxy_wait_synced(p) < 0);
     if (p->fd >= 0)
         proxy_connected(p);
     return p->fd;
@@ -170,9 +142,17 @@ static int connect_running(struct proxy *p) {
 int proxy_reach(struct proxy *p, struct err *e) {
     int r = 0;
 
+    p->spawned = false;
     if (p->door >= 0 || connect_running(p) < 0)
         r = spawn(p, e);
-    return r < 0 ? r : proxy_repeat(p, e);
+    if (r == 0)
+        r = proxy_repeat(p, e);
+    if (r == 0 && p->spawned) {
+        r = held_send_all(p);
+        if (r < 0)
+            r = err_errno(e, r, "hand ports to hatake-netd");
+    }
+    return r;
 }
 
 int proxy_new(const char *program, const char *socket_path, bool hold, struct proxy **ret, struct err *e) {
@@ -221,7 +201,7 @@ struct proxy *proxy_free(struct proxy *p) {
     close_fd(p->door);
     if (!p->groups.n && !p->resolvers)
         unlink(p->path);
-    map_done(&p->groups);
+    map_done_with(&p->groups, held_free);
     proxy_forget(p);
     pthread_mutex_destroy(&p->lock);
     free(p->program);
@@ -234,39 +214,35 @@ static int add_locked(struct proxy *p, const char *endpoint_id, uint32_t target,
                       struct err *e) {
     struct netd_msg m;
     char group[GROUP_TEXT + 1] = "";
-    int fds[NETD_ENTRIES], r = 0;
-    bool fresh = p->fd < 0;
+    const struct held *held;
+    size_t first;
+    int r = 0;
 
-    if (fresh)
-        r = proxy_reach(p, e);
-    for (size_t i = 0; r == 0 && i < n;) {
-        proxy_message(&m, NETD_ADD, endpoint_id, group);
-        for (; i < n && m.n < NETD_ENTRIES; i++) {
-            if (v[i].fd < 0)
-                continue;
-            m.entries[m.n] = (struct netd_entry){.target_be = htonl(target),
-                                                 .v6 = v[i].v6 && target6,
-                                                 .target_port_be = htons(v[i].container_port),
-                                                 .proto = (uint8_t)v[i].proto,
-                                                 .hold = p->hold};
-            if (m.entries[m.n].v6)
-                memcpy(m.entries[m.n].target6, target6, sizeof(*target6));
-            fds[m.n++] = v[i].fd;
-        }
-        if (!m.n)
-            break;
-        r = send_msg(p, &m, fds, m.n);
-        if (r < 0 && !fresh) {
-            /* It ended for want of work, or died and lost what it held for others; that comes back when they start again. */
-            fresh = true;
-            r = proxy_reach(p, e);
-            i = 0;
-        } else if (r < 0) {
-            r = err_errno(e, r, "hand ports to the proxy");
-        }
+    proxy_message(&m, NETD_ADD, endpoint_id, group);
+    held = map_get(&p->groups, group);
+    first = held ? held->n : 0;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        struct netd_entry entry = {.target_be = htonl(target),
+                                   .v6 = v[i].v6 && target6,
+                                   .target_port_be = htons(v[i].container_port),
+                                   .proto = (uint8_t)v[i].proto,
+                                   .hold = p->hold};
+
+        if (entry.v6)
+            memcpy(entry.target6, target6, sizeof(*target6));
+        if (v[i].fd >= 0)
+            r = held_add(p, group, &entry, &v[i].fd, 1);
     }
-    if (r == 0 && map_set(&p->groups, group, p, NULL) < 0)
+    if (r < 0)
         r = err_oom(e);
+    /* One that ended for want of work, or died: the next one is handed everything. */
+    else if (p->fd < 0 || held_send(p, group, first) < 0) {
+        r = proxy_reach(p, e);
+        if (r == 0 && !p->spawned && held_send(p, group, first) < 0)
+            r = err_set(e, ERR_INTERNAL, "hatake-netd takes no ports");
+    }
+    if (r < 0)
+        held_end(map_remove(&p->groups, group));
     return r;
 }
 
@@ -287,15 +263,18 @@ int proxy_add(struct proxy *p, const char *endpoint_id, uint32_t target, const s
 }
 
 void proxy_drop(struct proxy *p, const char *endpoint_id) {
+    struct held *held;
     struct netd_msg m;
     char group[GROUP_TEXT + 1] = "";
 
     pthread_mutex_lock(&p->lock);
     proxy_message(&m, NETD_DROP, endpoint_id, group);
-    if (map_remove(&p->groups, group)) {
+    held = map_remove(&p->groups, group);
+    if (held) {
         ignore_result(send_msg(p, &m, NULL, 0) < 0);
         p->unsettled = true;
     }
+    held_end(held);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -307,7 +286,7 @@ void proxy_settle(void *arg) {
     if (p->unsettled && p->fd >= 0) {
         proxy_message(&m, NETD_SYNC, NULL, NULL);
         if (send_msg(p, &m, NULL, 0) == 0)
-            ignore_result(wait_synced(p) < 0);
+            ignore_result(proxy_wait_synced(p) < 0);
     }
     p->unsettled = false;
     pthread_mutex_unlock(&p->lock);
@@ -330,13 +309,13 @@ int proxy_refresh(struct proxy *p, struct err *e) {
     int r = 0;
 
     pthread_mutex_lock(&p->lock);
-    map_done(&p->groups);
+    map_done_with(&p->groups, held_free);
     p->groups = MAP_INIT;
     if (p->fd >= 0) {
         proxy_message(&m, NETD_LIST, NULL, NULL);
         r = send_msg(p, &m, NULL, 0);
         if (r == 0)
-            r = wait_synced(p);
+            r = proxy_wait_synced(p);
     }
     pthread_mutex_unlock(&p->lock);
     return r < 0 ? err_errno(e, r, "ask the proxy what it holds") : 0;
@@ -353,7 +332,7 @@ void proxy_sweep(struct proxy *p, bool (*keep)(const char *endpoint_prefix, void
         proxy_message(&m, NETD_DROP, i->key, group);
         ignore_result(send_msg(p, &m, NULL, 0) < 0);
         p->unsettled = true;
-        map_remove(&p->groups, group);
+        held_end(map_remove(&p->groups, group));
     }
     proxy_all_said(p);
     proxy_message(&m, NETD_SWEEP, NULL, NULL);

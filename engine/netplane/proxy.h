@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * proxy.h - hataked's side of hatake-netd: start it when first needed, hand sockets over, take them back, tell it the names of containers, find out after
+ * proxy.h - hataked's side of hatake-netd: start it when first needed, hand sockets over, take them back, tell it the names of containers, get back after
  * a restart what it holds, start it again when it was killed.
  *
  * Without any published port and any container with names no hatake-netd runs. Threads: any (one mutex; packets are small and the other end always reads).
@@ -25,7 +25,10 @@ int proxy_new(const char *program, const char *socket_path, bool hold, struct pr
 /* Disconnect. hatake-netd goes on as long as it holds ports; when it does not, the socket's file is removed. */
 struct proxy *proxy_free(struct proxy *p);
 
-/* Hand over the sockets of `v` (fds >= 0), which serve the container at target (host byte order); those of IPv6 addresses at target6, if it has one. Sockets are closed here when it returns, also on failure. */
+/*
+ * Hand over the sockets of `v` (fds >= 0), which serve the container at target (host byte order); those of IPv6 addresses at target6, if it has one. They
+ * are taken, also on failure, and held here as well until proxy_drop(): connections that come while hatake-netd is dead wait in them.
+ */
 int proxy_add(struct proxy *p, const char *endpoint_id, uint32_t target, const struct in6_addr *target6, struct port_taken *v, size_t n,
               struct err *e);
 /* Close everything of the endpoint. Does not wait: proxy_settle() does. */
@@ -53,10 +56,7 @@ int proxy_say(struct proxy *p, enum netd_op op, const char *id, const struct buf
 void proxy_unsay(struct proxy *p, enum netd_op op, const char *id);
 /* Has this container's resolver been said, with sockets? */
 bool proxy_resolves(struct proxy *p, const char *container_id);
-/*
- * Watch over hatake-netd in a thread: when it dies and anything needs it, it is started anew, names are said to it again, and lost() is called (without
- * locks) for every endpoint whose ports it held.
- */
-int proxy_watch(struct proxy *p, void (*lost)(void *arg, const char *endpoint_prefix), void *arg, struct err *e);
+/* Watch over hatake-netd in a thread: when it dies and anything needs it, it is started anew, and ports and names are given to it again. */
+int proxy_watch(struct proxy *p, struct err *e);
 
 #endif

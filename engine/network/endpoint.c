@@ -512,61 +512,6 @@ int networks_adopt(struct networks *n, const char *saved, struct endpoint **ret,
     return 0;
 }
 
-struct place {
-    uint32_t ip;
-    bool has_ip6;
-    struct in6_addr ip6;
-};
-
-/* A copy of what is needed, so that the endpoint may go meanwhile. */
-static bool copy_ports(struct networks *n, const char *prefix, char id[ID_LEN + 1], struct place *at, struct port_taken **v, size_t *k) {
-    bool found = false;
-
-    pthread_mutex_lock(&n->lock);
-    for (struct map_entry *i = NULL; !found && (i = map_next(&n->by_id, i));) {
-        for (const struct endpoint *ep = ((struct network *)i->value)->endpoints; !found && ep; ep = ep->next) {
-            if (!str_has_prefix(ep->id, prefix) || !ep->n_ports)
-                continue;
-            *v = malloc(ep->n_ports * sizeof(**v));
-            if (!*v)
-                continue;
-            memcpy(*v, ep->ports, ep->n_ports * sizeof(**v));
-            memcpy(id, ep->id, ID_LEN + 1);
-            *k = ep->n_ports;
-            *at = (struct place){ep->ip, ep->has_ip6, ep->ip6};
-            found = true;
-        }
-    }
-    pthread_mutex_unlock(&n->lock);
-    return found;
-}
-
-void ports_lost(void *arg, const char *endpoint_prefix) {
-    _cleanup_err_ struct err e = ERR_INIT;
-    struct networks *n = arg;
-    struct port_taken *v = NULL, *unused = NULL;
-    char id[ID_LEN + 1];
-    struct place at = {0};
-    size_t k = 0;
-
-    if (!copy_ports(n, endpoint_prefix, id, &at, &v, &k))
-        return;
-    for (size_t i = 0; i < k; i++) {
-        _cleanup_err_ struct err bind = ERR_INIT;
-
-        if (ports_rebind(n->ports, &v[i], &bind) < 0 && !v[i].v6)
-            log_kv(LOG_LVL_WARN, "port cannot be kept from other programs", "error", err_msg(&bind), NULL);
-    }
-    if (proxy_add(n->proxy, id, at.ip, at.has_ip6 ? &at.ip6 : NULL, v, k, &e) < 0)
-        log_kv(LOG_LVL_WARN, "proxy cannot take the ports", "error", err_msg(&e), NULL);
-    free(v);
-    /* It may have left just now, and then nobody would take them back. */
-    if (copy_ports(n, endpoint_prefix, id, &at, &unused, &k))
-        free(unused);
-    else
-        proxy_drop(n->proxy, id);
-}
-
 static bool keep_group(const char *prefix, void *arg) {
     return map_has(arg, prefix);
 }

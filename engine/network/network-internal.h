@@ -150,8 +150,6 @@ int host_resolv_options(struct strv *ret, struct err *e);
 /* Say the endpoint's names (again); without networks.lock. Logs what fails: a container without a name still runs. */
 void names_endpoint_up(struct networks *n, struct endpoint *ep);
 void names_endpoint_down(struct networks *n, struct endpoint *ep);
-/* Fits proxy_watch(): hatake-netd died with the ports of this endpoint (arg: struct networks). */
-void ports_lost(void *arg, const char *endpoint_prefix);
 
 /* ---- settings.c ---- */
 /* Fill Containers of an inspect reply. */

@@ -398,7 +398,7 @@ int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
     if (r == 0)
         r = networks_finish_intents(n, e);
     if (r == 0)
-        r = proxy_watch(n->proxy, ports_lost, n, e);
+        r = proxy_watch(n->proxy, e);
     if (r == 0)
         r = firewall_watch(n->firewall, rules_damaged, n, e);
     if (r == 0 && proxy_refresh(n->proxy, &why) < 0)
