@@ -1,0 +1,16 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Clients that stop reading, and clients that die in the middle: they cost the others nothing and leave nothing. LONG=1: 200 of each kind.
+load helpers
+
+setup_file() {
+    need_image busybox
+}
+
+@test "clients of logs -f, attach, stats and events that stop reading: ps is answered, memory is bounded, a good client loses nothing, no descriptor stays" {
+    local count=15
+    [ -z "${LONG-}" ] || count=200
+    only_ours "its daemon's memory and descriptors are not ours to judge"
+    run -0 "$BATS_TEST_DIRNAME/slow-clients" "${ENGINE_HOST#unix://}" "$ENGINE_PID" "$count"
+    echo "# $output" >&3
+}
