@@ -54,4 +54,9 @@ struct nft_table firewall_own_table(bool v6);
 /* ---- firewall-watch.c ---- */
 void firewall_unwatch(struct firewall *f);
 
+/* How many of the two protocols the firewall writes rules for: IPv4, and with --ip6tables IPv6. */
+static inline int firewall_families(const struct firewall *f) {
+    return f->config.enabled6 ? 2 : 1;
+}
+
 #endif

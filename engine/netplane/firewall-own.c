@@ -123,7 +123,7 @@ void firewall_put_own_bridge(struct buf *b, const struct firewall_bridge *br, bo
 }
 
 void firewall_put_ports(const struct firewall *f, struct buf *b, const struct nft_port *v, size_t n, bool add) {
-    for (int v6 = 0; v6 <= f->config.enabled6; v6++) {
+    for (int v6 = 0; v6 < firewall_families(f); v6++) {
         nft_port_elems(b, firewall_own_table(v6), MAP_ANY, false, v, n, add);
         nft_port_elems(b, firewall_own_table(v6), MAP_BOUND, true, v, n, add);
     }

@@ -250,13 +250,13 @@ static int put_all(struct firewall *f, struct buf *b, const struct firewall_brid
         r = add_owner(f, JUMPS, NULL, e);
     if (r == 0)
         r = put_plan(f, b, FRAME, plan_frame, NULL, NULL, e);
-    for (int v6 = 0; v6 <= f->config.enabled6; v6++)
+    for (int v6 = 0; v6 < firewall_families(f); v6++)
         firewall_put_own(f, b, v6);
     for (size_t i = 0; r == 0 && i < n; i++) {
         r = add_owner(f, v[i].ifname, &v[i], e);
         if (r == 0)
             r = put_plan(f, b, v[i].ifname, plan_bridge, &v[i], NULL, e);
-        for (int v6 = 0; v6 <= f->config.enabled6; v6++)
+        for (int v6 = 0; v6 < firewall_families(f); v6++)
             firewall_put_own_bridge(b, &v[i], v6, true);
     }
     if (r == 0)
@@ -272,7 +272,7 @@ static int learn(struct firewall *f, struct err *e) {
 
     for (unsigned i = 0; r == 0 && i < n_tables(f); i++)
         r = nft_each_ours(&f->nl, table_at(i), note_rule, f, e);
-    for (int v6 = 0; r == 0 && v6 <= f->config.enabled6; v6++)
+    for (int v6 = 0; r == 0 && v6 < firewall_families(f); v6++)
         r = nft_count_rules(&f->nl, firewall_own_table(v6), &f->own_rules[v6], e);
     return r;
 }
@@ -342,7 +342,7 @@ static int put_new_bridge(struct firewall *f, struct buf *b, const struct firewa
         r = put_plan(f, b, JUMPS, plan_jumps, NULL, NULL, e);
         jumps->n = 0;
     }
-    for (int v6 = 0; v6 <= f->config.enabled6; v6++)
+    for (int v6 = 0; v6 < firewall_families(f); v6++)
         firewall_put_own_bridge(b, br, v6, true);
     return r;
 }
@@ -384,7 +384,7 @@ int firewall_drop_bridge(struct firewall *f, const char *ifname, struct err *e) 
     } else {
         nft_begin(&b);
         del_rules(&b, o);
-        for (int v6 = 0; v6 <= f->config.enabled6; v6++)
+        for (int v6 = 0; v6 < firewall_families(f); v6++)
             firewall_put_own_bridge(&b, &o->bridge, v6, false);
         r = nft_commit(&f->nl, &b, NULL, e);
     }
@@ -431,7 +431,7 @@ static bool flushed(struct firewall *f) {
                 return true;
         }
     }
-    for (int v6 = 0; v6 <= f->config.enabled6; v6++) {
+    for (int v6 = 0; v6 < firewall_families(f); v6++) {
         if (nft_count_rules(&f->nl, firewall_own_table(v6), &own, NULL) < 0 || own < f->own_rules[v6])
             return true;
     }
