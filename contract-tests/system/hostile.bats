@@ -1,0 +1,73 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Images and archives that must be refused (odd-images has the table): a clear error, no image, nothing touched outside, the space given back. In a lab of its own.
+load helpers
+
+setup_file() {
+    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "the reference hangs, or fills the disk, on some of these"; fi
+    own_lab engine
+}
+teardown_file() {
+    [ -d "/run/$OWN_LAB" ] || return 0
+    own_lab_down
+}
+setup() {
+    own_lab_env
+    CANARY=$ENGINE_SHARE/canary
+    mkdir -p "$CANARY"
+    echo alive >"$CANARY/file"
+}
+teardown() {
+    local job
+    for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
+}
+
+# What must stay as it is: the machine's files that the archives point at, and who may what.
+outside() {
+    (
+        cd / && stat -c '%n %i %a %u:%g %s %Y' etc/passwd etc/canary etc/z tmp/z "$CANARY" "$CANARY/file" 2>&1
+        inside ls -la /etc /srv /srv/lab
+    ) || true
+}
+used() { du -s --apparent-size -k "$ENGINE_ROOT/overlay2" "$ENGINE_ROOT/content" "$ENGINE_ROOT/tmp" 2>/dev/null | awk '{ n += $1 } END { print n + 0 }'; }
+space_is_back() { [ "$(used)" -le $(($1 + 64)) ]; }
+nothing_came() { # USED OUTSIDE WHAT
+    same '' "$(docker images -aq)" "$3"
+    same "$2" "$(outside)" "$3"
+    poll space_is_back "$1" || fail "$3 left something: $(find "$ENGINE_ROOT/overlay2" "$ENGINE_ROOT/content" "$ENGINE_ROOT/tmp" | head)"
+}
+
+@test "what registries should not send" {
+    local name pattern before state=$BATS_TEST_TMPDIR/state away names
+    mkdir "$state"
+    "$BATS_TEST_DIRNAME/odd-images" hostile "$BATS_TEST_TMPDIR/images"
+    mapfile -t names <"$BATS_TEST_TMPDIR/images/names"
+    ip netns exec "$SUBJECT_NETNS" "$BATS_TEST_DIRNAME/test-registry" "$state" 127.0.0.1 "${names[@]}" >&2 3>&- &
+    poll test -e "$state/ready"
+    before=$(used) away=$(outside)
+    while IFS=$'\t' read -r name pattern; do
+        request POST "/v1.45/images/create?fromImage=127.0.0.1:$(cat "$state/ready")/$name&tag=latest"
+        [[ $(tail -n 1 <<<"$BODY") =~ (errorDetail|message).*($pattern) ]] || fail "$name: $(tail -n 2 <<<"$BODY" | cut -c1-500)"
+        nothing_came "$before" "$away" "$name"
+    done <"$BATS_TEST_TMPDIR/images/expect"
+    request GET /_ping
+    same 200 "$STATUS"
+}
+
+@test "what archives should not hold" {
+    local verb file pattern before away
+    "$BATS_TEST_DIRNAME/odd-images" archives "$BATS_TEST_TMPDIR/archives"
+    before=$(used) away=$(outside)
+    while IFS=$'\t' read -r verb file pattern; do
+        case $verb in
+        load) set -- load -qi "$BATS_TEST_TMPDIR/archives/$file" ;;
+        *) set -- import "$BATS_TEST_TMPDIR/archives/$file" ;;
+        esac
+        run docker "$@"
+        [ "$status" = 1 ] || fail "$file: exit $status, $output"
+        [[ $output =~ ($pattern) ]] || fail "$file: $output"
+        nothing_came "$before" "$away" "$file"
+    done <"$BATS_TEST_TMPDIR/archives/expect"
+    request GET /_ping
+    same 200 "$STATUS"
+}
