@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "image/changes.h"
 #include "image/image-internal.h"
-#include "image/pull.h"
+#include "image/platform.h"
 #include "layers/unpack.h"
 #include "registry/registry.h"
 #include "wire/call.h"

@@ -4,6 +4,7 @@
  * visible once its blob digest and its diff ID are right and the layers below it are there; the image last of all.
  */
 #include <jansson.h>
+#include <limits.h>
 
 #include "base/cleanup.h"
 #include "base/id.h"
@@ -13,6 +14,7 @@
 #include "image/blobs.h"
 #include "image/fetch.h"
 #include "image/image-internal.h"
+#include "image/platform.h"
 #include "image/pull.h"
 #include "layers/unpack.h"
 #include "registry/registry.h"
@@ -37,7 +39,7 @@ struct pull {
     struct progress *progress;
     struct registry_session *session;
     struct reference ref; /* with tag or digest */
-    const char *want_os, *want_arch, *want_variant;
+    struct platform want;
     char manifest_digest[72]; /* what the name points to: an index or a manifest */
     struct image *image;
     struct plan_layer *layers;
@@ -80,21 +82,22 @@ static const char *platform_of(json_t *descriptor, const char *key) {
     return v ? v : "";
 }
 
-/* The entry of an index for the wanted platform; NULL when none is. */
+/* The entry of an index that suits the wanted platform best, the first of equals; NULL when none does. One that does not say whom it is for is for all. */
 static json_t *choose(const struct pull *p, json_t *index) {
-    json_t *o;
+    json_t *o, *best = NULL;
+    int best_rank = INT_MAX;
     size_t i;
 
     json_array_foreach(json_object_get(index, "manifests"), i, o) {
-        const char *variant = platform_of(o, "variant");
+        const char *os = platform_of(o, "os"), *arch = platform_of(o, "architecture");
+        int rank = !*os && !*arch ? INT_MAX - 1 : platform_rank(&p->want, os, arch, platform_of(o, "variant"));
 
-        if (!streq(platform_of(o, "os"), p->want_os) || !streq(platform_of(o, "architecture"), p->want_arch))
-            continue;
-        if (*p->want_variant && *variant && !streq(variant, p->want_variant))
-            continue;
-        return o;
+        if (rank >= 0 && rank < best_rank) {
+            best = o;
+            best_rank = rank;
+        }
     }
-    return NULL;
+    return best;
 }
 
 static bool is_index(const struct registry_manifest *m, json_t *o) {
@@ -165,8 +168,8 @@ static int resolve(struct pull *p, json_t **ret, struct err *e) {
         what = digest && digest_is_valid(digest) ? strdup(digest) : NULL;
         json_decref(o);
         if (!what)
-            return err_set(e, ERR_NOT_FOUND, "no matching manifest for %s/%s%s%s in the manifest list entries", p->want_os, p->want_arch,
-                           *p->want_variant ? "/" : "", p->want_variant);
+            return err_set(e, ERR_NOT_FOUND, "no matching manifest for %s/%s%s%s in the manifest list entries", p->want.os, p->want.arch,
+                           *p->want.variant ? "/" : "", p->want.variant);
     }
     return err_oom(e);
 }
@@ -190,12 +193,27 @@ static int descriptor(json_t *o, const char **ret_digest, int64_t *ret_size, str
     return 0;
 }
 
+/* An artifact that is no image: its configuration says so. */
+static int check_config_type(const char *type, struct err *e) {
+    static const char *const images[] = {"application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json",
+                                         "application/octet-stream"};
+
+    for (size_t i = 0; i < ELEMENTSOF(images); i++)
+        if (str_empty(type) || streq(type, images[i]))
+            return 0;
+    if (streq(type, "application/vnd.docker.plugin.v1+json"))
+        return err_set(e, ERR_INVALID, "Encountered remote \"%s\"(plugin) when fetching", type);
+    return err_set(e, ERR_INTERNAL, "unsupported media type %s", type);
+}
+
 static int fetch_config(struct pull *p, json_t *manifest, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_IMAGE_CONFIG_BYTES);
     const char *digest;
     int64_t size;
-    int r = descriptor(json_object_get(manifest, "config"), &digest, &size, e);
+    int r = check_config_type(json_string_value(json_object_get(json_object_get(manifest, "config"), "mediaType")), e);
 
+    if (r == 0)
+        r = descriptor(json_object_get(manifest, "config"), &digest, &size, e);
     if (r < 0)
         return r;
     p->image = images_get(p->images, digest);
@@ -298,6 +316,14 @@ static bool is_below(const struct pull *p, size_t first, size_t k) {
     return false;
 }
 
+/* Once the client knows what there is, as the reference has it. */
+static int check_os(const struct pull *p, struct err *e) {
+    if (str_empty(image_os(p->image)) || streq(image_os(p->image), "linux"))
+        return 0;
+    return err_set(e, ERR_INTERNAL, "image operating system \"%s\" cannot be used on this platform: operating system is not supported",
+                   image_os(p->image));
+}
+
 /* Ask for all layers from the first missing one on; `top` is below it. */
 static int join_fetches(struct pull *p, size_t first, const struct layer *top, struct err *e) {
     char chain[2][72] = {{0}};
@@ -307,6 +333,8 @@ static int join_fetches(struct pull *p, size_t first, const struct layer *top, s
         snprintf(chain[first & 1], sizeof chain[0], "%s", layer_chain_id(top));
     for (size_t i = first; r == 0 && i < p->n_layers; i++)
         r = progress_bar(p->progress, p->layers[i].id, "Pulling fs layer", 0, 0, e);
+    if (r == 0)
+        r = check_os(p, e);
     for (size_t i = first; r == 0 && i < p->n_layers; i++) {
         struct plan_layer *l = &p->layers[i];
         struct fetch_want want = {l->digest, p->image->diff_ids.v[i], chain[(i + 1) & 1], l->size, p->session};
@@ -487,39 +515,6 @@ static int pull_one(struct pull *p, bool *ret_changed, struct err *e) {
 
 /* ---- the request -------------------------------------------------------------------------------------------------------------------------------- */
 
-int platform_parse(const char *text, struct platform *ret, struct err *e) {
-    _cleanup_strv_ struct strv parts = STRV_INIT;
-
-    *ret = (struct platform){"linux", "amd64", "", !str_empty(text)};
-    if (!ret->given)
-        return 0;
-    if (strv_split(&parts, text, '/') < 0)
-        return err_oom(e);
-    if (parts.n > 3)
-        return err_set(e, ERR_INVALID, "\"%s\": cannot parse platform specifier: invalid argument", text);
-    for (size_t i = 0; i < parts.n; i++) {
-        const char *s = parts.v[i];
-
-        if (!*s || strlen(s) >= sizeof ret->os || strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != strlen(s))
-            return err_set(
-                e, ERR_INVALID,
-                "\"%s\" is an invalid component of \"%s\": platform specifier component must match \"^[A-Za-z0-9_.-]+$\": invalid argument", s, text);
-    }
-    if (parts.n == 1 && !streq(parts.v[0], "linux") && !streq(parts.v[0], "windows"))
-        snprintf(ret->arch, sizeof ret->arch, "%s", parts.v[0]);
-    else
-        snprintf(ret->os, sizeof ret->os, "%s", parts.v[0]);
-    if (parts.n > 1)
-        snprintf(ret->arch, sizeof ret->arch, "%s", parts.v[1]);
-    if (parts.n > 2)
-        snprintf(ret->variant, sizeof ret->variant, "%s", parts.v[2]);
-    if (streq(ret->arch, "x86_64") || streq(ret->arch, "x86-64"))
-        snprintf(ret->arch, sizeof ret->arch, "amd64");
-    if (streq(ret->arch, "aarch64"))
-        snprintf(ret->arch, sizeof ret->arch, "arm64");
-    return 0;
-}
-
 int pull_reference(const char *image, const char *tag, struct reference *ret, struct err *e) {
     _cleanup_reference_ struct reference r = REFERENCE_INIT;
     _cleanup_free_ char *name = strdup(image);
@@ -545,7 +540,8 @@ int pull_reference(const char *image, const char *tag, struct reference *ret, st
     return 0;
 }
 
-static int check_platform(struct pull *p, const struct platform *want, struct err *e) {
+static int check_platform(struct pull *p, struct err *e) {
+    const struct platform *want = &p->want;
     _cleanup_free_ char *name = NULL;
     const char *os = p->image ? image_os(p->image) : "", *arch = p->image ? image_architecture(p->image) : "";
 
@@ -576,16 +572,12 @@ int images_pull_reference(struct images *s, struct call *c, const struct referen
                           struct err *e) {
     struct pull p = {.images = s, .call = c, .progress = progress, .ref = *ref};
     struct registry_auth auth = {0};
-    struct platform want;
     _cleanup_free_ char *shown = reference_familiar(ref), *name = reference_familiar_name(ref);
     bool changed = false, all = !ref->tag && !ref->digest;
-    int r = shown && name ? platform_parse(platform, &want, e) : err_oom(e);
+    int r = shown && name ? platform_parse(platform, &p.want, e) : err_oom(e);
 
     if (r < 0)
         return r;
-    p.want_os = want.os;
-    p.want_arch = want.arch;
-    p.want_variant = want.variant;
     /* What cannot be read as credentials counts as none, as in the reference. */
     if (registry_auth_parse(call_header(c, "X-Registry-Auth"), &auth, NULL) < 0)
         auth = (struct registry_auth){0};
@@ -597,7 +589,7 @@ int images_pull_reference(struct images *s, struct call *c, const struct referen
     if (r == 0)
         images_event(s, "pull", shown, p.image ? p.image->id : "", name);
     if (r == 0)
-        r = check_platform(&p, &want, e);
+        r = check_platform(&p, e);
     pull_reset(&p);
     registry_session_forget_caller(p.session);
     registry_session_free(p.session);

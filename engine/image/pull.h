@@ -14,13 +14,6 @@ struct images;
 struct progress;
 struct reference;
 
-/* os[/arch[/variant]], arch alone too, normalised; what is not said is linux and amd64. */
-struct platform {
-    char os[32], arch[32], variant[32];
-    bool given;
-};
-/* NULL and "": not given. ERR_INVALID with the reference's words. */
-int platform_parse(const char *text, struct platform *ret, struct err *e);
 /* fromImage and tag of a request: the tag may be a digest; neither: all tags. ERR_INVALID with the reference's words. */
 int pull_reference(const char *image, const char *tag, struct reference *ret, struct err *e);
 /* Pull ref (no tag and no digest: every tag). `platform`: os/arch[/variant] or NULL. Credentials come from the call's X-Registry-Auth. */
