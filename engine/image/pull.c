@@ -545,7 +545,7 @@ static int check_platform(struct pull *p, struct err *e) {
     _cleanup_free_ char *name = NULL;
     const char *os = p->image ? image_os(p->image) : "", *arch = p->image ? image_architecture(p->image) : "";
 
-    if (!want->given || !p->image || (streq(os, want->os) && streq(arch, want->arch)))
+    if (!want->given || !p->image || platform_rank(want, os, arch, image_variant(p->image)) >= 0)
         return 0;
     name = reference_canonical(&p->ref);
     return err_set(e, ERR_NOT_FOUND, "image with reference %s was found but does not match the specified platform: wanted %s/%s%s%s, actual: %s/%s",

@@ -143,7 +143,7 @@ int image_history(struct images *s, struct image *i, struct api_image_history_it
 
         if (!item)
             return err_oom(e);
-        item->created = image_unix_seconds(h->created);
+        item->created = h->created ? image_unix_seconds(h->created) : 0;
         item->size = 0;
         item->has_created = item->has_size = true;
         if (!h->empty_layer) {
