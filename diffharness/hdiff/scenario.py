@@ -101,6 +101,14 @@ class Scenario:
     def uses_cli(self):
         return any(s.kind in ("cli", "tty") and "docker" in s.command for s in self.setup + self.steps + self.cleanup)
 
+    def speak(self, version):
+        """Requests of v1.45 become those of another version. What a step proves holds for v1.45 alone: only comparing is left, and waiting."""
+        for step in self.setup + self.steps + self.cleanup:
+            if step.kind == "http":
+                step.target = step.target.replace("/v1.45/", f"/v{version}/", 1)
+            if not step.poll:
+                step.checks = []
+
     def all_rows(self):
         rows = set(self.rows)
         for step in self.steps:

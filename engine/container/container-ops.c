@@ -48,11 +48,7 @@ static int read_body(json_t *body, int version, struct ctr_create *req, struct e
         *full.networking_config = (struct api_networking_config){0};
     }
     api_container_create_request_done(&full);
-    for (size_t i = 0; r >= 0 && version < 145 && i < req->host.mounts.n; i++) {
-        if (req->host.mounts.v[i].volume_options && !str_empty(req->host.mounts.v[i].volume_options->subpath))
-            r = err_set(e, ERR_INVALID, "VolumeOptions.Subpath needs API v1.45 or newer");
-    }
-    return r;
+    return r < 0 ? r : ctr_create_as_of(req, version, e);
 }
 
 static int by_text(const void *a, const void *b) {

@@ -17,6 +17,11 @@ struct ctr_create {
 };
 void ctr_create_done(struct ctr_create *req);
 
+/*
+ * Read a request as clients of API `version` (145 for 1.45) mean it: drops what is younger, fills in defaults that were others then. 0 or -ERR_INVALID for what a
+ * version must not ask for.
+ */
+int ctr_create_as_of(struct ctr_create *req, int version, struct err *e);
 /* Make it. Takes parts out of req. *warnings gets texts for the client. The container comes back counted. */
 int containers_create(struct containers *cs, struct ctr_create *req, struct strv *warnings, struct container **ret, struct err *e);
 

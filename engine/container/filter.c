@@ -6,10 +6,8 @@
 
 #include "base/str.h"
 #include "image/image.h"
-#include "network/network.h"
 
 DEFINE_CLEANUP(struct image *, image_unref)
-DEFINE_CLEANUP(struct network *, network_unref)
 
 static const char *const known[] = {"ancestor", "before", "exited",  "expose",  "health", "id",     "isolation", "is-task",
                                     "label",    "name",   "network", "publish", "since",  "status", "volume",    NULL};
@@ -20,7 +18,6 @@ void ctr_filter_done(struct ctr_filter *f) {
     strv_done(&f->exits);
     strv_done(&f->expose);
     strv_done(&f->publish);
-    strv_done(&f->networks);
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------------------------------------- */
@@ -67,7 +64,7 @@ static int read_moment(struct containers *cs, const struct ctr_filter *f, const 
     for (size_t i = 0; l && i < l->n; i++) {
         _cleanup_container_ struct container *c = NULL;
         _cleanup_view_ struct ctr_view *v = NULL;
-        int r = containers_find(cs, l->v[i], &c, e);
+        int r = *l->v[i] ? containers_find(cs, l->v[i], &c, e) : err_set(e, ERR_NOT_FOUND, "No such container: ");
 
         if (r < 0)
             return r;
@@ -104,31 +101,19 @@ static int read_ports(const struct ctr_filter *f, const char *key, struct strv *
         first = range ? strndup(range, dash ? (size_t)(dash - range) : strlen(range)) : NULL;
         if (!first)
             return err_oom(e);
+        if (!*range)
+            return err_set(e, ERR_INTERNAL, "error while looking up for %s %s: Empty string specified for ports.", key, text);
         bad = parse_int_range(first, 0, 65535, &a) < 0 ? first : dash && parse_int_range(dash + 1, 0, 65535, &b) < 0 ? dash + 1 : NULL;
         if (bad)
-            return err_set(e, ERR_INTERNAL, "error while looking up for %s %s: strconv.ParseUint: parsing \"%s\": invalid syntax", key, text, bad);
+            return err_set(e, ERR_INTERNAL, "error while looking up for %s %s: strconv.ParseUint: parsing \"%s\": %s", key, text, bad,
+                           *bad && bad[strspn(bad, "0123456789")] == '\0' ? "value out of range" : "invalid syntax");
         if (!dash)
             b = a;
         if (b < a)
-            return err_set(e, ERR_INTERNAL, "error while looking up for %s %s: invalid range specified for port: %s", key, text, range);
+            return err_set(e, ERR_INTERNAL, "error while looking up for %s %s: Invalid range specified for the Port: %s", key, text, range);
         for (int64_t p = a; p <= b; p++)
             if (strv_addf(ret, "%lld/%s", (long long)p, slash ? slash + 1 : "tcp") < 0)
                 return err_oom(e);
-    }
-    return 0;
-}
-
-static int read_networks(struct containers *cs, struct ctr_filter *f, struct err *e) {
-    const struct strv *l = filters_get(&f->f, "network");
-
-    for (size_t i = 0; l && i < l->n; i++) {
-        _cleanup_(network_unrefp) struct network *net = NULL;
-
-        if (strv_add(&f->networks, l->v[i]) < 0)
-            return err_oom(e);
-        if (networks_find(cs->engine->networks, l->v[i], &net, NULL) >= 0 &&
-            (strv_add(&f->networks, network_id(net)) < 0 || strv_add(&f->networks, network_name(net)) < 0))
-            return err_oom(e);
     }
     return 0;
 }
@@ -154,8 +139,6 @@ int ctr_filter_read(struct containers *cs, const char *text, struct ctr_filter *
         r = read_ports(&f, "expose", &f.expose, e);
     if (r >= 0)
         r = read_ports(&f, "publish", &f.publish, e);
-    if (r >= 0)
-        r = read_networks(cs, &f, e);
     if (r >= 0)
         r = filters_bool(&f.f, "is-task", false, &task, e);
     if (r < 0) {
@@ -215,14 +198,35 @@ static bool ports_match(const struct ctr_filter *f, const struct ctr_view *v) {
     return expose && publish;
 }
 
+/* A network's name as the container knows it, or the beginning of its id. */
 static bool network_matches(const struct ctr_filter *f, const struct ctr_view *v) {
     const struct api_endpoint_settings_map *m = &v->net->s.networks;
+    const struct strv *l = filters_get(&f->f, "network");
 
-    if (f->networks.n == 0)
+    if (!l || l->n == 0)
         return true;
-    for (size_t i = 0; i < m->n; i++)
-        if (strv_has(&f->networks, m->v[i].key) || (m->v[i].value && m->v[i].value->network_id && strv_has(&f->networks, m->v[i].value->network_id)))
+    for (size_t i = 0; i < m->n; i++) {
+        const char *id = m->v[i].value && m->v[i].value->network_id ? m->v[i].value->network_id : "";
+
+        for (size_t k = 0; k < l->n; k++)
+            if (streq(m->v[i].key, l->v[k]) || str_has_prefix(id, l->v[k]))
+                return true;
+    }
+    return false;
+}
+
+/* Each id as it may be shortened in a path: one that fits several containers fits none. */
+static bool id_matches(const struct ctr_filter *f, struct container *c) {
+    const struct strv *l = filters_get(&f->f, "id");
+
+    if (!l || l->n == 0)
+        return true;
+    for (size_t i = 0; i < l->n; i++) {
+        _cleanup_container_ struct container *found = NULL;
+
+        if (str_has_prefix(c->id, l->v[i]) && containers_find(c->cs, l->v[i], &found, NULL) >= 0 && found == c)
             return true;
+    }
     return false;
 }
 
@@ -237,7 +241,7 @@ bool ctr_filter_matches(const struct ctr_filter *f, struct container *c, const s
 
     if (f->never)
         return false;
-    all = all || filters_has(&f->f, "status") || f->exits.n > 0 || f->before || f->since;
+    all = all || filters_has(&f->f, "status");
     if (!all && !ctr_state_alive(v->state))
         return false;
     if (filters_has(&f->f, "status") && !filters_exact(&f->f, "status", ctr_state_name(v->state)))
@@ -253,7 +257,6 @@ bool ctr_filter_matches(const struct ctr_filter *f, struct container *c, const s
         return false;
     if (filters_has(&f->f, "health") && !health_matches(f, c))
         return false;
-    if (filters_has(&f->f, "id") && !filters_fuzzy(&f->f, "id", c->id))
-        return false;
-    return name_matches(f, v) && label_matches(f, v->fixed) && volume_matches(f, v->fixed) && ports_match(f, v) && network_matches(f, v);
+    return id_matches(f, c) && name_matches(f, v) && label_matches(f, v->fixed) && volume_matches(f, v->fixed) && ports_match(f, v) &&
+           network_matches(f, v);
 }

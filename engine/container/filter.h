@@ -16,7 +16,6 @@ struct ctr_filter {
     bool never;            /* nothing can match */
     struct strv exits;
     struct strv expose, publish; /* "port/proto" each */
-    struct strv networks;        /* names and ids */
 };
 
 /* Parse and resolve. Errors as the reference words them. */

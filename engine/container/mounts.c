@@ -215,11 +215,9 @@ static int check_options(const struct api_mount *a, struct err *e) {
     const char *type = a->type ? a->type : "";
 
     if (a->bind_options && !streq(type, "bind"))
-        return err_set(e, ERR_INVALID, "BindOptions must not be specified on mount type \"%s\"", type);
+        return mount_error(a, e, "field BindOptions must not be specified", "");
     if (a->volume_options && !streq(type, "volume"))
-        return err_set(e, ERR_INVALID, "VolumeOptions must not be specified on mount type \"%s\"", type);
-    if (a->tmpfs_options && !streq(type, "tmpfs"))
-        return err_set(e, ERR_INVALID, "TmpfsOptions must not be specified on mount type \"%s\"", type);
+        return mount_error(a, e, "field VolumeOptions must not be specified", "");
     return 0;
 }
 

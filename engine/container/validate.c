@@ -246,6 +246,8 @@ static int check_memory(const struct api_host_config *h, struct strv *warnings, 
         return err_set(e, ERR_INVALID, "Invalid value: %lld, valid memory swappiness range is 0-100", (long long)h->memory_swappiness);
     if (reserve > 0 && reserve < MIN_MEMORY)
         return err_set(e, ERR_INVALID, "Minimum memory reservation allowed is 6MB");
+    if (val(h->has_kernel_memory, h->kernel_memory) > 0 && h->kernel_memory < MIN_MEMORY)
+        return err_set(e, ERR_INVALID, "Minimum kernel memory limit allowed is 6MB");
     if (memory > 0 && reserve > 0 && memory < reserve)
         return err_set(e, ERR_INVALID, "Minimum memory limit can not be less than memory reservation limit, see usage");
     if (h->has_oom_kill_disable && h->oom_kill_disable && memory == 0)
@@ -537,8 +539,6 @@ int ctr_host_defaults(const struct engine_config *cfg, struct api_host_config *h
     h->has_oom_kill_disable = true;
     if (h->has_blkio_weight && !blkio_weight_works())
         h->blkio_weight = 0;
-    h->has_kernel_memory = false;
-    h->kernel_memory = 0;
     h->cpu_percent = MIN(h->cpu_percent, 0);
     if (h->blkio_weight_device.n > 0 && !blkio_weight_device_works()) {
         api_weight_device_list_done(&h->blkio_weight_device);
