@@ -189,3 +189,51 @@ all_go_on() {
     none() { [ -z "$(netd)" ]; }
     poll none
 }
+
+# What the server in the container sees: dial KIND WHERE [PREFIX...]
+DIAL=$TOP/diffharness/tools/dial
+caller() {
+    local kind=$1 where=$2
+    shift 2
+    "$@" "$DIAL" "$kind" "$where" 8084 hello --tries 50 | sed 's/:[0-9]* said hello.*//'
+}
+sees() { same "$1" "$(caller "${@:2}")" "the server sees of ${*:2}"; }
+
+@test "hatake-netd has no rights, and its system calls are filtered" {
+    local status
+    begin
+    status=$(cat "/proc/$(netd)/status")
+    touch "$BATS_TEST_TMPDIR/count.stop"
+    wait "$job"
+    same '65534 65534 65534 65534' "$(awk '/^Uid:/ {print $2, $3, $4, $5}' <<<"$status")"
+    same '65534 65534 65534 65534' "$(awk '/^Gid:/ {print $2, $3, $4, $5}' <<<"$status")"
+    same '0000000000000000' "$(awk '/^Cap(Inh|Prm|Eff|Bnd|Amb):/ {print $2}' <<<"$status" | sort -u)"
+    same '1 2' "$(awk '/^(NoNewPrivs|Seccomp):/ {print $2}' <<<"$status" | paste -sd ' ')"
+}
+
+@test "--iptables=false: everything comes by the proxy, from the bridge's address" {
+    own_restart --iptables=false
+    need_image echo
+    docker run -d --name "$N" -p 8084:7 -p 8084:7/udp echo
+    sees 172.17.0.1 tcp "$SUBJECT_ADDRESS" in_neighbour
+    sees 172.17.0.1 udp "$SUBJECT_ADDRESS" in_neighbour
+    sees 172.17.0.1 tcp 127.0.0.1 in_engine_net
+    sees 172.17.0.1 udp 127.0.0.1 in_engine_net
+    sees 172.17.0.1 tcp ::1 in_engine_net
+    docker rm -f "$N"
+    own_restart
+}
+
+@test "--userland-proxy=false: the kernel does it all; the port is kept, and nobody serves it over IPv6" {
+    own_restart --userland-proxy=false
+    need_image echo
+    docker run -d --name "$N" -p 8084:7 -p 8084:7/udp echo
+    sees "$NEIGHBOUR_ADDRESS" tcp "$SUBJECT_ADDRESS" in_neighbour
+    sees "$NEIGHBOUR_ADDRESS" udp "$SUBJECT_ADDRESS" in_neighbour
+    sees 172.17.0.1 tcp 127.0.0.1 in_engine_net
+    sees 172.17.0.1 tcp 172.17.0.1 in_engine_net
+    same silent "$(in_engine_net "$DIAL" tcp ::1 8084 hello)"
+    run ! in_engine_net timeout 60 python3 -c 'import socket; socket.socket().bind(("0.0.0.0", 8084))'
+    docker rm -f "$N"
+    own_restart
+}
