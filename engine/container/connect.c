@@ -83,17 +83,20 @@ static int add_interface(struct container *c, const struct endpoint *ep, bool ga
 static int remove_interface(struct container *c, const struct endpoint *ep, const struct endpoint *gateway, struct err *e) {
     const char *name = endpoint_ifname(ep);
     struct launch_link link = {0};
-    struct launch_netns req = {.remove = &name, .n_remove = 1};
-    int r;
+    struct launch_netns req = {.remove = &name};
+    int r = 0;
 
     if (!*name)
         return 0;
+    /* From outside nobody has to wait until the kernel has done with it. */
+    req.n_remove = !endpoint_drop_link(ep);
     if (gateway && endpoint_link(gateway, true, &link)) {
         req.gateway_ifname = link.ifname;
         req.gateway = link.gateway;
         req.gateway6 = link.gateway6;
     }
-    r = in_netns(c, &req, e);
+    if (req.n_remove || req.gateway_ifname)
+        r = in_netns(c, &req, e);
     strv_done(&link.sysctls);
     return r;
 }

@@ -7,6 +7,7 @@
 #include <linux/netlink.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,9 +32,16 @@ static int filter_messages(int fd) {
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
+/* The kernel names the thread that made the change. */
+static bool is_ours(uint32_t thread) {
+    char path[48];
+
+    snprintf(path, sizeof(path), "/proc/self/task/%u", thread);
+    return access(path, F_OK) == 0;
+}
+
 /* Read what is there; true when one of the changes was not ours, or messages were lost. */
 static bool changed_by_others(int fd) {
-    uint32_t self = (uint32_t)getpid();
     bool others = false;
 
     for (;;) {
@@ -50,7 +58,7 @@ static bool changed_by_others(int fd) {
             if (h->nlmsg_type != NEW_GENERATION || h->nlmsg_len < NLMSG_LENGTH(sizeof(struct nfgenmsg)))
                 continue;
             netl_parse((const char *)NLMSG_DATA(h) + sizeof(struct nfgenmsg), h->nlmsg_len - NLMSG_LENGTH(sizeof(struct nfgenmsg)), NFTA_GEN_MAX, a);
-            others = others || netl_be32(a[NFTA_GEN_PROC_PID]) != self;
+            others = others || !is_ours(netl_be32(a[NFTA_GEN_PROC_PID]));
         }
     }
 }

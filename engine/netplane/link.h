@@ -32,6 +32,8 @@ int link_make_dummy(const char *ifname, struct err *e);
 int link_make_tagged(const char *ifname, const char *below, unsigned id, struct err *e);
 /* Remove. A missing one is success. */
 int link_delete(const char *ifname, struct err *e);
+/* The same, but returns when nobody sees it any more (its name is free, its routes are gone); what the kernel does after that goes on by itself. */
+int link_delete_soon(const char *ifname, struct err *e);
 /* First global IPv4 address of an interface. ERR_NOT_FOUND when there is no such interface; addr 0 when it has no address. */
 int link_addr(const char *ifname, struct cidr4 *ret, struct err *e);
 

@@ -220,6 +220,21 @@ static const char *device_of(const struct network *net) {
     return net->kind == NETWORK_BRIDGE ? net->bridge : net->kind != NETWORK_CONFIG && net->own_parent ? net->parent : "";
 }
 
+static int unstore_with_intent(struct networks *n, const struct network *net, int64_t *ret_intent, struct err *e) {
+    int r = db_begin(n->engine->db, e);
+
+    if (r < 0)
+        return r;
+    r = intent_begin(n->engine->db, "network.bridge", net->record.id, device_of(net), ret_intent, e);
+    if (r == 0)
+        r = network_store_remove(n, net->record.id, e);
+    if (r < 0) {
+        db_rollback(n->engine->db);
+        return r;
+    }
+    return db_commit(n->engine->db, e);
+}
+
 static void unmake(struct networks *n, struct network *net) {
     _cleanup_err_ struct err why = ERR_INIT;
     int r = 0;
@@ -227,7 +242,7 @@ static void unmake(struct networks *n, struct network *net) {
     if (net->kind == NETWORK_BRIDGE)
         r = networks_drop_rules(n, net, &why);
     if (r == 0 && *device_of(net))
-        r = link_delete(device_of(net), &why);
+        r = link_delete_soon(device_of(net), &why);
     if (r < 0)
         log_kv(LOG_LVL_ERROR, "network is not removed wholly", "network", net->record.name, "error", err_msg(&why), NULL);
 }
@@ -367,9 +382,7 @@ int networks_remove(struct networks *n, const char *ref, struct err *e) {
     pthread_mutex_lock(&n->change);
     r = begin_removal(n, net, e);
     if (r == 0)
-        r = intent_begin(n->engine->db, "network.bridge", net->record.id, device_of(net), &intent, e);
-    if (r == 0)
-        r = network_store_remove(n, net->record.id, e);
+        r = unstore_with_intent(n, net, &intent, e);
     if (r == 0) {
         networks_forget(n, net);
         unmake(n, net);

@@ -170,8 +170,11 @@ bool endpoint_link(const struct endpoint *ep, bool gateway, struct launch_link *
 /* The name of its interface inside, and its number: eth3 is 3. "" and 0 when it has none. */
 const char *endpoint_ifname(const struct endpoint *ep);
 unsigned endpoint_index(const struct endpoint *ep);
-/* Take away what a container's namespace did not take with it: the host's end of a link after a change that failed. */
-void endpoint_drop_link(const struct endpoint *ep);
+/*
+ * Take the link away by the machine's end of it, if it has one: both ends are gone when this returns true. Also what a container's namespace did not take
+ * with it after a change that failed.
+ */
+bool endpoint_drop_link(const struct endpoint *ep);
 
 struct network *endpoint_network(const struct endpoint *ep); /* borrowed */
 const char *endpoint_id(const struct endpoint *ep);

@@ -89,9 +89,8 @@ unsigned endpoint_index(const struct endpoint *ep) {
     return (unsigned)strtoul(digits, NULL, 10);
 }
 
-void endpoint_drop_link(const struct endpoint *ep) {
-    if (ep->net->kind == NETWORK_BRIDGE)
-        ignore_result(link_delete(ep->host_ifname, NULL) < 0);
+bool endpoint_drop_link(const struct endpoint *ep) {
+    return ep->net->kind == NETWORK_BRIDGE && link_delete_soon(ep->host_ifname, NULL) == 0;
 }
 
 static int dup_to(char **slot, const char *s, struct err *e) {
