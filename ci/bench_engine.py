@@ -106,10 +106,28 @@ class Engine:
         except ValueError:
             return reply.status, text
 
-    def stream(self, method, path, body=None, kind="application/x-tar"):
+    def download(self, path):
+        """Seconds until all bytes of an answer have come."""
+        c = UnixConnection(self.socket)
+        start = time.monotonic()
+        try:
+            c.request("GET", API + path)
+            reply = c.getresponse()
+            piece = bytearray(1 << 20)
+            while reply.readinto(piece):
+                pass
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(f"GET {path}: {error!r}") from error
+        finally:
+            c.close()
+        if reply.status != 200:
+            raise Failed(f"GET {path}: {reply.status}")
+        return time.monotonic() - start
+
+    def stream(self, method, path, body=None, kind="application/x-tar", headers=None):
         """Seconds until a stream of JSON lines has ended; body may be an open file."""
         c = UnixConnection(self.socket)
-        headers = {"Content-Type": kind}
+        headers = {"Content-Type": kind, **(headers or {})}
         if body is not None:
             headers["Content-Length"] = str(os.fstat(body.fileno()).st_size)
         start = time.monotonic()
