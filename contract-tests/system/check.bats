@@ -7,6 +7,7 @@ setup_file() {
     if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "the reference has no such verb"; fi
     own_lab engine
     docker load -q -i "$("$CI/images" path busybox)" >&2
+    many_layers 70 # a load must bear a store with many
     docker load -q -i "$("$CI/images" path semantics)" >&2
     docker create --name keeper -v kept:/v busybox true >&2
     docker run --name writer busybox sh -c 'echo data >/x' >&2
@@ -21,6 +22,15 @@ teardown() {
     if request GET /_ping 2>/dev/null; then own_end; fi
 }
 
+# many_layers N: images of one small layer each
+many_layers() {
+    local n
+    for n in $(seq "$1"); do
+        echo "$n" >"$BATS_FILE_TMPDIR/f"
+        tar -C "$BATS_FILE_TMPDIR" -c f | curl -sS --unix-socket "${ENGINE_HOST#unix://}" -H 'Content-Type: application/x-tar' --data-binary @- \
+            "http://engine/images/create?fromSrc=-&repo=many&tag=$n" >/dev/null
+    done
+}
 # own_end: end the daemon in order
 own_end() {
     local pid

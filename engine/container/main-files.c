@@ -575,7 +575,7 @@ static int put(const struct request *q, const char *path, const char *where, str
 }
 
 static int run(struct request *q, struct err *e) {
-    static const int more[] = {SYS_readlinkat, SYS_readlink, SYS_lgetxattr, SYS_chdir, SYS_sysinfo /* qsort asks */};
+    static const int more[] = {SYS_readlinkat, SYS_readlink, SYS_lgetxattr, SYS_chdir};
     _cleanup_free_ char *path = NULL, *where = NULL;
     int r = read_request(q, e);
 
