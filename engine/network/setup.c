@@ -203,7 +203,8 @@ static int choose_addr(struct networks *n, const char *ifname, const struct netw
         return 0;
     }
     if (!str_empty(c->bridge))
-        return err_set(e, ERR_INVALID, "bridge device with non default name %s must be created manually", ifname);
+        return err_set(e, ERR_INVALID, "error creating default \"bridge\" network: bridge device with non default name %s must be created manually",
+                       ifname);
     /* A range alone is the whole network. */
     if (!str_empty(c->fixed_cidr)) {
         if (cidr4_parse(c->fixed_cidr, ret) < 0)

@@ -220,6 +220,15 @@ class Compat(unittest.TestCase):
         two = {'id': 'D-SYS-002', 'operation': [], 'title': 't', 'reason': 'r', 'contract': ['SystemInfo/*'], 'test': ['a_test']}
         self.assertEqual(self.problems([two], {}), [])
 
+    def test_rows(self):
+        rows = {1: {'title': 'one'}, 2: {'title': 'two', 'test': 'a_test'}, 3: {'title': 'three', 'later': 'then'}}
+        self.assertEqual(compat.row_problems(rows, {1: ['system/x']}, {'a_test'}), [])
+        self.assertIn('names row 9', ' '.join(compat.row_problems(rows, {9: ['system/x']}, {'a_test'})))
+        self.assertIn('does not exist', ' '.join(compat.row_problems(rows, {}, set())))
+        text = '\n'.join(compat.render_rows(rows, {1: ['system/x']}))
+        self.assertIn('2 of 3 are proven.', text)
+        self.assertIn('| 3 | three | not yet: then |', text)
+
     def test_wrong(self):
         base = {'id': 'D-SYS-001', 'operation': 'SystemInfo', 'title': 't', 'reason': 'r'}
         self.assertIn('nothing that proves it', ' '.join(self.problems([base], {})))
