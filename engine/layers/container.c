@@ -259,9 +259,8 @@ static void write_mount_id(struct layers *l, const struct container_layer *c, bo
 
     if (!file)
         return;
-    if (remove) {
-        unlink(file);
-        rmdir(dir);
+    if (remove) { /* all of it: a daemon that was killed may have left a file half made */
+        ignore_result(fs_remove_tree(dir, NULL) < 0);
         return;
     }
     if (fs_mkdir_p(dir, 0711, NULL) == 0)
