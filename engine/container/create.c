@@ -249,9 +249,9 @@ static void unmake(struct made *m) {
 }
 
 /* A working directory of the request's own must be one, or something that can become one. */
-static int check_working_dir(const struct layers_rootfs *rootfs, const char *path, struct err *e) {
+static int check_working_dir(struct launcher *launcher, const struct layers_rootfs *rootfs, const char *path, struct err *e) {
     _cleanup_close_ int root = -EBADF;
-    int fd, r = ctr_root_open(rootfs, &root, e);
+    int fd, r = ctr_root_open(launcher, rootfs, &root, e);
 
     if (r < 0)
         return r;
@@ -279,7 +279,7 @@ static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const struct
         return r;
     m->layer = true;
     if (!str_empty(dir_wanted) && !streq(dir_wanted, "/") && !streq_ptr(dir_wanted, image_dir)) {
-        r = check_working_dir(&rootfs, dir_wanted, e);
+        r = check_working_dir(m->cs->engine->launcher, &rootfs, dir_wanted, e);
         if (r < 0)
             return r;
     }

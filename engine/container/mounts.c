@@ -597,7 +597,7 @@ int ctr_mounts_populate(struct containers *cs, const char *id, const struct laye
         if (m->no_copy || m->subpath)
             continue;
         if (root < 0) {
-            r = ctr_root_open(rootfs, &root, e);
+            r = ctr_root_open(cs->engine->launcher, rootfs, &root, e);
             if (r < 0)
                 return r;
         }

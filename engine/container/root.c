@@ -10,49 +10,21 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "kern/kern.h"
+#include "monitor/client.h"
 
-/* One lower at a time where the kernel has "lowerdir+" (6.5), else all in one text, which it cuts at 256 bytes. */
-static int overlay_lowers(const struct kern *k, int fs, const struct layers_rootfs *rootfs) {
-    _cleanup_buf_ struct buf all = BUF_INIT(KIB(64));
-    int r = k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", rootfs->upper, 0);
+int ctr_root_open(struct launcher *launcher, const struct layers_rootfs *rootfs, int *ret_fd, struct err *e) {
+    int fd;
 
-    if (r >= 0) {
-        for (size_t i = 0; r >= 0 && i < rootfs->lowers.n; i++)
-            r = k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", rootfs->lowers.v[i], 0);
-        return r;
-    }
-    buf_adds(&all, rootfs->upper);
-    for (size_t i = 0; i < rootfs->lowers.n; i++)
-        buf_addf(&all, ":%s", rootfs->lowers.v[i]);
-    if (!buf_ok(&all))
-        return -ENOMEM;
-    return k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", buf_str(&all), 0);
-}
-
-int ctr_root_open(const struct layers_rootfs *rootfs, int *ret_fd, struct err *e) {
-    const struct kern *k = &kern_linux;
-    _cleanup_close_ int fs = -EBADF, fd = -EBADF;
-    int r;
-
-    if (streq(rootfs->driver, "vfs")) {
+    if (!streq(rootfs->driver, "vfs")) {
+        fd = launcher_view(launcher, rootfs->upper, &rootfs->lowers, e);
+    } else {
         fd = open(rootfs->merged, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
-            return err_errno(e, errno, "cannot open %s", rootfs->merged);
-        *ret_fd = TAKE_FD(fd);
-        return 0;
+            fd = err_errno(e, errno, "cannot open %s", rootfs->merged);
     }
-    fs = k->fsopen("overlay", FSOPEN_CLOEXEC);
-    if (fs < 0)
-        return err_errno(e, fs, "cannot look into the container's layers");
-    r = overlay_lowers(k, fs, rootfs);
-    if (r >= 0)
-        r = k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-    if (r < 0)
-        return err_errno(e, r, "cannot look into the container's layers");
-    fd = k->fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (fd < 0)
-        return err_errno(e, fd, "cannot look into the container's layers");
-    *ret_fd = TAKE_FD(fd);
+        return fd;
+    *ret_fd = fd;
     return 0;
 }
 

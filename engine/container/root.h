@@ -18,8 +18,10 @@
 #include "types.h"
 
 /* Descriptor of the root folder (read-only). The caller closes it. */
-int ctr_root_open(const struct layers_rootfs *rootfs, int *ret_fd, struct err *e);
+struct launcher;
+int ctr_root_open(struct launcher *launcher, const struct layers_rootfs *rootfs, int *ret_fd, struct err *e);
 /* Open below a root: O_CLOEXEC is added. -errno on failure. */
+struct launcher;
 int ctr_root_openat(int rootfd, const char *path, int flags);
 /* A regular file's contents (at most ret->max bytes); a missing file gives an empty buffer and 0. */
 int ctr_root_read(int rootfd, const char *path, struct buf *ret, struct err *e);

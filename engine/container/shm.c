@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "container/shm.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "monitor/client.h"
 
 #define TMPFS_MAGIC 0x01021994
 
@@ -24,7 +21,6 @@ static bool is_mounted(const char *path) {
 
 int ctr_shm_mount(struct container *c, int64_t size, struct err *e) {
     _cleanup_free_ char *path = ctr_shm_path(c);
-    char options[64];
     int r;
 
     if (!path)
@@ -32,15 +28,12 @@ int ctr_shm_mount(struct container *c, int64_t size, struct err *e) {
     r = fs_mkdir_p(path, 0700, e);
     if (r < 0 || is_mounted(path))
         return r;
-    snprintf(options, sizeof(options), "mode=1777,size=%lld", (long long)size);
-    if (mount("shm", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
-        return err_errno(e, errno, "mounting shm tmpfs");
-    return 0;
+    return launcher_shm(c->cs->engine->launcher, path, size, e);
 }
 
 void ctr_shm_unmount(struct container *c) {
     _cleanup_free_ char *path = ctr_shm_path(c);
 
     if (path && is_mounted(path))
-        umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+        ignore_result(launcher_shm(c->cs->engine->launcher, path, -1, NULL));
 }

@@ -148,7 +148,7 @@ static int find_user(struct launching *l, struct err *e) {
 
     if (key && cache_get(cs, key, &l->user))
         return 0;
-    r = ctr_root_open(&l->rootfs, &root, e);
+    r = ctr_root_open(cs->engine->launcher, &l->rootfs, &root, e);
     if (r < 0)
         return r;
     r = ctr_user_of_root(root, l->f->config.user, &l->f->host.group_add, &l->user, e);

@@ -132,16 +132,50 @@ struct launcher *launcher_free(struct launcher *l) {
     return NULL;
 }
 
-int launcher_ask(struct launcher *l, const struct mp_head *h, const int *fds, int n_fds, struct mp_head *ret_answer, struct err *e) {
-    int got[MP_FDS_MAX], n_got, r;
-    char body[64];
+static int ask_with(struct launcher *l, const struct mp_head *h, const void *body, const int *fds, int n_fds, struct mp_head *ret_answer, int *ret_fd,
+                    struct err *e) {
+    int got[MP_FDS_MAX], n_got = 0, r;
+    char text[64];
 
     pthread_mutex_lock(&l->spawn_lock);
-    r = mp_send(l->sock, h, NULL, fds, n_fds, 0);
+    r = mp_send(l->sock, h, body, fds, n_fds, 0);
     if (r == 0)
-        r = mp_recv(l->sock, ret_answer, body, sizeof body, got, &n_got, 0);
+        r = mp_recv(l->sock, ret_answer, text, sizeof text, got, &n_got, 0);
     pthread_mutex_unlock(&l->spawn_lock);
+    for (int i = 0; i < n_got; i++)
+        if (ret_fd && i == 0)
+            *ret_fd = got[i];
+        else
+            close_fd(got[i]);
     return r <= 0 ? err_set(e, ERR_INTERNAL, "the launcher process is gone: restart the daemon") : 0;
+}
+
+int launcher_ask(struct launcher *l, const struct mp_head *h, const int *fds, int n_fds, struct mp_head *ret_answer, struct err *e) {
+    return ask_with(l, h, NULL, fds, n_fds, ret_answer, NULL, e);
+}
+
+int launcher_shm(struct launcher *l, const char *path, int64_t size, struct err *e) {
+    struct mp_head h = {.type = MP_SHM, .len = (uint32_t)strlen(path), .v = {size}, .trace = client_trace()}, answer;
+    int r = ask_with(l, &h, path, NULL, 0, &answer, NULL, e);
+
+    return r == 0 && answer.v[0] ? err_errno(e, (int)answer.v[0], "mounting shm tmpfs") : r;
+}
+
+int launcher_view(struct launcher *l, const char *upper, const struct strv *lowers, struct err *e) {
+    _cleanup_buf_ struct buf body = BUF_INIT(MP_BODY_MAX);
+    struct mp_head h = {.type = MP_VIEW, .trace = client_trace()}, answer;
+    int fd = -EBADF, r;
+
+    buf_add(&body, upper, strlen(upper) + 1);
+    for (size_t i = 0; i < lowers->n; i++)
+        buf_add(&body, lowers->v[i], strlen(lowers->v[i]) + 1);
+    if (!buf_ok(&body))
+        return buf_check(&body, e);
+    h.len = (uint32_t)body.len;
+    r = ask_with(l, &h, body.data, NULL, 0, &answer, &fd, e);
+    if (r == 0 && (answer.v[0] || fd < 0))
+        r = err_errno(e, answer.v[0] ? (int)answer.v[0] : EPROTO, "cannot look into the container's layers");
+    return r < 0 ? r : fd;
 }
 
 static int spawn(struct launcher *l, int plan, int control, bool host_mounts, struct err *e) {

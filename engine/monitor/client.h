@@ -98,6 +98,13 @@ int launcher_start(struct launcher *l, struct launch_request *req, const struct 
 int launcher_netns(struct launcher *l, const struct launch_netns *req, struct err *e);
 
 /*
+ * Mounts that the daemon needs, made by the launcher: a tmpfs of `size` bytes at a folder (negative: take it away; fine when it is not there), and a view of
+ * layers (topmost first), read-only and attached nowhere: a descriptor. ERR_INTERNAL with errnum.
+ */
+int launcher_shm(struct launcher *l, const char *path, int64_t size, struct err *e);
+int launcher_view(struct launcher *l, const char *upper, const struct strv *lowers, struct err *e);
+
+/*
  * Find a container started by an earlier daemon. ERR_NOT_FOUND: no monitor and no exit record (the machine was restarted, or it was killed).
  * When only the exit record is left, `exited` is delivered like from a live monitor.
  */

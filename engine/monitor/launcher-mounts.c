@@ -15,6 +15,7 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "kern/kern.h"
+#include "monitor/proto.h"
 
 /* Is `path` the folder `at` or below it? */
 static bool is_below(const char *path, const char *at) {
@@ -103,4 +104,41 @@ int launcher_few_mounts(const struct kern *k, const char *const *folders, int *r
         return -EBADF;
     *ret_host = TAKE_FD(host);
     return TAKE_FD(few);
+}
+
+/* ---- mounts for the daemon ------------------------------------------------------------------------------------------------------------- */
+
+int launcher_mount_shm(const struct kern *k, const char *path, int64_t size) {
+    char options[64];
+    int r;
+
+    if (size < 0) {
+        r = k->umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+        return r == -EINVAL || r == -ENOENT ? 0 : r;
+    }
+    snprintf(options, sizeof options, "mode=1777,size=%lld", (long long)size);
+    return k->mount("shm", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options);
+}
+
+/* One lower at a time where the kernel has "lowerdir+" (6.5), else all in one text, which it cuts at 256 bytes. */
+static int add_layers(const struct kern *k, int fs, const char *layers, size_t n) {
+    _cleanup_buf_ struct buf all = BUF_INIT(MP_BODY_MAX + 1);
+    int r = 0;
+
+    for (const char *p = layers; r >= 0 && p < layers + n; p += strlen(p) + 1)
+        r = k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", p, 0);
+    if (r != -EINVAL)
+        return r;
+    for (const char *p = layers; p < layers + n; p += strlen(p) + 1)
+        buf_addf(&all, "%s%s", p == layers ? "" : ":", p);
+    return buf_ok(&all) ? k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", buf_str(&all), 0) : -ENOMEM;
+}
+
+int launcher_mount_view(const struct kern *k, const char *layers, size_t n) {
+    _cleanup_close_ int fs = k->fsopen("overlay", FSOPEN_CLOEXEC);
+    int r = fs < 0 ? fs : add_layers(k, fs, layers, n);
+
+    if (r >= 0)
+        r = k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+    return r < 0 ? r : k->fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 }

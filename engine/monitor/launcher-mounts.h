@@ -9,6 +9,9 @@
 #ifndef HATAKE_MONITOR_LAUNCHER_MOUNTS_H
 #define HATAKE_MONITOR_LAUNCHER_MOUNTS_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 struct kern;
 
 /*
@@ -16,5 +19,10 @@ struct kern;
  * machine's own in *ret_host; negative when it cannot be had: then all containers start in the machine's.
  */
 int launcher_few_mounts(const struct kern *k, const char *const *folders, int *ret_host);
+
+/* Carry out MP_SHM. 0 or -errno. */
+int launcher_mount_shm(const struct kern *k, const char *path, int64_t size);
+/* Carry out MP_VIEW: `layers` of n bytes, each with a NUL. Descriptor or -errno. */
+int launcher_mount_view(const struct kern *k, const char *layers, size_t n);
 
 #endif

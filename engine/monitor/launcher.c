@@ -99,7 +99,7 @@ void launcher_process(int sock, const char *monitor_path, const struct launcher_
     struct launching l = {.monitor_path = monitor_path, .few = -EBADF, .host = -EBADF};
     const char *folders[] = {config->data_root ? realpath(config->data_root, NULL) : NULL,
                              config->exec_root ? realpath(config->exec_root, NULL) : NULL, monitor_path, NULL};
-    char body[16];
+    static char body[MP_BODY_MAX + 1];
 
     sock = dup2(sock, 3);
     if (sock < 0)
@@ -122,6 +122,7 @@ void launcher_process(int sock, const char *monitor_path, const struct launcher_
     for (;;) {
         int fds[MP_FDS_MAX], n_fds;
         struct mp_head h, answer = {.type = MP_REPLY};
+        int view = -EBADF;
         int r = mp_recv(sock, &h, body, sizeof body, fds, &n_fds, 0);
 
         if (r <= 0)
@@ -137,12 +138,19 @@ void launcher_process(int sock, const char *monitor_path, const struct launcher_
 
             answer.v[0] = run_netns(fds[0], fds[1], fds[2], &pid);
             answer.v[1] = pid;
+        } else if (h.type == MP_SHM) {
+            answer.v[0] = -launcher_mount_shm(&kern_linux, body, h.v[0]);
+        } else if (h.type == MP_VIEW) {
+            view = launcher_mount_view(&kern_linux, body, h.len);
+            answer.v[0] = view < 0 ? -view : 0;
         } else {
             answer.v[0] = EPROTO;
         }
-        say(&h, &answer);
+        if (h.type == MP_SPAWN || h.type == MP_NETNS)
+            say(&h, &answer);
         for (int i = 0; i < n_fds; i++)
             close_fd(fds[i]);
-        ignore_result(mp_send(sock, &answer, NULL, NULL, 0, 0));
+        ignore_result(mp_send(sock, &answer, NULL, &view, view >= 0 ? 1 : 0, 0));
+        close_fd(view);
     }
 }

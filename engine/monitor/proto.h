@@ -44,6 +44,8 @@ enum mp_type {
     MP_HEALTH,   /* its result: reserved MP_HEALTH_*, v0 exit code, v1 start, v2 end, v3 enum mp_health | streak << 8; body: exec id, NUL, output */
     /* daemon → launcher */
     MP_SPAWN = 128, /* v0 host mounts; fds: plan, control socket. Reply: v1 pid */
+    MP_SHM,         /* v0 bytes; body: path: mount a tmpfs there. Negative: detach it */
+    MP_VIEW,        /* body: layers, topmost first, NUL after each. Reply with a detached read-only mount of them */
     MP_NETNS,       /* fds: plan, network namespace, socket for the outcome (oci_netns_result). Reply: v1 pid */
 };
 
