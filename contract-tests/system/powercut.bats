@@ -1,0 +1,80 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The power goes in the midst of pull, load, rm and prune: what had reached the disk by then is a store that opens, with whole images and nothing else. The data
+# root is a file system in a file; the cut is a copy of that file, without what was not written yet, on which the next engine lives. LONG=1: 200 cuts instead of a few.
+load helpers
+
+setup_file() {
+    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "looks into this engine's store"; fi
+    own_lab registry engine
+}
+teardown_file() {
+    [ -d "/run/$OWN_LAB" ] || return 0
+    own_lab_down
+}
+setup() {
+    own_lab_env
+    DISK=$BATS_TEST_TMPDIR/disk
+    own_kill
+    truncate -s 1G "$DISK"
+    mkfs.ext4 -q -F "$DISK"
+    inside mount -o loop "$DISK" /var/lib/docker
+    own_start
+}
+teardown() {
+    own_kill || true
+    inside umount -l /var/lib/docker
+}
+
+# One moment's state of the disk: copied again if something was written meanwhile.
+snapshot() {
+    local stat=/sys/block/$1/stat before
+    before=$(awk '$9 == 0 { print $5, $7 }' "$stat")
+    [ -n "$before" ] && cp --sparse=always "$DISK" "$DISK.cut" && [ "$before" = "$(awk '$9 == 0 { print $5, $7 }' "$stat")" ]
+}
+
+# The next life sees what the disk had got when the power went.
+cut_power() {
+    local pid device
+    pid=$(engine_pid)
+    device=$(losetup -n -O NAME -j "$DISK")
+    kill -STOP "$pid"
+    poll snapshot "${device#/dev/}"
+    kill -KILL "$pid"
+    poll test ! -d "/proc/$pid"
+    poll inside umount /var/lib/docker
+    mv "$DISK.cut" "$DISK"
+    inside mount -o loop "$DISK" /var/lib/docker
+    own_start
+}
+
+leftovers() {
+    inside find /var/lib/docker/overlay2 /var/lib/docker/content -mindepth 1 \( -path '*/l' -o -path '*/content/partial' -o -name 'empty-init' -prune \) -o -print 2>/dev/null | head
+}
+store_is_empty() { [ -z "$(leftovers)" ]; }
+
+@test "pull, load, rm and prune are cut off: the store opens, images are whole, nothing is left over" {
+    local i name cuts=6
+    [ -z "${LONG-}" ] || cuts=200
+    for ((i = 0; i < cuts; i++)); do
+        # What is there before: an image or none.
+        docker rmi -f busybox >/dev/null 2>&1 || true
+        [ $((i % 4)) -lt 2 ] || docker load -qi "$IMAGES/busybox/docker.tar" >/dev/null
+        case $((i % 4)) in
+        0) docker pull -q "$REGISTRY/semantics" >/dev/null 2>&1 3>&- & ;;
+        1) docker load -qi "$IMAGES/debian/docker.tar" >/dev/null 2>&1 3>&- & ;;
+        2) docker rmi busybox >/dev/null 2>&1 3>&- & ;;
+        3) docker image prune -af >/dev/null 2>&1 3>&- & ;;
+        esac
+        sleep "0.$((RANDOM % 5))$((RANDOM % 10))" # the moment of the cut
+        cut_power
+        wait
+        for name in $(docker images --format '{{.Repository}}:{{.Tag}}' | grep -v '<none>'); do
+            # Made again from its folders, each layer has its digest.
+            docker save "$name" | tar -t >/dev/null || fail "cut $i (kind $((i % 4))): $name is not whole"
+        done
+        docker images -aq | sort -u | xargs -r "$CLI" -H "$ENGINE_HOST" rmi -f >/dev/null
+        docker image prune -af >/dev/null
+        poll store_is_empty || fail "cut $i (kind $((i % 4))) left: $(leftovers)"
+    done
+}
