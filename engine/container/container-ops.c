@@ -141,7 +141,7 @@ static int stop_args(const char *signal, bool has_t, int64_t t, const char *ref,
         return 0;
     *ret_signal = ctr_signal_parse(signal);
     if (*ret_signal < 0)
-        return err_set(e, ERR_INTERNAL, "cannot %s container: %s: invalid signal: %s", verb, ref, signal);
+        return err_set(e, ERR_INTERNAL, "%s container%s %s: invalid signal: %s", verb, *verb == 'c' ? ":" : "", ref, signal);
     return 0;
 }
 
@@ -159,7 +159,7 @@ int op_container_stop(struct call *call, struct err *e) {
     if (v && !ctr_state_alive(v->state))
         return err_set(e, ERR_NOT_MODIFIED, "container is already stopped");
     if (r >= 0)
-        r = stop_args(q.signal, q.has_t, q.t, call_path(call, "id"), "stop", &sig, &timeout, e);
+        r = stop_args(q.signal, q.has_t, q.t, call_path(call, "id"), "cannot stop", &sig, &timeout, e);
     if (r >= 0)
         r = container_stop(c, sig, timeout, e);
     return r < 0 ? r : call_reply_empty(call, 204);
@@ -168,13 +168,16 @@ int op_container_stop(struct call *call, struct err *e) {
 int op_container_restart(struct call *call, struct err *e) {
     _cleanup_(q_container_restart_done) struct q_container_restart q = {0};
     _cleanup_container_ struct container *c = NULL;
+    _cleanup_view_ struct ctr_view *v = NULL;
     int64_t timeout;
     int sig, r = q_container_restart_read(&q, call_query(call), call_api_version(call), e);
 
     if (r >= 0)
         r = find(call, &c, e);
     if (r >= 0)
-        r = stop_args(q.signal, q.has_t, q.t, call_path(call, "id"), "restart", &sig, &timeout, e);
+        v = container_view(c);
+    if (r >= 0) /* what does not run is not sent anything */
+        r = stop_args(ctr_state_alive(v->state) ? q.signal : NULL, q.has_t, q.t, call_path(call, "id"), "Cannot restart", &sig, &timeout, e);
     if (r >= 0) {
         r = container_restart(c, sig, timeout, e);
         if (r < 0)

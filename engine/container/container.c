@@ -140,6 +140,7 @@ bool container_wait_stopped(struct container *c, int64_t deadline_mono) {
 
 /* ---- waiters ------------------------------------------------------------------------------------------------------------ */
 bool container_add_waiter(struct container *c, struct ctr_waiter *w) {
+    _cleanup_free_ char *error = NULL; /* of a start that came to nothing */
     bool now = false;
     int code = 0;
 
@@ -147,6 +148,7 @@ bool container_add_waiter(struct container *c, struct ctr_waiter *w) {
     if (c->gone || (w->condition == CTR_WAIT_NOT_RUNNING && !ctr_state_alive(c->view->state))) {
         now = true;
         code = c->view->exit_code;
+        error = str_empty(c->view->error) ? NULL : strdup(c->view->error);
     } else {
         w->queued = true;
         w->next = c->waiters;
@@ -154,7 +156,7 @@ bool container_add_waiter(struct container *c, struct ctr_waiter *w) {
     }
     pthread_mutex_unlock(&c->lock);
     if (now)
-        w->done(w, code, NULL);
+        w->done(w, code, error);
     return now;
 }
 

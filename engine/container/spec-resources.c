@@ -11,7 +11,6 @@
 #define DEVICE_DEPTH 8
 #define DEVICES_MAX 4096
 #define SHARES_MAX 262144
-#define SHARES_REFUSED "unable to start container process: error during container init: error setting cgroup config for procHooks process: "
 
 /* ---- limits ------------------------------------------------------------------------------------------------------------------ */
 static int put(json_t *o, const char *key, bool has, int64_t v) {
@@ -69,12 +68,10 @@ static int throttle(const struct api_throttle_device_list *l, const char *key, j
 }
 
 /* The kernel takes other numbers and changes them: the reference's runtime looks afterwards and does not accept that. */
-static int check_shares(const struct api_host_config *h, struct err *e) {
-    bool low = h->has_cpu_shares && h->cpu_shares == 1, high = h->has_cpu_shares && (h->cpu_shares < 0 || h->cpu_shares > SHARES_MAX);
-
-    if (!low && !high)
-        return 0;
-    return err_set(e, ERR_INTERNAL, SHARES_REFUSED "the %simum allowed cpu-shares is %d", low ? "min" : "max", low ? 2 : SHARES_MAX);
+const char *ctr_shares_refused(const struct api_host_config *h) {
+    if (!h->has_cpu_shares || (h->cpu_shares != 1 && h->cpu_shares >= 0 && h->cpu_shares <= SHARES_MAX))
+        return NULL;
+    return h->cpu_shares == 1 ? "the minimum allowed cpu-shares is 2" : "the maximum allowed cpu-shares is 262144";
 }
 
 json_t *ctr_spec_resources(const struct api_host_config *h, struct err *e) {
@@ -85,7 +82,7 @@ json_t *ctr_spec_resources(const struct api_host_config *h, struct err *e) {
         bad |= json_object_set_new(out, "pids", json_pack("{s:I}", "limit", (json_int_t)h->pids_limit));
     if (bad)
         err_oom(e);
-    if (bad || check_shares(h, e) < 0 || throttle(&h->blkio_device_read_bps, "throttleReadBpsDevice", io, e) < 0 ||
+    if (bad || throttle(&h->blkio_device_read_bps, "throttleReadBpsDevice", io, e) < 0 ||
         throttle(&h->blkio_device_write_bps, "throttleWriteBpsDevice", io, e) < 0 ||
         throttle(&h->blkio_device_read_iops, "throttleReadIOPSDevice", io, e) < 0 ||
         throttle(&h->blkio_device_write_iops, "throttleWriteIOPSDevice", io, e) < 0 || json_object_set(out, "blockIO", io) < 0) {

@@ -311,9 +311,18 @@ static char *cgroup_path(const struct ctr_spec_input *in) {
     return clean ? str_printf("%s/%s", clean[1] ? clean : "", in->fixed->id) : NULL;
 }
 
+#define SHARES_FAILED "unable to start container process: error during container init: error setting cgroup config for procHooks process: "
+
 static int build_linux(const struct ctr_spec_input *in, const struct ctr_security *sec, json_t *doc, struct err *e) {
     const struct api_host_config *h = &in->fixed->host;
     _cleanup_free_ char *cgroup = cgroup_path(in);
+    const char *refused = ctr_shares_refused(h);
+
+    if (h->has_cpu_shares && h->cpu_shares < 0)
+        return err_set(e, ERR_INTERNAL, "shares: invalid argument");
+    if (refused)
+        return err_set(e, ERR_INTERNAL, SHARES_FAILED "%s", refused);
+
     json_t *linux_part = json_object(), *resources = ctr_spec_resources(h, e);
     int r;
 

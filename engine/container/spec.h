@@ -43,6 +43,8 @@ json_t *ctr_spec_env(const struct ctr_spec_env *in, struct err *e);
 json_t *ctr_spec_capabilities(const struct api_host_config *host, bool root, bool privileged, struct err *e);
 json_t *ctr_spec_user(const struct ctr_user *user, struct err *e);
 json_t *ctr_spec_resources(const struct api_host_config *host, struct err *e);
+/* Why the reference's runtime does not accept the CPU shares; NULL: it does. */
+const char *ctr_shares_refused(const struct api_host_config *host);
 json_t *ctr_spec_mounts(const struct ctr_spec_input *in, struct err *e);
 json_t *ctr_spec_rlimits(const struct engine_config *cfg, const struct api_host_config *host, struct err *e);
 /* Adds linux.devices and linux.resources.devices. */

@@ -37,8 +37,10 @@ static void wanted(const struct api_container_update_request *from, struct api_h
     to->has_pids_limit = from->has_pids_limit;
     to->memory_swappiness = from->memory_swappiness;
     to->has_memory_swappiness = from->has_memory_swappiness;
-    to->io_maximum_bandwidth = from->io_maximum_bandwidth;
-    to->io_maximum_iops = from->io_maximum_iops;
+    to->oom_kill_disable = from->oom_kill_disable;
+    to->has_oom_kill_disable = from->has_oom_kill_disable;
+    to->cpu_percent = from->cpu_percent;
+    to->has_cpu_percent = from->has_cpu_percent;
 }
 
 static int cannot(const char *id, const char *why, struct err *e) {
@@ -92,8 +94,13 @@ static int changed_copy(const struct ctr_fixed *f, const struct api_host_config 
 static int apply(struct container *c, const struct api_host_config *want, const struct api_host_config *now, struct err *e) {
     _cleanup_monitor_ struct monitor *m = NULL;
     struct api_host_config h = *want; /* shallow */
+    const char *refused = ctr_shares_refused(want);
     json_t *resources;
     int r = container_monitor(c, &m, e);
+
+    if (r >= 0 && refused)
+        return err_set(e, ERR_INTERNAL, "Cannot update container %s: runc did not terminate successfully: exit status 1: %s\n: unknown", c->id,
+                       refused);
 
     if (r < 0)
         return r;
@@ -159,6 +166,8 @@ int op_container_update(struct call *call, struct err *e) {
         r = api_container_update_request_read(&req, body, NULL, e);
     json_decref(body);
     wanted(&req, &want);
+    if (r >= 0 && (req.io_maximum_bandwidth != 0 || req.io_maximum_iops != 0))
+        r = err_set(e, ERR_INVALID, "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps");
     if (r >= 0)
         r = ctr_validate_update(&want, &warnings, e);
     if (strv_has(&warnings, "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."))

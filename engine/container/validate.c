@@ -445,7 +445,7 @@ int ctr_validate_update(const struct api_host_config *host, struct strv *warning
     /* The memory limit it goes with may be there already. */
     if (val(h.has_memory, h.memory) == 0 && h.memory_swap > 0)
         h.memory_swap = 0;
-    r = host->restart_policy ? check_restart(host->restart_policy, false, e) : 0;
+    r = host->restart_policy && !str_empty(host->restart_policy->name) ? check_restart(host->restart_policy, false, e) : 0;
     return r < 0 ? r : check_resources(&h, warnings, e);
 }
 

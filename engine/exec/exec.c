@@ -422,6 +422,8 @@ int exec_resize(struct execs *xs, struct exec *x, int rows, int cols, struct err
     state = x->state;
     pid = x->pid;
     pthread_mutex_unlock(&xs->lock);
+    if (state == EXEC_EXITED && pid == 0)
+        return err_set(e, ERR_INVALID, "exec process is not started");
     if (state == EXEC_EXITED)
         return err_set(e, ERR_NOT_FOUND, "process does not exist %s: not found", x->id);
     if (pid == 0)
