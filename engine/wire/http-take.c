@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "wire/http-internal.h"
 
 #define HEAD_TIMEOUT_MS 10000
+#define HEAD_ALONE_MS 1000
 #define RAW_STREAM "application/vnd.docker.raw-stream"
 
 /*
@@ -129,6 +134,25 @@ static char *reply_lines(struct call *c) {
     return b.data ? buf_take(&b) : strdup("");
 }
 
+/* What is written in Go, the docker CLI first of all, keeps what it read past a head. */
+static bool is_go_client(const char *agent) {
+    return agent &&
+           (strncmp(agent, "Docker-Client/", strlen("Docker-Client/")) == 0 || strncmp(agent, "Go-http-client/", strlen("Go-http-client/")) == 0);
+}
+
+/* Until the other side has taken all that was written (tcp: until it arrived there). The kernel tells nobody when that happens, so it is asked. */
+static void wait_until_read(int fd) {
+    int64_t end = clock_mono_ns() + HEAD_ALONE_MS * NSEC_PER_MSEC;
+    struct timespec pause = {.tv_nsec = 20000};
+    int unread = 0;
+
+    while (ioctl(fd, SIOCOUTQ, &unread) == 0 && unread > 0 && clock_mono_ns() < end) {
+        nanosleep(&pause, NULL);
+        if (pause.tv_nsec < NSEC_PER_MSEC)
+            pause.tv_nsec *= 2;
+    }
+}
+
 int call_take(struct call *c, struct taken *ret, struct err *e) {
     const char *upgrade = call_header(c, "Upgrade");
     _cleanup_taken_ struct taken t = TAKEN_INIT;
@@ -149,6 +173,7 @@ int call_take(struct call *c, struct taken *ret, struct err *e) {
     t.n_early = c->n_early;
     c->n_early = 0;
     t.http10 = c->http10;
+    t.careless = !is_go_client(call_header(c, "User-Agent"));
     t.origin = c->wants_close || c->http10 ? NULL : c->listener;
     c->taken = true;
     *ret = t;
@@ -190,7 +215,11 @@ int taken_write_head(struct taken *t, enum taken_head kind, const char *content_
     }
     buf_adds(&b, "\r\n");
     r = buf_check(&b, e);
-    return r < 0 ? r : http_send_all(t->fd, b.data, b.len, HEAD_TIMEOUT_MS, e);
+    if (r >= 0)
+        r = http_send_all(t->fd, b.data, b.len, HEAD_TIMEOUT_MS, e);
+    if (r >= 0 && kind == TAKEN_HIJACK && t->careless)
+        wait_until_read(t->fd);
+    return r;
 }
 
 void taken_write_error(struct taken *t, int status, const char *message) {
