@@ -177,7 +177,8 @@ asan: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) SAN=1 unit
 conformance: all ## the same steps on this engine and the live reference, compared
 	@ci/packages all
-	@ci/images build && ci/lab up && eval "$$(ci/lab env | sed 's/^/export /')" && diffharness/hatake-diff live --cli all $(T)
+	@ci/images build && ci/lab up && eval "$$(ci/lab env | sed 's/^/export /')" && diffharness/hatake-diff live --cli all $(T) && \
+	 contract-tests/clients/run
 golden: ## record the reference's answers into golden/
 	@ci/packages all
 	@ci/images build && ci/lab up registry && ci/lab up neighbour && ci/lab up reference && eval "$$(ci/lab env | sed 's/^/export /')" && \
