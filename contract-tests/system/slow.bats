@@ -8,9 +8,9 @@ setup_file() {
 }
 
 @test "clients of logs -f, attach, stats and events that stop reading: ps is answered, memory is bounded, a good client loses nothing, no descriptor stays" {
-    local count=15
+    local said count=15
     [ -z "${LONG-}" ] || count=200
     only_ours "its daemon's memory and descriptors are not ours to judge"
-    run -0 "$BATS_TEST_DIRNAME/slow-clients" "${ENGINE_HOST#unix://}" "$ENGINE_PID" "$count"
-    echo "# $output" >&3
+    said=$("$BATS_TEST_DIRNAME/slow-clients" "${ENGINE_HOST#unix://}" "$ENGINE_PID" "$count")
+    echo "# $said" >&3
 }
