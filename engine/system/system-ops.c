@@ -3,13 +3,17 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "api-handlers.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/engine.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "kern/proc.h"
 #include "registry/registry.h"
 #include "system/events.h"
 #include "system/system.h"
@@ -17,6 +21,9 @@
 #include "wire/call.h"
 #include "wire/codec.h"
 #include "wire/filters.h"
+
+/* How long after its start a client may come and still be told all since then. */
+#define EVENTS_HEAD_START_NS (2 * NSEC_PER_SEC)
 
 static void ping_headers(struct call *c) {
     call_set_header(c, "Builder-Version", "1");
@@ -133,6 +140,27 @@ static int events_times(const struct q_system_events *q, int64_t *ret_since, int
     return r;
 }
 
+/*
+ * Since when a docker CLI that asks for what comes from now on is answered: since it was started, for that is when its user asked. A program that starts
+ * `docker events` beside `docker run` and waits for the start would otherwise wait for ever whenever the container is up first. Who was started
+ * longer ago than the head start, or is no such client, gets what comes after its request: 0.
+ */
+static int64_t asked_at(struct call *c) {
+    const int64_t tick = NSEC_PER_SEC / sysconf(_SC_CLK_TCK);
+    const char *agent = call_header(c, "User-Agent");
+    struct proc_stat st;
+    struct timespec boot;
+    int64_t age;
+    pid_t pid;
+
+    if (!agent || !str_after(agent, "Docker-Client/") || call_peer(c, &pid, NULL, NULL) < 0 || proc_stat_of(pid, &st) < 0 ||
+        clock_gettime(CLOCK_BOOTTIME, &boot) < 0)
+        return 0;
+    /* It began at some time within the tick: nothing from before it may be told. */
+    age = boot.tv_sec * NSEC_PER_SEC + boot.tv_nsec - ((int64_t)st.ticks + 1) * tick;
+    return age > 0 && age < EVENTS_HEAD_START_NS ? clock_wall_ns() - age : 0;
+}
+
 int op_system_events(struct call *c, struct err *e) {
     _cleanup_filters_ struct filters filters = FILTERS_INIT;
     _cleanup_taken_ struct taken conn = TAKEN_INIT;
@@ -145,6 +173,8 @@ int op_system_events(struct call *c, struct err *e) {
         r = events_times(&q, &since, &until, e);
     if (r == 0)
         r = filters_parse(&filters, q.filters, e);
+    if (r == 0 && str_empty(q.since) && str_empty(q.until))
+        since = asked_at(c);
     q_system_events_done(&q);
     if (r < 0)
         return r;
