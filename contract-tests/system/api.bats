@@ -41,6 +41,26 @@ setup_file() {
     poll eval "tail -n 3 $BATS_TEST_TMPDIR/events | paste -sd' ' | grep -q 'create rename destroy'"
 }
 
+# A client whose process began before the event and listened after it; gone when a busy machine took longer than the engine looks back.
+hears_what_was() {
+    local pid heard=1
+    docker volume rm "$N" >/dev/null 2>&1
+    sh -c '"$0" -H "$1" volume create "$2" >/dev/null; exec "$0" -H "$1" events --filter volume="$2"' "$CLI" "$ENGINE_HOST" "$N" >"$BATS_TEST_TMPDIR/was" 3>&- &
+    pid=$!
+    for ((i = 0; i < 30 && heard; i++)); do
+        sleep 0.1
+        ! grep -q ' create ' "$BATS_TEST_TMPDIR/was" || heard=0
+    done
+    kill "$pid"
+    wait "$pid" 2>/dev/null
+    return $heard
+}
+
+@test "docker events tells also what came between its start and its request" {
+    poll hears_what_was
+    docker volume rm "$N"
+}
+
 @test "events: ten containers, no event lost or twice" {
     local since
     since=$(date +%s)

@@ -24,7 +24,8 @@ setup_file() {
 }
 
 @test "run -it: Ctrl-C reaches a shell's child and the shell goes on" {
-    run -0 "$PTY" --expect '/ # ' --send 'echo re""ady; sleep 1000\r' --expect ready --send '\x03' --expect '/ # ' --send 'echo rc=$?\r' --expect 'rc=130' --send 'exit 0\r' \
+    # The child itself says that it is ready: a Ctrl-C between a shell's fork and its child's exec is lost in any shell.
+    run -0 "$PTY" --expect '/ # ' --send 'sh -c "echo re\"\"ady; exec sleep 1000"\r' --expect ready --send '\x03' --expect '/ # ' --send 'echo rc=$?\r' --expect 'rc=130' --send 'exit 0\r' \
         -- "$CLI" -H "$ENGINE_HOST" run --rm -it --name "$N" busybox sh
 }
 

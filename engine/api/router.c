@@ -69,6 +69,9 @@ enum route_result router_match(const struct api_operation *table, size_t n, cons
     if (!is_clean)
         return ROUTE_REDIRECT;
     path = take_version(path, &r);
+    /* The list of networks has two paths. */
+    if (streq(method, "GET") && streq(path, "/networks/"))
+        path = "/networks";
     /* Two rounds: a template without a variable wins. */
     for (int round = 0; round < 2 && !r.op; round++)
         for (size_t i = 0; i < n && !r.op; i++)

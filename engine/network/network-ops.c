@@ -123,12 +123,7 @@ int op_network_inspect(struct call *c, struct err *e) {
     _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
     struct q_network_inspect q = {0};
     struct network *net = NULL;
-    int r;
-
-    /* "/networks/" is the list. */
-    if (str_empty(call_path(c, "id")))
-        return op_network_list(c, e);
-    r = q_network_inspect_read(&q, call_query(c), call_api_version(c), e);
+    int r = q_network_inspect_read(&q, call_query(c), call_api_version(c), e);
     if (r == 0)
         r = networks_find(n, call_path(c, "id"), &net, e);
     if (r == 0 && !str_empty(q.scope) && !streq(q.scope, net->record.scope))
