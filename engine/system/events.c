@@ -292,24 +292,26 @@ struct serve {
     struct events *ev;
     struct taken *conn;
     struct filters *filters;
+    uint64_t mark;
     int64_t since_ns, until_ns;
 };
 
+/* What is in the ring and meant: from the time asked for, and all since the request came. */
 static void replay(struct subscriber *s, const struct serve *w) {
     struct event *past[LIMIT_EVENT_BACKLOG];
+    uint64_t oldest;
     size_t n = 0;
 
     pthread_mutex_lock(&s->ev->lock);
     s->after_seq = s->ev->seq;
-    if (w->since_ns || w->until_ns) {
-        for (uint64_t seq = s->ev->seq > LIMIT_EVENT_BACKLOG ? s->ev->seq - LIMIT_EVENT_BACKLOG : 0; seq < s->ev->seq; seq++) {
-            struct event *event = s->ev->ring[(seq + 1) % LIMIT_EVENT_BACKLOG];
+    oldest = s->ev->seq > LIMIT_EVENT_BACKLOG ? s->ev->seq - LIMIT_EVENT_BACKLOG : 0;
+    for (uint64_t seq = w->since_ns || w->until_ns ? oldest : MAX(oldest, w->mark); seq < s->ev->seq; seq++) {
+        struct event *event = s->ev->ring[(seq + 1) % LIMIT_EVENT_BACKLOG];
 
-            if (event->at_ns < w->since_ns || (w->until_ns && event->at_ns > w->until_ns))
-                continue;
-            atomic_fetch_add(&event->refs, 1);
-            past[n++] = event;
-        }
+        if (event->at_ns < w->since_ns || (w->until_ns && event->at_ns > w->until_ns))
+            continue;
+        atomic_fetch_add(&event->refs, 1);
+        past[n++] = event;
     }
     pthread_mutex_unlock(&s->ev->lock);
     for (size_t i = 0; i < n; i++) {
@@ -359,8 +361,17 @@ static int subscribe(void *data, struct err *e) {
     return 0;
 }
 
-int events_serve(struct events *ev, struct taken *conn, struct filters *filters, int64_t since_ns, int64_t until_ns, struct err *e) {
-    struct serve w = {ev, conn, filters, since_ns, until_ns};
+uint64_t events_mark(struct events *ev) {
+    uint64_t mark;
+
+    pthread_mutex_lock(&ev->lock);
+    mark = ev->seq;
+    pthread_mutex_unlock(&ev->lock);
+    return mark;
+}
+
+int events_serve(struct events *ev, struct taken *conn, struct filters *filters, uint64_t mark, int64_t since_ns, int64_t until_ns, struct err *e) {
+    struct serve w = {ev, conn, filters, mark, since_ns, until_ns};
 
     return loop_call(ev->loop, subscribe, &w, e);
 }

@@ -33,10 +33,13 @@ void events_publish(struct events *ev, const char *type, const char *action, con
 /* Clients listening now. */
 int64_t events_listeners(struct events *ev);
 
+/* The number of the newest event: what is published after this call has a higher one. */
+uint64_t events_mark(struct events *ev);
+
 /*
- * Serve one client: past events from `since_ns` (0: none are replayed unless until is given), then new ones until `until_ns` (wall clock ns; 0: for ever) or
+ * Serve one client: what was published after `mark` (taken before the head was written: whoever has read the head misses nothing that it causes), past events from `since_ns` (0: none are replayed unless until is given), then new ones until `until_ns` (wall clock ns; 0: for ever) or
  * the client goes away. Takes over *conn (its head already written) and *filters on success. Any thread.
  */
-int events_serve(struct events *ev, struct taken *conn, struct filters *filters, int64_t since_ns, int64_t until_ns, struct err *e);
+int events_serve(struct events *ev, struct taken *conn, struct filters *filters, uint64_t mark, int64_t since_ns, int64_t until_ns, struct err *e);
 
 #endif

@@ -167,6 +167,7 @@ int op_system_events(struct call *c, struct err *e) {
     struct engine *engine = call_engine(c);
     struct q_system_events q = {0};
     int64_t since = 0, until = 0;
+    uint64_t mark;
     int r = q_system_events_read(&q, call_query(c), call_api_version(c), e);
 
     if (r == 0)
@@ -178,11 +179,12 @@ int op_system_events(struct call *c, struct err *e) {
     q_system_events_done(&q);
     if (r < 0)
         return r;
+    mark = events_mark(engine->events);
     r = call_take(c, &conn, e);
     if (r < 0)
         return r;
     r = taken_write_head(&conn, TAKEN_CHUNKED, "application/json", e);
     if (r == 0)
-        r = events_serve(engine->events, &conn, &filters, since, until, e);
+        r = events_serve(engine->events, &conn, &filters, mark, since, until, e);
     return r < 0 && r != -ERR_CANCELLED ? r : 0;
 }
