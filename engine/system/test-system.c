@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/test.h"
+#include "system/events.h"
 #include "system/system.h"
+#include "wire/call.h"
+#include "wire/filters.h"
+#include "wire/loop.h"
 
 TEST(times_are_seconds_with_a_fraction) {
     _cleanup_err_ struct err e = ERR_INIT;
@@ -29,4 +38,50 @@ TEST(facts_are_there) {
     CHECK(!str_empty(f.operating_system));
     CHECK(!str_empty(f.go_arch));
     system_facts_done(&f);
+}
+
+/* What the client at `fd` has within 10 s, up to and with `last`. */
+static void hear(int fd, char *ret, size_t room, const char *last) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    size_t n = 0;
+
+    ret[0] = 0;
+    while (n < room - 1 && !strstr(ret, last) && poll(&p, 1, 10000) > 0) {
+        ssize_t k = read(fd, ret + n, room - 1 - n);
+
+        if (k <= 0)
+            return;
+        n += (size_t)k;
+        ret[n] = 0;
+    }
+}
+
+/* A client that has read the head may do something and wait for its event before the stream loop knows of the client. */
+TEST(a_client_hears_what_happened_since_its_request) {
+    struct filters filters = FILTERS_INIT;
+    struct taken conn = TAKEN_INIT;
+    struct events *ev = NULL;
+    struct loop *loop = NULL;
+    char heard[4096];
+    uint64_t mark;
+    int pair[2];
+
+    REQUIRE(loop_new("test", &loop, NULL) == 0);
+    REQUIRE(loop_start(loop, NULL) == 0);
+    REQUIRE(events_new(loop, &ev, NULL) == 0);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+    events_publish(ev, "volume", "create", "before", NULL);
+    mark = events_mark(ev);
+    events_publish(ev, "volume", "create", "between", NULL);
+    conn.fd = pair[0];
+    REQUIRE(events_serve(ev, &conn, &filters, mark, 0, 0, NULL) == 0);
+    events_publish(ev, "volume", "create", "after", NULL);
+    hear(pair[1], heard, sizeof heard, "\"after\"");
+    CHECK(strstr(heard, "\"before\"") == NULL);
+    CHECK(strstr(heard, "\"between\"") != NULL);
+    CHECK(strstr(heard, "\"after\"") != NULL);
+    close(pair[1]);
+    loop_stop(loop);
+    events_free(ev);
+    loop_free(loop);
 }
