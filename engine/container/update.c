@@ -91,19 +91,24 @@ static int changed_copy(const struct ctr_fixed *f, const struct api_host_config 
     return r < 0 ? r : merge(&(*ret)->host, want, e);
 }
 
+/* In the words of the reference, where a program of that name sets the limits. */
+static int refused(const char *id, const char *why, struct err *e) {
+    return err_set(e, ERR_INTERNAL, "Cannot update container %s: runc did not terminate successfully: exit status 1: %s\n: unknown", id, why);
+}
+
 static int apply(struct container *c, const struct api_host_config *want, const struct api_host_config *now, struct err *e) {
     _cleanup_monitor_ struct monitor *m = NULL;
+    _cleanup_err_ struct err why = ERR_INIT;
     struct api_host_config h = *want; /* shallow */
-    const char *refused = ctr_shares_refused(want);
     json_t *resources;
     int r = container_monitor(c, &m, e);
 
-    if (r >= 0 && refused)
-        return err_set(e, ERR_INTERNAL, "Cannot update container %s: runc did not terminate successfully: exit status 1: %s\n: unknown", c->id,
-                       refused);
-
     if (r < 0)
         return r;
+    if (ctr_shares_refused(want))
+        return refused(c->id, ctr_shares_refused(want), e);
+    /* The reference keeps these two for the next start. */
+    h.has_cpu_realtime_period = h.has_cpu_realtime_runtime = false;
     /* The kernel wants both limits of memory in the right order. */
     if (h.memory != 0 && h.memory_swap == 0) {
         h.memory_swap = now->memory_swap;
@@ -113,11 +118,18 @@ static int apply(struct container *c, const struct api_host_config *want, const 
     if (!resources)
         return -(int)ERR_INTERNAL;
     if (want->has_pids_limit && want->pids_limit == 0 && json_object_set_new(resources, "pids", json_pack("{s:i}", "limit", -1)) < 0)
-        r = err_oom(e);
+        r = err_oom(&why);
     else
-        r = monitor_update(m, resources, e);
+        r = monitor_update(m, resources, &why);
     json_decref(resources);
-    return r < 0 ? err_wrap(e, "Cannot update container %s", c->id) : 0;
+    /* An error number is the kernel's word; what else went wrong says so itself. */
+    if (r < 0 && why.errnum)
+        return refused(c->id, err_msg(&why), e);
+    if (r < 0) {
+        err_move(e, &why);
+        return err_wrap(e, "Cannot update container %s", c->id);
+    }
+    return 0;
 }
 
 static int update(struct container *c, const struct api_host_config *want, struct err *e) {

@@ -202,27 +202,13 @@ static void on_update(struct mon *m, struct mp_head *h, int fd) {
     const void *mem = NULL;
     size_t size = 0;
     int r = plan_map(fd, &plan, &mem, &size);
-    char text[700];
 
-    if (r == 0 && foreign_is(m))
-        r = foreign_update(m, &plan, &f);
-    for (size_t i = 0; r == 0 && !foreign_is(m) && i < plan.n_ops; i++) {
-        const struct plan_op *op = &plan.ops[i];
-
-        if (op->type != PLAN_CGROUP_SET)
-            continue;
-        r = kern_write_file(m->k, AT_FDCWD, plan_s(&plan, op, 0), plan_s(&plan, op, 1));
-        if (r < 0 && op->i[0] & PLAN_CGROUP_SET_OPTIONAL)
-            r = 0;
-        if (r < 0)
-            snprintf(text, sizeof text, "failed to write \"%s\": write %s", plan_s(&plan, op, 1), plan_s(&plan, op, 0));
-    }
+    if (r < 0)
+        reply_errno(m, h, r, "the new limits");
+    else
+        reply_fault(m, h, foreign_is(m) ? foreign_update(m, &plan, &f) : oci_update(m->k, &plan, &f), &f);
     if (mem)
         munmap((void *)(uintptr_t)mem, size);
-    if (f.text[0])
-        reply_fault(m, h, r, &f);
-    else
-        reply_errno(m, h, r, text);
 }
 
 static void on_resolver(struct mon *m, struct mp_head *h, const char *body) {

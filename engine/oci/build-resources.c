@@ -24,10 +24,10 @@ static bool is_v2(const struct target *t) {
     return t->b->in->cgroups->pure_v2;
 }
 
-static void set_file(struct target *t, const char *controller, const char *file, bool optional, const char *fmt, ...)
+static void set_file(struct target *t, const char *controller, const char *file, uint64_t flags, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
-static void set_file(struct target *t, const char *controller, const char *file, bool optional, const char *fmt, ...) {
+static void set_file(struct target *t, const char *controller, const char *file, uint64_t flags, const char *fmt, ...) {
     char path[512], value[256];
     const char *dir;
     va_list ap;
@@ -46,14 +46,14 @@ static void set_file(struct target *t, const char *controller, const char *file,
             snprintf(path, sizeof path, "%s%s/%s", dir, t->path, file);
     }
     if (!dir) {
-        if (!optional)
+        if (!flags)
             t->r = err_set(t->b->e, ERR_INVALID, "cannot set %s: the %s control group controller is not available on this machine", file, controller);
         return;
     }
     va_start(ap, fmt);
     vsnprintf(value, sizeof value, fmt, ap);
     va_end(ap);
-    plan_add(t->b->b, PLAN_CGROUP_SET)->i[0] = optional ? PLAN_CGROUP_SET_OPTIONAL : 0;
+    plan_add(t->b->b, PLAN_CGROUP_SET)->i[0] = flags;
     plan_set_s(t->b->b, 0, path);
     plan_set_s(t->b->b, 1, value);
 }
@@ -74,28 +74,28 @@ static void memory_v1(struct target *t, const json_t *m) {
     bool no_oom = false;
 
     if (limit_set && limit != 0) {
-        /* An update that raises both must raise the sum first; one that lowers both the other way round. The optional first write covers the former. */
+        /* An update that raises both must raise the sum first; one that lowers both the other way round. The first write, which may fail, covers the former. */
         if (t->container && swap_set && swap != 0)
-            set_file(t, "memory", "memory.memsw.limit_in_bytes", true, "%" PRId64, swap);
-        set_file(t, "memory", "memory.limit_in_bytes", false, "%" PRId64, limit);
+            set_file(t, "memory", "memory.memsw.limit_in_bytes", PLAN_CGROUP_SET_TRY, "%" PRId64, swap);
+        set_file(t, "memory", "memory.limit_in_bytes", 0, "%" PRId64, limit);
     }
     if (swap_set && swap != 0)
-        set_file(t, "memory", "memory.memsw.limit_in_bytes", true, "%" PRId64, swap);
+        set_file(t, "memory", "memory.memsw.limit_in_bytes", PLAN_CGROUP_SET_OPTIONAL, "%" PRId64, swap);
     v = get(t, m, "linux.resources.memory", "reservation", &found);
     if (found && v != 0)
-        set_file(t, "memory", "memory.soft_limit_in_bytes", false, "%" PRId64, v);
+        set_file(t, "memory", "memory.soft_limit_in_bytes", 0, "%" PRId64, v);
     v = get(t, m, "linux.resources.memory", "kernelTCP", &found);
     if (found && v != 0)
-        set_file(t, "memory", "memory.kmem.tcp.limit_in_bytes", true, "%" PRId64, v);
+        set_file(t, "memory", "memory.kmem.tcp.limit_in_bytes", PLAN_CGROUP_SET_OPTIONAL, "%" PRId64, v);
     v = get(t, m, "linux.resources.memory", "swappiness", &found);
     if (found && v >= 0 && v <= 100)
-        set_file(t, "memory", "memory.swappiness", false, "%" PRId64, v);
+        set_file(t, "memory", "memory.swappiness", 0, "%" PRId64, v);
     else if (found && v != -1 && t->r >= 0)
         t->r = err_set(t->b->e, ERR_INVALID, "invalid memory swappiness value: %" PRId64 " (valid range is 0-100)", v);
     if (t->r >= 0 && j_bool(m, "linux.resources.memory", "disableOOMKiller", &no_oom, t->b->e) < 0)
         t->r = -ERR_INVALID;
     if (no_oom)
-        set_file(t, "memory", "memory.oom_control", false, "1");
+        set_file(t, "memory", "memory.oom_control", 0, "1");
 }
 
 static void memory_v2(struct target *t, const json_t *m) {
@@ -103,16 +103,16 @@ static void memory_v2(struct target *t, const json_t *m) {
     int64_t limit = get(t, m, "linux.resources.memory", "limit", &limit_set), swap = get(t, m, "linux.resources.memory", "swap", &swap_set), v;
 
     if (swap_set && swap < 0)
-        set_file(t, "memory", "memory.swap.max", true, "max");
+        set_file(t, "memory", "memory.swap.max", PLAN_CGROUP_SET_OPTIONAL, "max");
     else if (swap_set && swap > 0 && limit_set && swap >= limit)
-        set_file(t, "memory", "memory.swap.max", true, "%" PRId64, swap - limit);
+        set_file(t, "memory", "memory.swap.max", PLAN_CGROUP_SET_OPTIONAL, "%" PRId64, swap - limit);
     if (limit_set && limit < 0)
-        set_file(t, "memory", "memory.max", false, "max");
+        set_file(t, "memory", "memory.max", 0, "max");
     else if (limit_set && limit > 0)
-        set_file(t, "memory", "memory.max", false, "%" PRId64, limit);
+        set_file(t, "memory", "memory.max", 0, "%" PRId64, limit);
     v = get(t, m, "linux.resources.memory", "reservation", &found);
     if (found && v > 0)
-        set_file(t, "memory", "memory.low", false, "%" PRId64, v);
+        set_file(t, "memory", "memory.low", 0, "%" PRId64, v);
 }
 
 static void cpu(struct target *t, const json_t *c) {
@@ -122,37 +122,37 @@ static void cpu(struct target *t, const json_t *c) {
     const char *s = NULL;
 
     if (shares_set && shares > 0 && v2)
-        set_file(t, "cpu", "cpu.weight", false, "%" PRId64, shares <= 2 ? 1 : shares >= 262144 ? 10000 : 1 + (shares - 2) * 9999 / 262142);
+        set_file(t, "cpu", "cpu.weight", 0, "%" PRId64, shares <= 2 ? 1 : shares >= 262144 ? 10000 : 1 + (shares - 2) * 9999 / 262142);
     else if (shares_set && shares > 0)
-        set_file(t, "cpu", "cpu.shares", false, "%" PRId64, shares);
+        set_file(t, "cpu", "cpu.shares", 0, "%" PRId64, shares);
     v = get(t, c, "linux.resources.cpu", "idle", &found);
     if (found)
-        set_file(t, "cpu", "cpu.idle", false, "%" PRId64, v);
+        set_file(t, "cpu", "cpu.idle", 0, "%" PRId64, v);
     if (v2) {
         if ((quota_set && quota != 0) || (period_set && period != 0)) {
             char q[32] = "max";
 
             if (quota > 0)
                 snprintf(q, sizeof q, "%" PRId64, quota);
-            set_file(t, "cpu", "cpu.max", false, "%s %" PRId64, q, period > 0 ? period : 100000);
+            set_file(t, "cpu", "cpu.max", 0, "%s %" PRId64, q, period > 0 ? period : 100000);
         }
     } else {
         if (period_set && period != 0)
-            set_file(t, "cpu", "cpu.cfs_period_us", false, "%" PRId64, period);
+            set_file(t, "cpu", "cpu.cfs_period_us", 0, "%" PRId64, period);
         if (quota_set && quota != 0)
-            set_file(t, "cpu", "cpu.cfs_quota_us", false, "%" PRId64, quota);
+            set_file(t, "cpu", "cpu.cfs_quota_us", 0, "%" PRId64, quota);
         v = get(t, c, "linux.resources.cpu", "realtimePeriod", &found);
         if (found && v != 0)
-            set_file(t, "cpu", "cpu.rt_period_us", false, "%" PRId64, v);
+            set_file(t, "cpu", "cpu.rt_period_us", 0, "%" PRId64, v);
         v = get(t, c, "linux.resources.cpu", "realtimeRuntime", &found);
         if (found && v != 0)
-            set_file(t, "cpu", "cpu.rt_runtime_us", false, "%" PRId64, v);
+            set_file(t, "cpu", "cpu.rt_runtime_us", 0, "%" PRId64, v);
     }
     if (t->r >= 0 && j_str(c, "linux.resources.cpu", "cpus", &s, t->b->e) == 1 && *s)
-        set_file(t, "cpuset", "cpuset.cpus", false, "%s", s);
+        set_file(t, "cpuset", "cpuset.cpus", 0, "%s", s);
     s = NULL;
     if (t->r >= 0 && j_str(c, "linux.resources.cpu", "mems", &s, t->b->e) == 1 && *s)
-        set_file(t, "cpuset", "cpuset.mems", false, "%s", s);
+        set_file(t, "cpuset", "cpuset.mems", 0, "%s", s);
 }
 
 static void device_values(struct target *t, const json_t *io, const char *key, const char *file, const char *member, const char *v2_key) {
@@ -169,9 +169,9 @@ static void device_values(struct target *t, const json_t *io, const char *key, c
         if (!found)
             continue;
         if (is_v2(t) && v2_key)
-            set_file(t, "io", "io.max", false, "%" PRId64 ":%" PRId64 " %s=%" PRId64, major, minor, v2_key, v);
+            set_file(t, "io", "io.max", 0, "%" PRId64 ":%" PRId64 " %s=%" PRId64, major, minor, v2_key, v);
         else
-            set_file(t, is_v2(t) ? "io" : "blkio", file, false, "%" PRId64 ":%" PRId64 " %" PRId64, major, minor, v);
+            set_file(t, is_v2(t) ? "io" : "blkio", file, 0, "%" PRId64 ":%" PRId64 " %" PRId64, major, minor, v);
     }
 }
 
@@ -180,12 +180,12 @@ static void block_io(struct target *t, const json_t *io) {
     int64_t weight = get(t, io, "linux.resources.blockIO", "weight", &found);
 
     if (found && weight > 0 && is_v2(t)) {
-        set_file(t, "io", "io.bfq.weight", true, "%" PRId64, weight);
-        set_file(t, "io", "io.weight", true, "%" PRId64, 1 + (weight - 10) * 9999 / 990);
+        set_file(t, "io", "io.bfq.weight", PLAN_CGROUP_SET_OPTIONAL, "%" PRId64, weight);
+        set_file(t, "io", "io.weight", PLAN_CGROUP_SET_OPTIONAL, "%" PRId64, 1 + (weight - 10) * 9999 / 990);
     } else if (found && weight > 0) {
         /* Which file there is depends on the scheduler the kernel was built with. */
-        set_file(t, "blkio", "blkio.weight", true, "%" PRId64, weight);
-        set_file(t, "blkio", "blkio.bfq.weight", true, "%" PRId64, weight);
+        set_file(t, "blkio", "blkio.weight", PLAN_CGROUP_SET_OPTIONAL, "%" PRId64, weight);
+        set_file(t, "blkio", "blkio.bfq.weight", PLAN_CGROUP_SET_OPTIONAL, "%" PRId64, weight);
     }
     device_values(t, io, "weightDevice", is_v2(t) ? "io.bfq.weight" : "blkio.weight_device", "weight", NULL);
     device_values(t, io, "throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rate", "rbps");
@@ -302,9 +302,9 @@ static void devices(struct target *t, const json_t *resources) {
         if (v[i].minor >= 0)
             snprintf(minor, sizeof minor, "%" PRId64, v[i].minor);
         if (v[i].type == 'a')
-            set_file(t, "devices", v[i].allow ? "devices.allow" : "devices.deny", false, "a");
+            set_file(t, "devices", v[i].allow ? "devices.allow" : "devices.deny", 0, "a");
         else
-            set_file(t, "devices", v[i].allow ? "devices.allow" : "devices.deny", false, "%c %s:%s %s", v[i].type, major, minor, v[i].access);
+            set_file(t, "devices", v[i].allow ? "devices.allow" : "devices.deny", 0, "%c %s:%s %s", v[i].type, major, minor, v[i].access);
     }
 }
 
@@ -374,14 +374,14 @@ static int apply(struct target *t, const json_t *resources) {
         block_io(t, io);
     n = pids ? get(t, pids, "linux.resources.pids", "limit", &found) : 0;
     if (pids && found && n > 0)
-        set_file(t, "pids", "pids.max", false, "%" PRId64, n);
+        set_file(t, "pids", "pids.max", 0, "%" PRId64, n);
     else if (pids && found && (n < 0 || t->container))
-        set_file(t, "pids", "pids.max", false, "max");
+        set_file(t, "pids", "pids.max", 0, "max");
     if (unified)
         json_object_foreach((json_t *)(uintptr_t)unified, key, value) {
             if (strchr(key, '/') || !strchr(key, '.') || !json_is_string(value))
                 return err_set(t->b->e, ERR_INVALID, "linux.resources.unified: \"%s\" is not a control group file with a text", key);
-            set_file(t, "unified", key, false, "%s", json_string_value(value));
+            set_file(t, "unified", key, 0, "%s", json_string_value(value));
         }
     return t->r;
 }

@@ -144,6 +144,25 @@ static const char *base_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+static int set_value(const struct kern *k, const struct plan *p, const struct plan_op *op) {
+    int r = kern_write_file(k, AT_FDCWD, plan_s(p, op, 0), plan_s(p, op, 1));
+
+    if (op->i[0] & PLAN_CGROUP_SET_TRY || (op->i[0] & PLAN_CGROUP_SET_OPTIONAL && (r == -ENOENT || r == -EOPNOTSUPP || r == -EACCES)))
+        return 0;
+    return r;
+}
+
+int oci_update(const struct kern *k, const struct plan *p, struct oci_fault *f) {
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct plan_op *op = &p->ops[i];
+        int r = op->type == PLAN_CGROUP_SET ? set_value(k, p, op) : 0;
+
+        if (r < 0)
+            return fault_set(f, r, "failed to write \"%s\": write %s", plan_s(p, op, 1), plan_s(p, op, 0));
+    }
+    return 0;
+}
+
 int parent_cgroups(const struct kern *k, const struct plan *p, int *ret_v2_fd, struct oci_fault *f) {
     int r;
 
@@ -165,8 +184,8 @@ int parent_cgroups(const struct kern *k, const struct plan *p, int *ret_v2_fd, s
                     return fault_set(f, *ret_v2_fd, "unable to apply cgroup configuration: open %s", dir);
             }
         } else if (op->type == PLAN_CGROUP_SET) {
-            r = kern_write_file(k, AT_FDCWD, dir, plan_s(p, op, 1));
-            if (r < 0 && !(op->i[0] & PLAN_CGROUP_SET_OPTIONAL && (r == -ENOENT || r == -EOPNOTSUPP || r == -EACCES)))
+            r = set_value(k, p, op);
+            if (r < 0)
                 return fault_set(f, r, "%s: failed to write \"%s\": write %s",
                                  str_has_prefix(base_name(dir), "cpu.rt_")
                                      ? "unable to apply cgroup configuration"

@@ -88,6 +88,9 @@ int oci_resolver(const struct kern *k, int pidfd, unsigned udp_port, unsigned tc
 int oci_root_mount(const struct kern *k, const struct plan *p, const char *target, struct oci_fault *f);
 int oci_netns_make(const struct kern *k, const struct plan *p, int ret_resolver[OCI_RESOLVER_FDS], struct oci_fault *f);
 
+/* Set the limits of a running container anew: what oci_build_update() planned. 0, or a negative value with *f filled; limits set before that one stay. */
+int oci_update(const struct kern *k, const struct plan *p, struct oci_fault *f);
+
 /* Run the poststop hooks, after everything of the container is gone. 0, or a negative value with *f filled. */
 int oci_poststop(const struct kern *k, const struct plan *p, struct oci_fault *f);
 

@@ -145,6 +145,7 @@ int cmd_resume(const struct options *o, struct err *e) {
 int cmd_update(const struct options *o, struct err *e) {
     struct plan_builder b = PLAN_BUILDER_INIT;
     _cleanup_free_ void *block = NULL;
+    struct oci_fault f = {0};
     struct container c;
     struct plan p;
     json_t *resources;
@@ -163,12 +164,8 @@ int cmd_update(const struct options *o, struct err *e) {
         r = plan_finish(&b, &block, &n, e);
     if (r >= 0 && plan_open(block, n, &p) < 0)
         r = err_set(e, ERR_INTERNAL, "the plan is not valid");
-    for (size_t i = 0; r >= 0 && i < p.n_ops; i++) {
-        int w = p.ops[i].type == PLAN_CGROUP_SET ? kern_write_file(&kern_linux, AT_FDCWD, plan_s(&p, &p.ops[i], 0), plan_s(&p, &p.ops[i], 1)) : 0;
-
-        if (w < 0 && !(p.ops[i].i[0] & PLAN_CGROUP_SET_OPTIONAL))
-            r = err_errno(e, w, "failed to write \"%s\": write %s", plan_s(&p, &p.ops[i], 1), plan_s(&p, &p.ops[i], 0));
-    }
+    if (r >= 0 && oci_update(&kern_linux, &p, &f) < 0)
+        r = err_set(e, ERR_INTERNAL, "%s", f.text);
     plan_builder_done(&b);
     json_decref(resources);
     container_done(&c);

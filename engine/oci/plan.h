@@ -93,6 +93,7 @@ enum plan_op_type {
 };
 
 #define PLAN_CGROUP_SET_OPTIONAL 1 /* a missing file is no error */
+#define PLAN_CGROUP_SET_TRY 2      /* nothing is: the same file is written again later */
 #define PLAN_OVERLAY_VOLATILE 1
 #define PLAN_OVERLAY_USERXATTR 2
 #define PLAN_BIND_RECURSIVE 1      /* rbind */
