@@ -128,7 +128,6 @@ struct taken {
     size_t n_early;
     char *upgrade; /* value of the Upgrade header when the client asked for one ("tcp", "h2c", "websocket"), else NULL */
     bool http10;   /* no chunked coding towards this client */
-    bool careless; /* the client may read past the head and forget what it read: the head is seen to arrive alone */
     char *head;    /* header lines that belong in the reply ("Api-Version: 1.45\r\n...": those of every reply and of call_set_header) */
     void *origin;  /* listener it came from, for taken_give_back(); never touched by handlers */
 };
@@ -149,8 +148,8 @@ enum taken_head {
 };
 /*
  * Write the head of the reply to the taken connection (all of it, waiting up to 10 s for room). content_type may be NULL. ERR_CANCELLED when the
- * client is gone. Clients that lose what arrives together with the head of a hijacked connection (python's buffers it away) are given a second to
- * read the head first. Source: architecture section 5; heads as recorded from the reference.
+ * client is gone. The head of a hijacked connection arrives alone: many clients (python's, node's) lose what they read together with it, so every client
+ * has a second to read it before this returns. Source: architecture section 5; heads as recorded from the reference.
  */
 int taken_write_head(struct taken *t, enum taken_head kind, const char *content_type, struct err *e);
 /* Write a failure the way the reference does on a hijacked connection (attach): status line, Content-Type of raw streams, the text. To be closed then. */

@@ -134,12 +134,6 @@ static char *reply_lines(struct call *c) {
     return b.data ? buf_take(&b) : strdup("");
 }
 
-/* What is written in Go, the docker CLI first of all, keeps what it read past a head. */
-static bool is_go_client(const char *agent) {
-    return agent &&
-           (strncmp(agent, "Docker-Client/", strlen("Docker-Client/")) == 0 || strncmp(agent, "Go-http-client/", strlen("Go-http-client/")) == 0);
-}
-
 /* Until the other side has taken all that was written (tcp: until it arrived there). The kernel tells nobody when that happens, so it is asked. */
 static void wait_until_read(int fd) {
     int64_t end = clock_mono_ns() + HEAD_ALONE_MS * NSEC_PER_MSEC;
@@ -173,7 +167,6 @@ int call_take(struct call *c, struct taken *ret, struct err *e) {
     t.n_early = c->n_early;
     c->n_early = 0;
     t.http10 = c->http10;
-    t.careless = !is_go_client(call_header(c, "User-Agent"));
     t.origin = c->wants_close || c->http10 ? NULL : c->listener;
     c->taken = true;
     *ret = t;
@@ -217,7 +210,7 @@ int taken_write_head(struct taken *t, enum taken_head kind, const char *content_
     r = buf_check(&b, e);
     if (r >= 0)
         r = http_send_all(t->fd, b.data, b.len, HEAD_TIMEOUT_MS, e);
-    if (r >= 0 && kind == TAKEN_HIJACK && t->careless)
+    if (r >= 0 && kind == TAKEN_HIJACK)
         wait_until_read(t->fd);
     return r;
 }
