@@ -61,6 +61,19 @@ hears_what_was() {
     docker volume rm "$N"
 }
 
+@test "other clients are told of events from their request on" {
+    local pid file=$BATS_TEST_TMPDIR/heard
+    sh -c '"$0" -H "$1" volume create "$2" >/dev/null; exec curl -sNm 60 -A Docker-Client/26.1.5 --unix-socket "${1#unix://}" http://d/v1.45/events' \
+        "$CLI" "$ENGINE_HOST" "$N" >"$file" 3>&- &
+    pid=$!
+    # It listens once it hears of a volume that came later.
+    poll eval "docker volume create $N-later >/dev/null; docker volume rm $N-later >/dev/null; grep -q $N-later $file"
+    kill "$pid"
+    wait "$pid" 2>/dev/null || true
+    docker volume rm "$N"
+    ! grep "\"$N\"" "$file" || fail "it was told of what came before its request"
+}
+
 @test "events: ten containers, no event lost or twice" {
     local since
     since=$(date +%s)

@@ -37,8 +37,9 @@ int64_t events_listeners(struct events *ev);
 uint64_t events_mark(struct events *ev);
 
 /*
- * Serve one client: what was published after `mark` (taken before the head was written: whoever has read the head misses nothing that it causes), past events from `since_ns` (0: none are replayed unless until is given), then new ones until `until_ns` (wall clock ns; 0: for ever) or
- * the client goes away. Takes over *conn (its head already written) and *filters on success. Any thread.
+ * Serve one client: what was published after `mark` (taken before the head was written: whoever has read the head misses nothing that it causes), past
+ * events from `since_ns` (0: none are replayed unless until is given), then new ones until `until_ns` (wall clock ns; 0: for ever) or the client goes
+ * away. Takes over *conn (its head already written) and *filters on success. Any thread.
  */
 int events_serve(struct events *ev, struct taken *conn, struct filters *filters, uint64_t mark, int64_t since_ns, int64_t until_ns, struct err *e);
 

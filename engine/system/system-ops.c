@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/engine.h"
+#include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "kern/proc.h"
@@ -140,10 +141,23 @@ static int events_times(const struct q_system_events *q, int64_t *ret_since, int
     return r;
 }
 
+/* Was it started for nothing but events: `docker events`, `docker system events`? A program that does more has caused some itself before it asks. */
+static bool is_events_command(pid_t pid, uint64_t ticks) {
+    _cleanup_close_ int proc = proc_open(pid, ticks);
+    _cleanup_buf_ struct buf args = BUF_INIT(KIB(128));
+
+    if (proc < 0 || fs_read_file_at(proc, "cmdline", &args, NULL) < 0)
+        return false;
+    for (const char *arg = buf_str(&args), *end = arg + args.len; arg < end; arg += strlen(arg) + 1)
+        if (streq(arg, "events"))
+            return true;
+    return false;
+}
+
 /*
- * Since when a docker CLI that asks for what comes from now on is answered: since it was started, for that is when its user asked. A program that starts
- * `docker events` beside `docker run` and waits for the start would otherwise wait for ever whenever the container is up first. Who was started
- * longer ago than the head start, or is no such client, gets what comes after its request: 0.
+ * Since when `docker events` that asks for what comes from now on is answered: since it was started, for that is when its user asked. A program that starts
+ * it beside `docker run` and waits for the start would otherwise wait for ever whenever the container is up first. Who was started longer ago than the
+ * head start, or is another client, gets what comes after its request: 0.
  */
 static int64_t asked_at(struct call *c) {
     const int64_t tick = NSEC_PER_SEC / sysconf(_SC_CLK_TCK);
@@ -158,7 +172,7 @@ static int64_t asked_at(struct call *c) {
         return 0;
     /* It began at some time within the tick: nothing from before it may be told. */
     age = boot.tv_sec * NSEC_PER_SEC + boot.tv_nsec - ((int64_t)st.ticks + 1) * tick;
-    return age > 0 && age < EVENTS_HEAD_START_NS ? clock_wall_ns() - age : 0;
+    return age > 0 && age < EVENTS_HEAD_START_NS && is_events_command(pid, st.ticks) ? clock_wall_ns() - age : 0;
 }
 
 int op_system_events(struct call *c, struct err *e) {
