@@ -373,7 +373,7 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
 
     if (req->no_config)
         return err_set(e, ERR_INVALID, "config cannot be empty in order to create a container");
-    r = ctr_validate(cs->engine->config, cs->engine->networks, &req->config, &req->host, &req->networking, warnings, e);
+    r = ctr_validate(cs->engine->config, &req->config, &req->host, warnings, e);
     if (r >= 0)
         r = ctr_host_defaults(cs->engine->config, &req->host, e);
     if (r >= 0 && !str_empty(req->platform)) {
@@ -386,6 +386,8 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
         if (r >= 0)
             r = check_platform(req, img, warnings, e);
     }
+    if (r >= 0)
+        r = ctr_validate_rest(cs->engine->networks, &req->host, &req->networking, e);
     if (r >= 0)
         r = wanted_name(cs, req->name, 0, name, e);
     if (r >= 0)

@@ -390,26 +390,26 @@ static int check_links(const struct api_string_list *l, struct err *e) {
 }
 
 static int check_host_parts(const struct engine_config *cfg, const struct api_host_config *h, struct err *e) {
-    struct ctr_security sec;
-    int r;
-
     if (val(h->has_shm_size, h->shm_size) < 0)
         return err_set(e, ERR_INVALID, "SHM size can not be less than 0");
     if (val(h->has_oom_score_adj, h->oom_score_adj) < -1000 || val(h->has_oom_score_adj, h->oom_score_adj) > 1000)
         return err_set(e, ERR_INVALID, "Invalid value %lld, range for oom score adj is [-1000, 1000]", (long long)h->oom_score_adj);
     if (!str_empty(h->runtime) && !ctr_runtime_known(cfg, h->runtime))
         return err_set(e, ERR_INVALID, "unknown or invalid runtime name: %s", h->runtime);
+    return 0;
+}
+
+static int check_storage(const struct api_host_config *h, struct err *e) {
     for (size_t i = 0; i < h->storage_opt.n; i++)
         if (strcasecmp(h->storage_opt.v[i].key, "size") != 0)
             return err_set(e, ERR_INTERNAL, "Unknown option %s", h->storage_opt.v[i].key);
     if (h->storage_opt.n > 0)
         return err_set(e, ERR_INTERNAL, "--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
-    r = ctr_security_parse(&h->security_opt, &sec, e);
-    return r < 0 ? r : check_links(&h->links, e);
+    return 0;
 }
 
-int ctr_validate(const struct engine_config *cfg, struct networks *networks, const struct api_container_config *config,
-                 const struct api_host_config *host, const struct api_networking_config *networking, struct strv *warnings, struct err *e) {
+int ctr_validate(const struct engine_config *cfg, const struct api_container_config *config, const struct api_host_config *host,
+                 struct strv *warnings, struct err *e) {
     int r = check_config(config, e);
 
     if (r >= 0)
@@ -431,11 +431,20 @@ int ctr_validate(const struct engine_config *cfg, struct networks *networks, con
         r = check_modes(config, host, warnings, e);
     if (r >= 0)
         r = check_resources(host, warnings, e);
-    if (r >= 0 && host->log_config)
-        r = ctr_log_check(host->log_config, e);
+    return r < 0 ? r : check_host_parts(cfg, host, e);
+}
+
+int ctr_validate_rest(struct networks *networks, const struct api_host_config *host, const struct api_networking_config *networking, struct err *e) {
+    struct ctr_security sec;
+    int r = host->log_config ? ctr_log_check(host->log_config, e) : 0;
+
     if (r >= 0)
         r = check_networking(networks, networking, e);
-    return r < 0 ? r : check_host_parts(cfg, host, e);
+    if (r >= 0)
+        r = check_storage(host, e);
+    if (r >= 0)
+        r = ctr_security_parse(&host->security_opt, &sec, e);
+    return r < 0 ? r : check_links(&host->links, e);
 }
 
 int ctr_validate_update(const struct api_host_config *host, struct strv *warnings, struct err *e) {

@@ -19,10 +19,14 @@ struct ctr_security {
     const char *seccomp_profile;              /* JSON text of a profile; points into the options; NULL: the engine's default */
 };
 
-/* All checks in the reference's order; warnings are added to `warnings`. ERR_INVALID (some texts: ERR_INTERNAL, as the reference answers them). */
-/* networks: to look at those that are named; NULL: they are not known. */
-int ctr_validate(const struct engine_config *cfg, struct networks *networks, const struct api_container_config *config,
-                 const struct api_host_config *host, const struct api_networking_config *networking, struct strv *warnings, struct err *e);
+/*
+ * All checks of a create, in the reference's order: these before the image is looked for; warnings are added to `warnings`. ERR_INVALID (some texts:
+ * ERR_INTERNAL, as the reference answers them).
+ */
+int ctr_validate(const struct engine_config *cfg, const struct api_container_config *config, const struct api_host_config *host,
+                 struct strv *warnings, struct err *e);
+/* And these once it is found: log, networks (NULL: they are not known), storage, security options, form of links. */
+int ctr_validate_rest(struct networks *networks, const struct api_host_config *host, const struct api_networking_config *networking, struct err *e);
 /* The same for what an update changes: resources and restart policy alone. */
 int ctr_validate_update(const struct api_host_config *host, struct strv *warnings, struct err *e);
 /* Fill in what inspect shows when nothing was asked for. Drops what the kernel cannot do (after a warning was given). */
