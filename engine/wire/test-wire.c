@@ -395,3 +395,42 @@ TEST(pool_classes) {
     CHECK_INT(pool_submit(p, POOL_QUICK, &refused.job, NULL), -ERR_UNAVAILABLE);
     pool_free(p);
 }
+
+/* ---- the head of a hijacked connection ---------------------------------------------------------------------------------------- */
+
+struct hijack {
+    struct taken t;
+    atomic_bool written;
+};
+
+static void *hijack_main(void *arg) {
+    struct hijack *h = arg;
+
+    taken_write_head(&h->t, TAKEN_HIJACK, NULL, NULL);
+    atomic_store(&h->written, true);
+    return NULL;
+}
+
+TEST(head_of_a_hijacked_connection_arrives_alone) {
+    struct hijack h = {.t = TAKEN_INIT};
+    struct pollfd p = {.events = POLLIN};
+    int64_t begun = clock_mono_ns();
+    pthread_t thread;
+    int pair[2];
+
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+    h.t.fd = pair[0];
+    h.t.head = strdup("");
+    p.fd = pair[1];
+    REQUIRE(pthread_create(&thread, NULL, hijack_main, &h) == 0);
+    CHECK_INT(poll(&p, 1, TEST_PATIENCE_MS), 1);
+    /* As long as it lies unread, nothing may follow; only the second that a client has ends that. */
+    while (!atomic_load(&h.written) && clock_mono_ns() - begun < 100 * NSEC_PER_MSEC)
+        poll(NULL, 0, 1);
+    CHECK(!atomic_load(&h.written) || clock_mono_ns() - begun >= NSEC_PER_SEC);
+    CHECK(read_bytes(pair[1], 19) == 19);
+    pthread_join(thread, NULL);
+    CHECK(atomic_load(&h.written));
+    taken_done(&h.t);
+    close(pair[1]);
+}
