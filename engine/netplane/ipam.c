@@ -264,22 +264,36 @@ size_t ipam_used(const struct ipam *p) {
 
 /* ---- pools ------------------------------------------------------------------------------------------------------------------------- */
 
-int ipam_pick_subnet(const struct ipam_pool *pools, size_t n_pools, const struct cidr4 *used, size_t n_used, struct cidr4 *ret, struct err *e) {
-    for (size_t i = 0; i < n_pools; i++) {
-        uint64_t step = UINT64_C(1) << (32 - pools[i].size);
-        uint64_t end = (uint64_t)cidr4_net(&pools[i].base) + (UINT64_C(1) << (32 - pools[i].base.prefix));
+static uint64_t n_subnets(const struct ipam_pool *p) {
+    return UINT64_C(1) << (p->size - p->base.prefix);
+}
 
-        for (uint64_t a = cidr4_net(&pools[i].base); a < end; a += step) {
-            struct cidr4 c = {(uint32_t)a, pools[i].size};
-            size_t k = 0;
+static bool overlaps_any(const struct cidr4 *c, const struct cidr4 *v, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (cidr4_overlap(c, &v[i]))
+            return true;
+    return false;
+}
 
-            while (k < n_used && !cidr4_overlap(&c, &used[k]))
-                k++;
-            if (k == n_used) {
-                *ret = c;
-                return 0;
-            }
-        }
+int ipam_pick_subnet(const struct ipam_pool *pools, size_t n_pools, const struct cidr4 *taken, size_t n_taken, uint64_t *next, struct cidr4 *ret,
+                     struct err *e) {
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < n_pools; i++)
+        total += n_subnets(&pools[i]);
+    for (uint64_t k = 0; k < total; k++) {
+        uint64_t at = (*next + k) % total, nth = at;
+        const struct ipam_pool *p = pools;
+        struct cidr4 c;
+
+        for (; nth >= n_subnets(p); p++)
+            nth -= n_subnets(p);
+        c = (struct cidr4){cidr4_net(&p->base) + (uint32_t)(nth << (32 - p->size)), p->size};
+        if (overlaps_any(&c, taken, n_taken))
+            continue;
+        *ret = c;
+        *next = at + 1;
+        return 0;
     }
     return err_set(e, ERR_CONFLICT, "all predefined address pools have been fully subnetted");
 }

@@ -69,9 +69,11 @@ struct ipam_pool {
 extern const struct ipam_pool ipam_default_pools[];
 extern const size_t ipam_n_default_pools;
 /*
- * First network of the pools that overlaps none of `taken` (networks in use and routes of the host). ERR_CONFLICT "all predefined address pools have been
- * fully subnetted".
+ * A network of the pools that overlaps none of `taken` (networks in use and routes of the host). Networks of all pools are numbered in order; the search
+ * begins with number *next, comes round, and leaves the number after the one it found: as in the reference, one given back is not given out again at
+ * once. ERR_CONFLICT "all predefined address pools have been fully subnetted".
  */
-int ipam_pick_subnet(const struct ipam_pool *pools, size_t n_pools, const struct cidr4 *taken, size_t n_taken, struct cidr4 *ret, struct err *e);
+int ipam_pick_subnet(const struct ipam_pool *pools, size_t n_pools, const struct cidr4 *taken, size_t n_taken, uint64_t *next, struct cidr4 *ret,
+                     struct err *e);
 
 #endif

@@ -93,25 +93,44 @@ TEST(ipam_range) {
     ipam_free(p);
 }
 
+static int pick(const struct cidr4 *taken, size_t n, uint64_t *next, struct cidr4 *ret) {
+    return ipam_pick_subnet(ipam_default_pools, ipam_n_default_pools, taken, n, next, ret, NULL);
+}
+
 TEST(ipam_pools) {
     struct cidr4 taken[40] = {{0}}, c = {0};
+    uint64_t next = 0;
     size_t n = 0;
     char text[CIDR4_TEXT_MAX];
 
-    CHECK_INT(ipam_pick_subnet(ipam_default_pools, ipam_n_default_pools, taken, 0, &c, NULL), 0);
+    CHECK_INT(pick(taken, 0, &next, &c), 0);
     cidr4_format_net(&c, text);
     CHECK_STR(text, "172.17.0.0/16");
+    next = 0;
     for (; n < 15; n++) {
-        CHECK_INT(ipam_pick_subnet(ipam_default_pools, ipam_n_default_pools, taken, n, &taken[n], NULL), 0);
+        CHECK_INT(pick(taken, n, &next, &taken[n]), 0);
         CHECK_INT(taken[n].addr, 0xac110000 + (n << 16));
     }
     for (; n < 31; n++) {
-        CHECK_INT(ipam_pick_subnet(ipam_default_pools, ipam_n_default_pools, taken, n, &taken[n], NULL), 0);
+        CHECK_INT(pick(taken, n, &next, &taken[n]), 0);
         CHECK_INT(taken[n].prefix, 20);
     }
-    CHECK_INT(ipam_pick_subnet(ipam_default_pools, ipam_n_default_pools, taken, n, &c, NULL), -ERR_CONFLICT);
+    CHECK_INT(pick(taken, n, &next, &c), -ERR_CONFLICT);
     /* A route of the host in the middle of a pool is stepped over. */
     taken[0] = (struct cidr4){0xac118000, 24};
-    CHECK_INT(ipam_pick_subnet(ipam_default_pools, ipam_n_default_pools, taken, 1, &c, NULL), 0);
+    CHECK_INT(pick(taken, 1, &next, &c), 0);
+    CHECK_INT(c.addr, 0xac120000);
+}
+
+/* What was given back waits until all others have had their turn. */
+TEST(ipam_pools_go_round) {
+    struct cidr4 bridge = {0xac110001, 16}, c = {0};
+    uint64_t next = 0;
+
+    for (uint32_t i = 0; i < 30; i++) {
+        CHECK_INT(pick(&bridge, 1, &next, &c), 0);
+        CHECK_INT(c.addr, i < 14 ? 0xac120000 + (i << 16) : 0xc0a80000 + ((i - 14) << 12));
+    }
+    CHECK_INT(pick(&bridge, 1, &next, &c), 0);
     CHECK_INT(c.addr, 0xac120000);
 }

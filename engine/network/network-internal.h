@@ -80,6 +80,7 @@ struct networks {
     struct proxy *proxy;
     struct map adopted; /* first 32 digits of endpoint ids claimed during start */
     char host_gateway[PORT_HOST_IP_MAX];
+    uint64_t next_pool[2];       /* guarded by lock: where the search for a free network goes on; of local and of global scope */
     struct network *default_net; /* borrowed from the maps; bridge, or none */
 };
 
@@ -110,7 +111,10 @@ int networks_add_rules(struct networks *n, const struct network *net, struct err
 int networks_drop_rules(struct networks *n, const struct network *net, struct err *e);
 /* Fits firewall_watch(): somebody else took rules away (arg: struct networks). */
 void rules_damaged(void *arg);
-/* A free network from the pools, looking away from what interface `but` has (NULL allowed). global: for a network of global scope. */
+/*
+ * A free network from the pools, the next one after the last. global: for a network of global scope. but: for this interface, looking away from what it has,
+ * and the first one that is free.
+ */
 int networks_pick_subnet(struct networks *n, const char *but, bool global, struct cidr4 *ret, struct err *e);
 /* The same for IPv6: only from --default-address-pool, there are none by default. */
 int networks_pick_subnet6(struct networks *n, struct cidr6 *ret, struct err *e);

@@ -118,6 +118,7 @@ int networks_pick_subnet(struct networks *n, const char *but, bool global, struc
     struct ipam_pool *pools = NULL;
     struct cidr4 *taken = NULL, *more;
     size_t n_pools = 0, n_taken = 0;
+    uint64_t first = 0;
     int r = pools_of(n->engine->config, global, &pools, &n_pools, e);
 
     if (r == 0)
@@ -134,8 +135,8 @@ int networks_pick_subnet(struct networks *n, const char *but, bool global, struc
                     taken[n_taken++] = net->addr;
             }
         }
+        r = more ? ipam_pick_subnet(pools, n_pools, taken, n_taken, but ? &first : &n->next_pool[global], ret, e) : err_oom(e);
         pthread_mutex_unlock(&n->lock);
-        r = more ? ipam_pick_subnet(pools, n_pools, taken, n_taken, ret, e) : err_oom(e);
     }
     free(pools);
     free(taken);
