@@ -164,39 +164,32 @@ static bool hears_the_end(int fd) {
     return recv(fd, &c, 1, 0) == 0;
 }
 
+/* One side has said all and still hears. Both are closed. */
+static void half_close(int done, int other) {
+    says(done, "question");
+    CHECK_INT(shutdown(done, SHUT_WR), 0);
+    hears(other, "question");
+    CHECK(hears_the_end(other));
+    says(other, "first ");
+    hears(done, "first ");
+    says(other, "second");
+    close_fd(other);
+    hears(done, "second");
+    CHECK(hears_the_end(done));
+    close_fd(done);
+}
+
 TEST(proxy_half_close_both_ways) {
     struct proxy p = {0};
     int c, s;
 
     REQUIRE(begin(&p, SOCK_STREAM));
-    /* The client has said all and still hears. */
     c = call(&p, SOCK_STREAM);
     s = answer(&p);
-    says(c, "question");
-    CHECK_INT(shutdown(c, SHUT_WR), 0);
-    hears(s, "question");
-    CHECK(hears_the_end(s));
-    says(s, "first ");
-    hears(c, "first ");
-    says(s, "second");
-    close_fd(s);
-    hears(c, "second");
-    CHECK(hears_the_end(c));
-    close_fd(c);
-    /* The server has said all and still hears. */
+    half_close(c, s);
     c = call(&p, SOCK_STREAM);
     s = answer(&p);
-    says(s, "greeting");
-    CHECK_INT(shutdown(s, SHUT_WR), 0);
-    hears(c, "greeting");
-    CHECK(hears_the_end(c));
-    says(c, "still ");
-    hears(s, "still ");
-    says(c, "here");
-    close_fd(c);
-    hears(s, "here");
-    CHECK(hears_the_end(s));
-    close_fd(s);
+    half_close(s, c);
     end(&p);
 }
 

@@ -92,6 +92,18 @@ static int port_of(const char *s, uint16_t *ret) {
     return 0;
 }
 
+/* What SNAT and MASQUERADE of IPv4 take. */
+union ipv4_range {
+    struct nf_nat_ipv4_multi_range_compat range;
+    char space[XT_ALIGN(sizeof(struct nf_nat_ipv4_multi_range_compat))];
+};
+
+/* The same for IPv6. */
+union ipv6_range {
+    struct nf_nat_range range;
+    char space[XT_ALIGN(sizeof(struct nf_nat_range))];
+};
+
 static int x_dnat(struct line *l, struct buf *b, struct err *e) {
     union {
         struct nf_nat_range2 range;
@@ -117,14 +129,8 @@ static int x_dnat(struct line *l, struct buf *b, struct err *e) {
 
 /* "--to-source :PORT": the address stays; "--to-source ADDRESS": the port stays where it can. */
 static int x_snat(struct line *l, struct buf *b, struct err *e) {
-    union {
-        struct nf_nat_ipv4_multi_range_compat range;
-        char space[XT_ALIGN(sizeof(struct nf_nat_ipv4_multi_range_compat))];
-    } u = {.range = {.rangesize = 1}};
-    union {
-        struct nf_nat_range range;
-        char space[XT_ALIGN(sizeof(struct nf_nat_range))];
-    } u6 = {.range = {.flags = NF_NAT_RANGE_MAP_IPS}};
+    union ipv4_range u = {.range = {.rangesize = 1}};
+    union ipv6_range u6 = {.range = {.flags = NF_NAT_RANGE_MAP_IPS}};
     const char *opt = next(l), *to = next(l);
     uint16_t port = 0;
     uint32_t ip = 0;
@@ -153,14 +159,8 @@ static int x_snat(struct line *l, struct buf *b, struct err *e) {
 }
 
 static void x_masquerade(struct line *l, struct buf *b) {
-    union {
-        struct nf_nat_ipv4_multi_range_compat range;
-        char space[XT_ALIGN(sizeof(struct nf_nat_ipv4_multi_range_compat))];
-    } u = {.range = {.rangesize = 1}};
-    union {
-        struct nf_nat_range range;
-        char space[XT_ALIGN(sizeof(struct nf_nat_range))];
-    } u6 = {0};
+    union ipv4_range u = {.range = {.rangesize = 1}};
+    union ipv6_range u6 = {0};
 
     if (l->v6)
         nft_x_compat(b, true, "MASQUERADE", 0, &u6, sizeof(u6));

@@ -71,30 +71,33 @@ static void check_listing(bool v6, bool nat, const char *want) {
     firewall_lines_done(&lines);
 }
 
+/* How FORWARD begins under both protocols: the jumps, then the bridge that has both. */
+#define FORWARD_HEAD                                                                                                                                 \
+    "-A FORWARD -j DOCKER-USER\n"                                                                                                                    \
+    "-A FORWARD -j DOCKER-ISOLATION-STAGE-1\n"                                                                                                       \
+    "-A FORWARD -o br-f6f4a8d58a2a -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"                                                           \
+    "-A FORWARD -o br-f6f4a8d58a2a -j DOCKER\n"                                                                                                      \
+    "-A FORWARD -i br-f6f4a8d58a2a ! -o br-f6f4a8d58a2a -j ACCEPT\n"                                                                                 \
+    "-A FORWARD -i br-f6f4a8d58a2a -o br-f6f4a8d58a2a -j ACCEPT\n"
+
 /* Listings recorded from the reference with a second bridge and an internal one without icc; the DOCKER lines are ours. */
 TEST(firewall_plan_filter) {
     check_listing(false, false,
-                  "-A FORWARD -j DOCKER-USER\n"
-                  "-A FORWARD -j DOCKER-ISOLATION-STAGE-1\n"
-                  "-A FORWARD -o br-f6f4a8d58a2a -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
-                  "-A FORWARD -o br-f6f4a8d58a2a -j DOCKER\n"
-                  "-A FORWARD -i br-f6f4a8d58a2a ! -o br-f6f4a8d58a2a -j ACCEPT\n"
-                  "-A FORWARD -i br-f6f4a8d58a2a -o br-f6f4a8d58a2a -j ACCEPT\n"
-                  "-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
-                  "-A FORWARD -o docker0 -j DOCKER\n"
-                  "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n"
-                  "-A FORWARD -i docker0 -o docker0 -j ACCEPT\n"
-                  "-A FORWARD -i br-5a4ee3e01ece -o br-5a4ee3e01ece -j DROP\n"
-                  "-A DOCKER ! -i br-f6f4a8d58a2a -o br-f6f4a8d58a2a -m conntrack --ctstate DNAT -j ACCEPT\n"
-                  "-A DOCKER ! -i docker0 -o docker0 -m conntrack --ctstate DNAT -j ACCEPT\n"
-                  "-A DOCKER-ISOLATION-STAGE-1 ! -s 172.20.0.0/16 -o br-5a4ee3e01ece -j DROP\n"
-                  "-A DOCKER-ISOLATION-STAGE-1 ! -d 172.20.0.0/16 -i br-5a4ee3e01ece -j DROP\n"
-                  "-A DOCKER-ISOLATION-STAGE-1 -i br-f6f4a8d58a2a ! -o br-f6f4a8d58a2a -j DOCKER-ISOLATION-STAGE-2\n"
-                  "-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2\n"
-                  "-A DOCKER-ISOLATION-STAGE-1 -j RETURN\n"
-                  "-A DOCKER-ISOLATION-STAGE-2 -o br-f6f4a8d58a2a -j DROP\n"
-                  "-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP\n"
-                  "-A DOCKER-ISOLATION-STAGE-2 -j RETURN");
+                  FORWARD_HEAD "-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
+                               "-A FORWARD -o docker0 -j DOCKER\n"
+                               "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n"
+                               "-A FORWARD -i docker0 -o docker0 -j ACCEPT\n"
+                               "-A FORWARD -i br-5a4ee3e01ece -o br-5a4ee3e01ece -j DROP\n"
+                               "-A DOCKER ! -i br-f6f4a8d58a2a -o br-f6f4a8d58a2a -m conntrack --ctstate DNAT -j ACCEPT\n"
+                               "-A DOCKER ! -i docker0 -o docker0 -m conntrack --ctstate DNAT -j ACCEPT\n"
+                               "-A DOCKER-ISOLATION-STAGE-1 ! -s 172.20.0.0/16 -o br-5a4ee3e01ece -j DROP\n"
+                               "-A DOCKER-ISOLATION-STAGE-1 ! -d 172.20.0.0/16 -i br-5a4ee3e01ece -j DROP\n"
+                               "-A DOCKER-ISOLATION-STAGE-1 -i br-f6f4a8d58a2a ! -o br-f6f4a8d58a2a -j DOCKER-ISOLATION-STAGE-2\n"
+                               "-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2\n"
+                               "-A DOCKER-ISOLATION-STAGE-1 -j RETURN\n"
+                               "-A DOCKER-ISOLATION-STAGE-2 -o br-f6f4a8d58a2a -j DROP\n"
+                               "-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP\n"
+                               "-A DOCKER-ISOLATION-STAGE-2 -j RETURN");
 }
 
 TEST(firewall_plan_nat) {
@@ -110,19 +113,13 @@ TEST(firewall_plan_nat) {
 /* The same with --ip6tables: a bridge without IPv6 is only kept apart. */
 TEST(firewall_plan6) {
     check_listing(true, false,
-                  "-A FORWARD -j DOCKER-USER\n"
-                  "-A FORWARD -j DOCKER-ISOLATION-STAGE-1\n"
-                  "-A FORWARD -o br-f6f4a8d58a2a -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
-                  "-A FORWARD -o br-f6f4a8d58a2a -j DOCKER\n"
-                  "-A FORWARD -i br-f6f4a8d58a2a ! -o br-f6f4a8d58a2a -j ACCEPT\n"
-                  "-A FORWARD -i br-f6f4a8d58a2a -o br-f6f4a8d58a2a -j ACCEPT\n"
-                  "-A DOCKER ! -i br-f6f4a8d58a2a -o br-f6f4a8d58a2a -m conntrack --ctstate DNAT -j ACCEPT\n"
-                  "-A DOCKER-ISOLATION-STAGE-1 -i br-f6f4a8d58a2a ! -o br-f6f4a8d58a2a -j DOCKER-ISOLATION-STAGE-2\n"
-                  "-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2\n"
-                  "-A DOCKER-ISOLATION-STAGE-1 -j RETURN\n"
-                  "-A DOCKER-ISOLATION-STAGE-2 -o br-f6f4a8d58a2a -j DROP\n"
-                  "-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP\n"
-                  "-A DOCKER-ISOLATION-STAGE-2 -j RETURN");
+                  FORWARD_HEAD "-A DOCKER ! -i br-f6f4a8d58a2a -o br-f6f4a8d58a2a -m conntrack --ctstate DNAT -j ACCEPT\n"
+                               "-A DOCKER-ISOLATION-STAGE-1 -i br-f6f4a8d58a2a ! -o br-f6f4a8d58a2a -j DOCKER-ISOLATION-STAGE-2\n"
+                               "-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2\n"
+                               "-A DOCKER-ISOLATION-STAGE-1 -j RETURN\n"
+                               "-A DOCKER-ISOLATION-STAGE-2 -o br-f6f4a8d58a2a -j DROP\n"
+                               "-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP\n"
+                               "-A DOCKER-ISOLATION-STAGE-2 -j RETURN");
     check_listing(true, true,
                   "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n"
                   "-A OUTPUT ! -d ::1/128 -m addrtype --dst-type LOCAL -j DOCKER\n"
