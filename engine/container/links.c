@@ -62,11 +62,18 @@ static int find_child(struct containers *cs, const char *ref, struct container *
     return 0;
 }
 
-static bool has_alias(const struct ctr_links *l, const char *alias) {
+static const struct ctr_link *find_alias(const struct ctr_links *l, const char *alias) {
     for (size_t i = 0; i < l->n; i++)
         if (streq(l->v[i].alias, alias))
-            return true;
-    return false;
+            return &l->v[i];
+    return NULL;
+}
+
+/* Of an alias with slashes the last part is the name inside. */
+static const char *last_part(const char *alias) {
+    const char *slash = strrchr(alias, '/');
+
+    return slash ? slash + 1 : alias;
 }
 
 static int resolve_one(struct containers *cs, const char *text, struct ctr_links *l, struct err *e) {
@@ -78,7 +85,7 @@ static int resolve_one(struct containers *cs, const char *text, struct ctr_links
     if (r >= 0)
         r = find_child(cs, ref, &child, e);
     /* Without an alias it would be the container's own name: a name that is taken is left to its holder. */
-    if (r < 0 || !*alias || has_alias(l, alias))
+    if (r < 0 || !*alias || find_alias(l, alias))
         return r;
     v = container_view(child);
     memcpy(l->v[l->n].id, child->id, sizeof(l->v[l->n].id));
@@ -150,13 +157,6 @@ static struct container *parent_of(struct containers *cs, const char *ref, const
     pthread_mutex_unlock(&cs->lock);
     *ret_alias = slash + 1;
     return c;
-}
-
-static const struct ctr_link *find_alias(const struct ctr_links *l, const char *alias) {
-    for (size_t i = 0; i < l->n; i++)
-        if (streq(l->v[i].alias, alias))
-            return &l->v[i];
-    return NULL;
 }
 
 struct container *ctr_links_lookup(struct containers *cs, const char *ref) {
@@ -255,12 +255,14 @@ static int ports_env(const char *alias, const char *address, const struct port *
 #define N(i) (long long)v[i].number
     if (n)
         ADD("%s_PORT=%s://%s:%lld", alias, v[0].proto, address, N(0));
-    for (size_t i = 0, j; i<n; i = j> i + 1 ? j + 1 : i + 1) {
+    for (size_t i = 0, j; i < n; i = j + 1) {
         _cleanup_free_ char *proto = strdup(v[i].proto);
 
         j = last_in_row(v, n, i);
-        if (j <= i + 1)
+        if (j <= i + 1) {
+            j = i;
             continue;
+        }
         upper(proto);
         if (!proto)
             return -ENOMEM;
@@ -288,8 +290,7 @@ static int ports_env(const char *alias, const char *address, const struct port *
 
 int ctr_link_env(const char *alias, const char *parent, const char *address, const struct api_string_set *ports, const struct api_string_list *env,
                  struct strv *ret) {
-    const char *last = strrchr(alias, '/');
-    _cleanup_free_ char *name = strdup(last ? last + 1 : alias);
+    _cleanup_free_ char *name = strdup(last_part(alias));
     _cleanup_free_ struct port *v = calloc(ports->n + 1, sizeof(*v));
 
     if (!name || !v)
@@ -327,7 +328,7 @@ static int gather_one(struct container *c, const struct ctr_link *l, struct strv
     _cleanup_container_ struct container *child = NULL;
     _cleanup_view_ struct ctr_view *v = NULL;
     const struct api_endpoint_settings *ep;
-    const char *last = strrchr(l->alias, '/'), *host, *address;
+    const char *last = last_part(l->alias), *host, *address;
 
     if (containers_find(c->cs, l->id, &child, NULL) < 0)
         return err_set(e, ERR_INTERNAL, "Cannot link to a non running container: /%s AS /%s/%s", l->name, c->view->name, l->alias);
@@ -341,7 +342,6 @@ static int gather_one(struct container *c, const struct ctr_link *l, struct strv
     if (ctr_link_env(l->alias, c->view->name, address, &v->fixed->config.exposed_ports, &v->fixed->config.env, env) < 0)
         return err_oom(e);
     host = v->fixed->config.hostname ? v->fixed->config.hostname : "";
-    last = last ? last + 1 : l->alias;
     if (hosts && strv_addf(hosts, "%s\t%s %s%s%s", address, last, host, streq(last, v->name) ? "" : " ", streq(last, v->name) ? "" : v->name) < 0)
         return err_oom(e);
     return 0;
@@ -361,10 +361,9 @@ int ctr_links_gather(struct container *c, struct strv *env, struct strv *hosts, 
 static int move_host(struct container *parent, const char *alias, const char *address, struct err *e) {
     _cleanup_buf_ struct buf text = BUF_INIT(LIMIT_SMALL_FILE), out = BUF_INIT(LIMIT_SMALL_FILE);
     _cleanup_free_ char *path = container_path(parent, "hosts");
-    const char *last = strrchr(alias, '/');
+    const char *last = last_part(alias);
     int r = path ? fs_read_file(path, &text, e) : err_oom(e);
 
-    last = last ? last + 1 : alias;
     if (r < 0)
         return r;
     for (const char *p = buf_str(&text); *p;) {
@@ -385,15 +384,11 @@ static int move_host(struct container *parent, const char *alias, const char *ad
 
 /* Rules for both directions of each of the child's exposed ports, where the network does not let containers talk by itself. */
 static void let_through(struct container *parent, const char *parent_address, const struct ctr_view *child, const char *address) {
-    const struct api_string_set *ports = &child->fixed->config.exposed_ports;
+    const struct strv ports = {child->fixed->config.exposed_ports.v, child->fixed->config.exposed_ports.n}; /* borrowed */
     _cleanup_free_ char *key = str_printf("%s/%s", parent->id, child->fixed->id);
-    _cleanup_strv_ struct strv list = STRV_INIT;
     _cleanup_err_ struct err why = ERR_INIT;
 
-    for (size_t i = 0; i < ports->n; i++)
-        if (strv_add(&list, ports->v[i]) < 0)
-            return;
-    if (key && networks_let_through(parent->cs->engine->networks, key, parent_address, address, &list, &why) < 0)
+    if (key && networks_let_through(parent->cs->engine->networks, key, parent_address, address, &ports, &why) < 0)
         log_kv(LOG_LVL_WARN, "linked containers cannot talk", "container", parent->id, "error", err_msg(&why), NULL);
 }
 
