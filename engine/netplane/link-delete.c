@@ -96,6 +96,8 @@ int link_delete_soon(const char *ifname, struct err *e) {
         memcpy(m->ifname, ifname, strnlen(ifname, IFNAMSIZ - 1));
     }
     if (!m || m->done < 0 || start(m) < 0) {
+        if (m)
+            close_fd(m->done);
         free(m);
         netl_close(&s);
         return link_delete(ifname, e);
