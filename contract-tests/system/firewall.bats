@@ -38,7 +38,6 @@ answers() { in_neighbour curl -sSf --max-time 5 "http://$SUBJECT_ADDRESS:$1/"; }
         poll answers 8090
     done
     same "$(grep '^-' <<<"$before" | sort)" "$(rules | grep '^-' | sort)"
-    docker network rm -f "$N-net" 2>/dev/null || true
     docker rm -f "$N"
     docker network rm "$N-net"
 }
