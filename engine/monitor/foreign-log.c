@@ -13,15 +13,6 @@
 
 #define TAIL_MAX (32 * 1024) /* of the log: the last error is what counts */
 
-const char *oci_strerror_into(int errnum, char buf[64]) {
-    const char *s = strerrordesc_np(errnum < 0 ? -errnum : errnum);
-
-    snprintf(buf, 64, "%s", s ? s : "unknown error");
-    if (buf[0] >= 'A' && buf[0] <= 'Z' && !(buf[1] >= 'A' && buf[1] <= 'Z'))
-        buf[0] = (char)(buf[0] + 32);
-    return buf;
-}
-
 static size_t put_utf8(unsigned v, char *ret) {
     if (v < 0x80) {
         ret[0] = (char)v;

@@ -7,7 +7,5 @@
 
 /* The message of the last line of level error into `ret` (cut to fit). 1: found; 0: there is none; -ENOENT: no such file; another -errno. */
 int foreign_log_error(const char *path, char *ret, size_t cap);
-/* Lower-case text of an errno value, as the reference prints it. */
-const char *oci_strerror_into(int errnum, char buf[64]);
 
 #endif

@@ -5,8 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -18,6 +16,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fs.h"
+#include "base/spawn.h"
 #include "base/str.h"
 #include "monitor/foreign-log.h"
 
@@ -96,34 +96,21 @@ static struct command command(struct mon *m, const char *verb) {
     return c;
 }
 
+/* 0 or -errno. */
 static int spawn(struct command *c, const int stdio[3], pid_t *ret_pid) {
     char path[4200];
     char *env[] = {path, NULL};
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t at;
-    sigset_t all, none;
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct spawn_fd fds[3];
+    size_t n = 0;
     int r;
 
     snprintf(path, sizeof path, "PATH=%s", plan_s(&c->m->plan, c->rt, 4));
-    sigfillset(&all);
-    sigemptyset(&none);
-    posix_spawnattr_init(&at);
-    posix_spawnattr_setsigmask(&at, &none);
-    posix_spawnattr_setsigdefault(&at, &all);
-    posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawn_file_actions_init(&fa);
-    for (int i = 0; i < 3; i++) {
-        int fd = stdio[i];
-
-        if (fd >= 0)
-            posix_spawn_file_actions_adddup2(&fa, fd, i);
-        else
-            posix_spawn_file_actions_addopen(&fa, i, "/dev/null", O_RDWR, 0);
-    }
-    r = posix_spawn(ret_pid, c->program, &fa, &at, (char *const *)(uintptr_t)c->argv, env);
-    posix_spawn_file_actions_destroy(&fa);
-    posix_spawnattr_destroy(&at);
-    return -r;
+    for (int i = 0; i < 3; i++)
+        if (stdio[i] >= 0) /* else the null device: it is what the monitor has, too */
+            fds[n++] = (struct spawn_fd){stdio[i], i};
+    r = spawn_start(c->program, (char *const *)(uintptr_t)c->argv, env, fds, n, ret_pid, &e);
+    return r == -(int)ERR_NOT_FOUND ? -ENOENT : r < 0 ? -(e.errnum ? e.errnum : EIO) : 0;
 }
 
 /* The status of waitpid(), or -ETIMEDOUT with the program killed. */
@@ -131,7 +118,7 @@ static int wait_for_end(const struct kern *k, pid_t pid, int seconds) {
     _cleanup_close_ int fd = k->pidfd_open(pid, 0);
     struct pollfd p = {.fd = fd, .events = POLLIN};
     int64_t until = clock_mono_ns() + seconds * NSEC_PER_SEC;
-    int status = 0, r = 1;
+    int status, r = 1;
 
     while (fd >= 0) {
         int64_t left = until - clock_mono_ns();
@@ -142,8 +129,7 @@ static int wait_for_end(const struct kern *k, pid_t pid, int seconds) {
     }
     if (r == 0)
         kill(pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
+    status = spawn_wait(pid);
     return r == 0 ? -ETIMEDOUT : status;
 }
 
@@ -206,7 +192,7 @@ static int run(struct command *c, const char *what, const int *stdio, int second
     r = spawn(c, stdio ? stdio : words, &pid);
     if (r < 0)
         return fault(f, EIO, "%sunable to retrieve OCI runtime error (open %s: no such file or directory): fork/exec %.1000s: %s", begin, c->log,
-                     c->program, oci_strerror_into(r, ended));
+                     c->program, oci_strerror(r, ended));
     status = wait_for_end(c->m->k, pid, seconds);
     if (status == -ETIMEDOUT)
         return fault(f, ETIMEDOUT, "%s%s did not end within %d s and was killed", begin, c->argv[0], seconds);
@@ -217,17 +203,12 @@ static int run(struct command *c, const char *what, const int *stdio, int second
 
 static int put_file(const char *path, const char *text, size_t n, struct oci_fault *f) {
     _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int r;
 
-    for (size_t at = 0; fd >= 0 && at < n;) {
-        ssize_t w = write(fd, text + at, n - at);
-
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w <= 0)
-            return fault(f, errno, "writing %s: %s", path, strerrordesc_np(errno));
-        at += (size_t)w;
-    }
-    return fd < 0 ? fault(f, errno, "making %s: %s", path, strerrordesc_np(errno)) : 0;
+    if (fd < 0)
+        return fault(f, errno, "making %s: %s", path, strerrordesc_np(errno));
+    r = full_write(fd, text, n);
+    return r < 0 ? fault(f, -r, "writing %s: %s", path, strerrordesc_np(-r)) : 0;
 }
 
 static int read_pid(const char *path) {
@@ -407,9 +388,9 @@ static int run_process(struct command *c, const char *what, const struct plan *p
         return r;
     ret->pid = read_pid(pid_path);
     ret->pidfd = ret->pid > 0 ? c->m->k->pidfd_open(ret->pid, 0) : -EBADF;
-    if (ret->pidfd < 0)
-        return fault(f, ESRCH, "OCI runtime %s failed: the runtime left no process number in %s", what, pid_path);
-    return 0;
+    if (ret->pidfd >= 0)
+        return 0;
+    return fault(f, ESRCH, "OCI runtime %s failed: the runtime left no process number in %s", what, pid_path);
 }
 
 static struct oci_running nothing(void) {

@@ -40,9 +40,6 @@ struct sync_fault {
     char text[OCI_FAULT_TEXT];
 };
 
-/* Lower-case text of an errno value, as Go prints it. */
-const char *oci_strerror(int errnum, char buf[64]);
-
 void child_fail(struct child *c, int errnum, const char *fmt, ...) __attribute__((noreturn, format(printf, 3, 4)));
 /* "<text>: <strerror>". errnum may be negative. */
 void child_fail_errno(struct child *c, int errnum, const char *fmt, ...) __attribute__((noreturn, format(printf, 3, 4)));

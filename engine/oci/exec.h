@@ -33,6 +33,9 @@ struct oci_fault {
     char text[OCI_FAULT_TEXT];
 };
 
+/* Lower-case text of an errno value, as Go prints it. Returns buf. */
+const char *oci_strerror(int errnum, char buf[64]);
+
 struct oci_running {
     pid_t pid; /* as the caller's pid namespace counts */
     int pidfd;
