@@ -390,6 +390,7 @@ static int run_process(struct command *c, const char *what, const struct plan *p
     ret->pidfd = ret->pid > 0 ? c->m->k->pidfd_open(ret->pid, 0) : -EBADF;
     if (ret->pidfd >= 0)
         return 0;
+    ret->pty = close_fd(ret->pty);
     return fault(f, ESRCH, "OCI runtime %s failed: the runtime left no process number in %s", what, pid_path);
 }
 

@@ -32,14 +32,13 @@ static void reply_fault(struct mon *m, const struct mp_head *q, int r, const str
 }
 
 static void reply_errno(struct mon *m, const struct mp_head *q, int r, const char *what) {
-    char text[256], word[64];
+    char text[256];
 
     if (r >= 0) {
         reply(m, q, 0, r, NULL);
         return;
     }
     snprintf(text, sizeof text, "%s: %s", what, strerrordesc_np(-r) ? strerrordesc_np(-r) : "error");
-    ignore_result(snprintf(word, sizeof word, "%d", r));
     reply(m, q, -r, 0, text);
 }
 
