@@ -5,12 +5,10 @@
 #include <pwd.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/engine.h"
 #include "base/fs.h"
-#include "base/limits.h"
 #include "base/spawn.h"
 #include "base/str.h"
 #include "container/files-wire.h"

@@ -11,7 +11,6 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/fs.h"
 #include "base/id.h"
 #include "base/limits.h"
 #include "base/spawn.h"

@@ -45,8 +45,6 @@ struct monitor {
     int fail_errnum;
     char *fail_text;
     int resolver[LAUNCH_RESOLVER_FDS]; /* copies that nobody has taken yet, or -EBADF */
-    void *plan;                        /* mapping of the plan: cgroup folders for update */
-    size_t plan_size;
 };
 
 struct launcher {
@@ -62,7 +60,6 @@ struct launcher {
     struct cgroup_layout cgroups;
     bool has_cgroups;
     struct seccomp_cache *cache;
-    char *exec_root;
 };
 
 /* ---- client-loop.c: the thread that hears all monitors */

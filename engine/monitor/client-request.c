@@ -245,10 +245,6 @@ int monitor_exec_resize(struct monitor *m, const char *exec_id, int rows, int co
     return ask(m, &(struct mp_head){.type = MP_RESIZE, .v = {rows, cols}}, exec_id, -1, NULL, e);
 }
 
-int monitor_exec_signal(struct monitor *m, const char *exec_id, int sig, struct err *e) {
-    return ask(m, &(struct mp_head){.type = MP_SIGNAL, .v = {sig, 0}}, exec_id, -1, NULL, e);
-}
-
 int client_process_plan(struct launcher *l, const json_t *process, const json_t *spec, bool foreign, struct err *e) {
     struct plan_builder b = PLAN_BUILDER_INIT;
     _cleanup_free_ void *block = NULL;

@@ -4,15 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -43,17 +40,12 @@ struct monitor *monitor_unref(struct monitor *m) {
     free(m->id);
     free(m->exec_dir);
     free(m->fail_text);
-    if (m->plan)
-        munmap(m->plan, m->plan_size);
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->cond);
     free(m);
     return NULL;
 }
 
-const char *monitor_id(const struct monitor *m) {
-    return m->id;
-}
 pid_t monitor_container_pid(const struct monitor *m) {
     return m->pid;
 }

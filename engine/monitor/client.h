@@ -115,7 +115,6 @@ struct monitor *monitor_ref(struct monitor *m);
 struct monitor *monitor_unref(struct monitor *m);
 
 /* Facts that never change after the start. */
-const char *monitor_id(const struct monitor *m);
 pid_t monitor_container_pid(const struct monitor *m);  /* init as the host sees it */
 pid_t monitor_pid(const struct monitor *m);            /* the monitor itself */
 int64_t monitor_started_at(const struct monitor *m);   /* wall clock, ns */
@@ -159,8 +158,6 @@ struct monitor_exec_request {
  */
 int monitor_exec(struct monitor *m, struct monitor_exec_request *req, pid_t *ret_pid, int *ret_exit_code, struct err *e);
 int monitor_exec_resize(struct monitor *m, const char *exec_id, int rows, int cols, struct err *e);
-int monitor_exec_signal(struct monitor *m, const char *exec_id, int sig, struct err *e);
-/* One more client on a running exec (the reference has no such call; used for tests). */
 
 /* Apply changed limits of an OCI `linux.resources` object to the running container. */
 int monitor_update(struct monitor *m, json_t *resources, struct err *e);

@@ -15,8 +15,6 @@ int launch_plan(const struct launch_request *req, const struct cgroup_layout *cg
 struct mp_head;
 /* Ask the launcher process; answer.v[0] is an errno value. The descriptors stay the caller's. */
 int launcher_ask(struct launcher *l, const struct mp_head *h, const int *fds, int n_fds, struct mp_head *ret_answer, struct err *e);
-/* Plan of a change to a running container's network. fd, or an error. */
-int netns_plan(const struct launch_netns *req, struct err *e);
 /* A block as a sealed memory file. fd, or an error. */
 int sealed_memfd(const char *name, const void *p, size_t n, struct err *e);
 

@@ -184,7 +184,8 @@ int launch_plan(const struct launch_request *req, const struct cgroup_layout *cg
 
 /* ---- running containers ---------------------------------------------------------------------------------------------------------------- */
 
-int netns_plan(const struct launch_netns *req, struct err *e) {
+/* A sealed memory file. */
+static int netns_plan(const struct launch_netns *req, struct err *e) {
     struct plan_builder b = PLAN_BUILDER_INIT;
     _cleanup_free_ void *block = NULL;
     size_t n = 0;

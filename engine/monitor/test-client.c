@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a monitor that does not read may hold up: its own callers, nobody else. */
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <time.h>
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Errors out of the logs of runtimes. */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 

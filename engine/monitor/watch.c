@@ -8,14 +8,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
@@ -92,7 +90,7 @@ struct proc *proc_find(struct mon *m, const char *id) {
     return NULL;
 }
 
-void timer_arm(struct mon *m) {
+static void timer_arm(struct mon *m) {
     struct itimerspec t = {.it_value = {0, 50 * NSEC_PER_MSEC}, .it_interval = {0, 50 * NSEC_PER_MSEC}};
 
     if (m->timer_on)

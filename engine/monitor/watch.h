@@ -109,7 +109,6 @@ void mon_send(struct mon *m, const struct mp_head *h, const void *body);
 /* A line for the daemon's log; without a daemon nobody hears it. */
 void mon_log(struct mon *m, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 struct proc *proc_find(struct mon *m, const char *id);
-void timer_arm(struct mon *m);
 void mon_control_lost(struct mon *m);
 void mon_tell_exit(struct mon *m);
 

@@ -11,8 +11,6 @@ int j_array(const json_t *o, const char *where, const char *key, const json_t **
 int j_str(const json_t *o, const char *where, const char *key, const char **ret, struct err *e);
 int j_int(const json_t *o, const char *where, const char *key, int64_t lo, int64_t hi, int64_t *ret, struct err *e);
 int j_bool(const json_t *o, const char *where, const char *key, bool *ret, struct err *e);
-/* Text of an array's item: no NUL inside, not longer than `max`. */
-int j_item_str(const json_t *item, const char *where, size_t index, const char **ret, struct err *e);
 /* An array of texts as pointers (borrowed) in fresh memory. */
 int j_list(const json_t *o, const char *where, const char *key, const char ***ret, size_t *ret_n, struct err *e);
 

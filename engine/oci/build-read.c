@@ -78,7 +78,7 @@ int j_bool(const json_t *o, const char *where, const char *key, bool *ret, struc
     return 1;
 }
 
-int j_item_str(const json_t *item, const char *where, size_t index, const char **ret, struct err *e) {
+static int item_str(const json_t *item, const char *where, size_t index, const char **ret, struct err *e) {
     if (!json_is_string(item) || strlen(json_string_value(item)) != json_string_length(item))
         return err_set(e, ERR_INVALID, "%s[%zu]: expected a string without NUL", where, index);
     *ret = json_string_value(item);
@@ -103,7 +103,7 @@ int j_list(const json_t *o, const char *where, const char *key, const char ***re
         return err_oom(e);
     snprintf(name, sizeof name, "%s.%s", where, key);
     for (size_t i = 0; i < json_array_size(a); i++) {
-        r = j_item_str(json_array_get(a, i), name, i, &v[i], e);
+        r = item_str(json_array_get(a, i), name, i, &v[i], e);
         if (r < 0)
             return r;
     }

@@ -75,9 +75,9 @@ struct seccomp_cache *seccomp_cache_free(struct seccomp_cache *c);
  * compared in their low 32 bits (rule R15), numbers above the highest one that the profile names answered with ENOSYS.
  * {"hatakeProfile": "builtin"} stands for the default profile with the given capabilities.
  */
-/* seccomp_compile() with the result kept by the document's text; `c` may be NULL. */
-int seccomp_cached(struct seccomp_cache *c, const json_t *seccomp, uint64_t caps, struct buf *ret_filter, struct err *e);
 int seccomp_compile(const json_t *seccomp, uint64_t caps, struct buf *ret_filter, struct err *e);
+/* The same with the result kept by the document's text; `c` may be NULL. */
+int seccomp_cached(struct seccomp_cache *c, const json_t *seccomp, uint64_t caps, struct buf *ret_filter, struct err *e);
 /* Flags of the filter by their names (`linux.seccomp.flags`): TSYNC, LOG, SPEC_ALLOW. ERR_INVALID for another one. */
 int seccomp_flags(const json_t *seccomp, int64_t *ret, struct err *e);
 /* The default profile as a `linux.seccomp` object (new reference). NULL when memory ran out. */

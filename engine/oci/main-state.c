@@ -2,10 +2,7 @@
 /* The record of a container between commands. */
 #include "oci/main.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
