@@ -294,3 +294,26 @@ crash() { # kill -9, then a new daemon
     docker rm -f "$N"
     docker volume rm "$N-v"
 }
+
+@test "a daemon that is stopped until no news fits any more: its containers run on, and it learns what it missed" {
+    local pid id exec
+    id=$(docker run -d --name "$N" --health-cmd 'echo x >>/n; head -c 4000 /dev/zero | tr "\0" y' --health-interval 5ms busybox sleep 1000)
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N")
+    docker exec -d "$N" sh -c 'until [ -e /go ]; do usleep 20000; done; exit 6'
+    exec=$(docker inspect -f '{{index .ExecIDs 0}}' "$N")
+    kill -STOP "$(engine_pid)"
+    # each result takes 4 KB and more, the socket a few hundred
+    poll eval "[ \$(wc -l <'/proc/$pid/root/n') -ge 100 ]"
+    touch "/proc/$pid/root/go"
+    poll eval "[ \$(wc -l <'/proc/$pid/root/n') -ge 110 ]"
+    kill -CONT "$(engine_pid)"
+    poll grep -q "had more to tell.*container=$id" "$ENGINE_LOG"
+    same "$pid running" "$(docker inspect -f '{{.State.Pid}} {{.State.Status}}' "$N")"
+    same yes "$(docker exec "$N" echo yes)"
+    exec_over() { request GET "/v1.45/exec/$exec/json" && grep -q '"Running":false' <<<"$BODY"; }
+    poll exec_over
+    exec_over
+    contains "$BODY" '"ExitCode":6'
+    poll eval "[ \$(docker inspect -f '{{.State.Health.Status}}' $N) = healthy ]"
+    docker rm -f "$N"
+}

@@ -27,6 +27,7 @@ struct exec {
     /* under the lock of struct execs */
     enum exec_state state;
     bool has_exit_code;
+    bool told; /* exec_die */
     int exit_code;
     int64_t pid;
     int64_t ended_mono;

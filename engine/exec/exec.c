@@ -340,8 +340,15 @@ int exec_run(struct execs *xs, struct exec *x, struct launch_attach *client, int
 /* ---- the end --------------------------------------------------------------------------------------------------------------------------- */
 void execs_exited(struct execs *xs, struct container *c, const char *exec_id, int code) {
     _cleanup_exec_ struct exec *x = NULL;
+    bool again;
 
     if (!xs || execs_find(xs, exec_id, &x, NULL) < 0)
+        return;
+    pthread_mutex_lock(&xs->lock);
+    again = x->told; /* a monitor that was found again repeats what nobody acknowledged */
+    x->told = true;
+    pthread_mutex_unlock(&xs->lock);
+    if (again)
         return;
     over(xs, x, code);
     tell_end(x, code);

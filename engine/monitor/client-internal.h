@@ -36,6 +36,7 @@ struct monitor {
     pthread_cond_t cond;
     enum monitor_state state;
     bool foreign;          /* another runtime made it */
+    bool taken;            /* it has another daemon. Of the loop thread */
     bool announced, acked; /* `exited` or `lost` was delivered; acknowledged */
     pid_t pid, own_pid;
     uint64_t ticks;
@@ -72,6 +73,10 @@ int client_exit_record(const char *exec_dir, struct monitor_exit *ret);
 /* Tell of the end, the first time only. */
 void client_announce_exit(struct monitor *m, const struct monitor_exit *x);
 void client_health(struct monitor *m, const struct mp_head *h, const char *body);
+
+/* ---- client.c */
+/* Connect to the monitor of a container that runs, and ask it to tell where it is. Descriptor or -errno. */
+int client_connect(const char *exec_dir);
 
 /* ---- client-request.c: what is asked of one monitor */
 /* The calling thread's trace id as a number; 0: none. */

@@ -59,42 +59,62 @@ void client_announce_exit(struct monitor *m, const struct monitor_exit *x) {
         m->ev.exited(m->arg, m, x);
 }
 
-/* The monitor's socket has closed: it left after the acknowledgement, or it was killed. */
-static void monitor_gone(struct monitor *m) {
-    enum monitor_state before;
-    struct monitor_exit x;
-    bool announced;
-    int fd;
-
-    epoll_ctl(m->l->ep, EPOLL_CTL_DEL, m->fd, NULL);
-    pthread_mutex_lock(&m->lock);
-    before = m->state;
-    announced = m->announced;
-    fd = m->fd;
-    m->fd = -EBADF;
-    if (before == STARTING)
-        m->state = FAILED;
+/* Nobody is told of a reply any more. Lock held. */
+static void fail_waiting(struct monitor *m, int errnum, const char *why) {
     for (struct waiting *w = m->waiting; w; w = w->next) {
         w->done = true;
-        w->h.v[0] = ESRCH;
-        snprintf(w->text, sizeof w->text, "the container's monitor is gone");
+        w->h.v[0] = errnum;
+        snprintf(w->text, sizeof w->text, "%s", why);
     }
     m->waiting = NULL;
     pthread_cond_broadcast(&m->cond);
+}
+
+static void end_without_word(struct monitor *m) {
+    struct monitor_exit x;
+
+    if (client_exit_record(m->exec_dir, &x) == 0) {
+        client_announce_exit(m, &x);
+        return;
+    }
+    pthread_mutex_lock(&m->lock);
+    m->announced = true;
+    m->state = LOST;
+    pthread_mutex_unlock(&m->lock);
+    if (m->ev.lost)
+        m->ev.lost(m->arg, m);
+}
+
+/*
+ * The monitor's socket has closed: it left after the acknowledgement, or it was killed, or it had more to tell than the socket took while we did not read
+ * (mon_send() in watch.c). Then it is there to be found, like by a new daemon, and says again what counts.
+ */
+static void monitor_gone(struct monitor *m) {
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = m};
+    int again = -EBADF, fd = m->fd;
+    bool unsaid;
+
+    epoll_ctl(m->l->ep, EPOLL_CTL_DEL, fd, NULL);
+    pthread_mutex_lock(&m->lock);
+    unsaid = m->state == RUNNING && !m->announced;
+    pthread_mutex_unlock(&m->lock);
+    if (unsaid && !m->taken)
+        again = client_connect(m->exec_dir);
+    if (again < 0 || epoll_ctl(m->l->ep, EPOLL_CTL_ADD, again, &ev) < 0)
+        again = close_fd(again);
+    pthread_mutex_lock(&m->lock);
+    m->fd = again;
+    if (m->state == STARTING)
+        m->state = FAILED;
+    fail_waiting(m, again >= 0 ? EIO : ESRCH, again >= 0 ? "the container's monitor did not answer" : "the container's monitor is gone");
     pthread_mutex_unlock(&m->lock);
     close_fd(fd);
-    if (before == RUNNING && !announced) {
-        if (client_exit_record(m->exec_dir, &x) == 0) {
-            client_announce_exit(m, &x);
-        } else {
-            pthread_mutex_lock(&m->lock);
-            m->announced = true;
-            m->state = LOST;
-            pthread_mutex_unlock(&m->lock);
-            if (m->ev.lost)
-                m->ev.lost(m->arg, m);
-        }
+    if (again >= 0) {
+        log_kv(LOG_LVL_WARN, "a container's monitor had more to tell than was read, and is asked again", "container", m->id, NULL);
+        return;
     }
+    if (unsaid)
+        end_without_word(m);
     client_forget(m->l, m);
 }
 
@@ -105,12 +125,12 @@ static void copy_text(char *to, size_t cap, const char *from) {
     to[n] = 0;
 }
 
-/* Sockets came along: keep them for monitor_take_resolver(). */
-static void keep_resolver(struct monitor *m, int *fds, int n_fds) {
-    if (n_fds != LAUNCH_RESOLVER_FDS)
+/* Sockets came along: keep them for monitor_take_resolver(). Those of a monitor that says again that it has started were taken before. */
+static void keep_resolver(struct monitor *m, const struct mp_head *h, int *fds, int n_fds) {
+    if (n_fds != LAUNCH_RESOLVER_FDS || (h->type != MP_REPLY && h->type != MP_STARTED))
         return;
     pthread_mutex_lock(&m->lock);
-    for (int i = 0; i < LAUNCH_RESOLVER_FDS; i++) {
+    for (int i = 0; i < LAUNCH_RESOLVER_FDS && (h->type == MP_REPLY || m->state == STARTING); i++) {
         close_fd(m->resolver[i]);
         m->resolver[i] = TAKE_FD(fds[i]);
     }
@@ -208,6 +228,9 @@ static void on_message(struct monitor *m, const struct mp_head *h, char *body) {
         if (m->ev.oom)
             m->ev.oom(m->arg, m);
         break;
+    case MP_TAKEN:
+        m->taken = true;
+        break;
     case MP_LOG:
         log_of_monitor(m, h, body);
         break;
@@ -243,8 +266,8 @@ static void *loop_thread(void *arg) {
             /* A few at a time: level-triggered, so the rest comes again and no monitor starves the others. */
             for (int k = 0; k < 16; k++) {
                 r = mp_recv(m->fd, &h, body, sizeof body, fds, &n_fds, MSG_DONTWAIT);
-                if (r > 0 && (h.type == MP_STARTED || h.type == MP_REPLY))
-                    keep_resolver(m, fds, n_fds);
+                if (r > 0)
+                    keep_resolver(m, &h, fds, n_fds);
                 for (int f = 0; f < n_fds; f++)
                     close_fd(fds[f]);
                 if (r == -EAGAIN)

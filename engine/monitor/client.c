@@ -312,10 +312,11 @@ int launcher_start(struct launcher *l, struct launch_request *req, const struct 
 
 /* ---- adoption --------------------------------------------------------------------------------------------------------- */
 
-static int connect_monitor(const char *exec_dir) {
+int client_connect(const char *exec_dir) {
+    struct mp_head hello = {.type = MP_HELLO, .v = {MP_VERSION, log_enabled(LOG_LVL_DEBUG)}};
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     _cleanup_close_ int dir = open(exec_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int fd;
+    int fd, r;
 
     if (dir < 0)
         return -errno;
@@ -323,13 +324,10 @@ static int connect_monitor(const char *exec_dir) {
     if (fd < 0)
         return -errno;
     snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/" MP_SOCKET_FILE, dir);
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
-        int r = -errno;
-
+    r = connect(fd, (struct sockaddr *)&a, sizeof a) < 0 ? -errno : mp_send(fd, &hello, NULL, NULL, 0, 0);
+    if (r < 0)
         close_fd(fd);
-        return r;
-    }
-    return fd;
+    return r < 0 ? r : fd;
 }
 
 /* Results of health checks that nobody was told of, beside the record of the exit. */
@@ -367,7 +365,6 @@ static void *deliver_record(void *arg) {
 int monitor_adopt(struct launcher *l, const char *exec_dir, const char *id, const struct monitor_events *ev, void *arg, struct monitor **ret,
                   struct err *e) {
     struct monitor *m = monitor_new(l, id, exec_dir, ev, arg);
-    struct mp_head hello = {.type = MP_HELLO, .v = {MP_VERSION, log_enabled(LOG_LVL_DEBUG)}};
     struct timespec until = client_deadline(ANSWER_SECONDS);
     struct monitor_exit x;
     int r = m ? client_loop(l, e) : err_oom(e);
@@ -376,9 +373,9 @@ int monitor_adopt(struct launcher *l, const char *exec_dir, const char *id, cons
         monitor_unref(m);
         return r;
     }
-    m->fd = connect_monitor(exec_dir);
+    m->fd = client_connect(exec_dir);
     m->state = STARTING;
-    if (m->fd >= 0 && mp_send(m->fd, &hello, NULL, NULL, 0, 0) == 0 && watch(m, e) == 0) {
+    if (m->fd >= 0 && watch(m, e) == 0) {
         pthread_mutex_lock(&m->lock);
         while (m->state == STARTING && r == 0)
             r = pthread_cond_timedwait(&m->cond, &m->lock, &until);

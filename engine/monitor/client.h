@@ -57,13 +57,13 @@ struct monitor_probe {
 struct monitor_events {
     /* The container's init is gone, all its output was read, logged and queued to clients. Exactly once per monitor. */
     void (*exited)(void *arg, struct monitor *m, const struct monitor_exit *x);
-    /* An exec process is gone and its output was queued; ids are those given to monitor_exec(). code as above. */
+    /* An exec process is gone and its output was queued; ids are those given to monitor_exec(). code as above. Maybe told more than once. */
     void (*exec_exited)(void *arg, struct monitor *m, const char *exec_id, int code);
     /* The kernel killed something in the container for memory (at most once a second). */
     void (*oom)(void *arg, struct monitor *m);
     /* A client left with the detach keys (exec_id is NULL for the container's own streams). */
     void (*detached)(void *arg, struct monitor *m, const char *exec_id);
-    /* The monitor died without telling an exit (killed from outside). The container may or may not run: kill its cgroup. Once, instead of `exited`. */
+    /* The monitor died without telling an exit (killed from outside) and cannot be reached. The container may or may not run: kill its cgroup. Once, instead of `exited`. */
     void (*lost)(void *arg, struct monitor *m);
     /* A health check begins; it is over with `probed`. */
     void (*probing)(void *arg, struct monitor *m, const char *exec_id);

@@ -42,6 +42,7 @@ enum mp_type {
     MP_PROBE,    /* a health check begins; body: exec id */
     MP_LOG,      /* v0 enum log_level; body: a sentence for the daemon's log */
     MP_HEALTH,   /* its result: reserved MP_HEALTH_*, v0 exit code, v1 start, v2 end, v3 enum mp_health | streak << 8; body: exec id, NUL, output */
+    MP_TAKEN,    /* another daemon has come: this connection ends, and is not to be made again */
     /* daemon → launcher */
     MP_SPAWN = 128, /* v0 host mounts; fds: plan, control socket. Reply: v1 pid */
     MP_SHM,         /* v0 bytes; body: path: mount a tmpfs there. Negative: detach it */

@@ -285,8 +285,10 @@ void mon_request(struct mon *m, struct mp_head *h, const char *body, int *fds, i
         break;
     case MP_EXEC_ACK:
         p = proc_find(m, body);
-        if (p && p != &m->first && p->told)
+        if (p && p != &m->first && p->told) {
+            p->known = true;
             proc_end_clients(m, p);
+        }
         break;
     default:
         reply(m, h, EOPNOTSUPP, 0, "unknown request");

@@ -178,6 +178,9 @@ void mon_start(struct mon *m) {
 void mon_hello(struct mon *m) {
     tell_started(m);
     health_replay(m);
+    for (const struct proc *p = m->execs; p; p = p->next)
+        if (p->told && !p->known && !p->is_probe)
+            mon_tell_exec(m, p);
     if (m->exit_sent)
         mon_tell_exit(m);
 }

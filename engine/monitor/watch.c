@@ -131,6 +131,10 @@ void mon_tell_exit(struct mon *m) {
     mon_event(m, MP_EXITED, m->first.code, m->first.signal, m->oom_killed, m->finished_at, NULL);
 }
 
+void mon_tell_exec(struct mon *m, const struct proc *p) {
+    mon_event(m, MP_EXEC_EXITED, p->code, p->signal, 0, 0, p->id);
+}
+
 static void container_ended(struct mon *m) {
     int64_t kills = oci_cgroup_oom_kills(m->k, &m->plan);
     struct oci_fault f = {0};
@@ -180,7 +184,7 @@ static bool proc_finish(struct mon *m, struct proc *p) {
         m->trace = p->trace;
         mon_log(m, LOG_LVL_DEBUG, "process %d (exec %s) ended with code %d", (int)p->pid, p->id, p->code);
         m->trace = m->first.trace;
-        mon_event(m, MP_EXEC_EXITED, p->code, p->signal, 0, 0, p->id);
+        mon_tell_exec(m, p);
     }
     /* An exec's streams end after the daemon knows its exit code, so that a client that sees the end can ask for it. */
     if (p != &m->first && (m->control.fd < 0 || age > STREAMS_WAIT_NS + EXEC_ACK_WAIT_NS || (!p->clients)))
@@ -236,6 +240,7 @@ static void accept_daemon(struct mon *m) {
         close_fd(fd);
         return;
     }
+    mon_event(m, MP_TAKEN, 0, 0, 0, 0, NULL);
     mon_control_lost(m);
     m->control.fd = fd;
     src_set(m, &m->control, EPOLLIN);
@@ -346,7 +351,8 @@ static void sweep(struct mon *m) {
         clients_sweep(m, p);
         if (p->exited && !p->told && proc_streams_done(p))
             proc_finish(m, p);
-        if (!p->told || p->clients) {
+        /* Kept until the daemon knows: it may have to be told again. */
+        if (!p->told || p->clients || !(p->known || p->is_probe || m->first.told)) {
             at = &p->next;
             continue;
         }

@@ -68,6 +68,7 @@ struct proc {
     struct src in, out, err;                        /* with a tty only `out` is watched, and `in` has the same descriptor */
     struct client *clients;
     bool exited, told, paused;
+    bool known;    /* the daemon has said that it knows of the end */
     bool is_probe; /* of a health check: its output goes to health.c */
     int code, signal;
     uint64_t trace;    /* of the request that started it */
@@ -111,6 +112,7 @@ void mon_log(struct mon *m, enum log_level level, const char *fmt, ...) __attrib
 struct proc *proc_find(struct mon *m, const char *id);
 void mon_control_lost(struct mon *m);
 void mon_tell_exit(struct mon *m);
+void mon_tell_exec(struct mon *m, const struct proc *p);
 
 /* start.c */
 /* Memory whose pages cost nothing until they are written; NULL when there is none. */
