@@ -57,10 +57,14 @@ static int no_shim(const char *type, struct err *e) {
 }
 
 int ctr_runtime_find(const struct engine_config *cfg, const char *name, struct ctr_runtime *ret, struct err *e) {
-    const struct engine_runtime *r = str_empty(name) || streq(name, "runc") ? NULL : registered(cfg, name);
-    const char *type = r ? r->type : str_empty(name) || streq(name, "runc") ? "io.containerd.runc.v2" : name;
+    const struct engine_runtime *r;
+    const char *type;
 
     *ret = (struct ctr_runtime){.ours = true};
+    if (str_empty(name) || streq(name, "runc"))
+        return 0;
+    r = registered(cfg, name);
+    type = r ? r->type : name;
     if (type && !is_plain_shim(type))
         return no_shim(type, e);
     if (!r || (type && !r->binary && !r->state_root))
