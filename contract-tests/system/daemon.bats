@@ -4,16 +4,11 @@
 load helpers
 
 setup_file() {
-    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "starts this engine's daemon"; fi
+    only_ours "starts this engine's daemon"
     own_lab engine
 }
-teardown_file() {
-    [ -d "/run/$OWN_LAB" ] || return 0
-    own_lab_down
-}
 setup() {
-    own_lab_env
-    N=dmn$$-$BATS_TEST_NUMBER-$RANDOM
+    begin_test
     D=/srv/lab/$N # as the engine sees it
     H=$ENGINE_SHARE/$N
     mkdir -p "$H"

@@ -4,21 +4,13 @@
 load helpers
 
 setup_file() {
-    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "starts this engine's daemon"; fi
+    only_ours "starts this engine's daemon"
     own_lab registry engine
     kill -TERM "$(engine_pid)"
     poll test ! -d "/proc/$(engine_pid)"
     inside mount -t tmpfs -o size=60m,mode=711 tmpfs /var/lib/docker
     own_start
     need_image busybox
-}
-teardown_file() {
-    [ -d "/run/$OWN_LAB" ] || return 0
-    own_lab_down
-}
-setup() {
-    own_lab_env
-    N=dsk$$-$BATS_TEST_NUMBER-$RANDOM
 }
 
 used() { inside df --output=used /var/lib/docker | tail -n 1 | tr -d ' '; }

@@ -9,12 +9,9 @@ wanted() { [ -n "${LONG-}" ] && [ "$ENGINE_HOST" != "${REFERENCE_HOST-}" ]; }
 setup_file() {
     if wanted; then own_lab registry engine; fi
 }
-teardown_file() {
-    if wanted; then own_lab_down; fi
-}
 setup() {
     wanted || skip "minutes of tracing inside this engine: LONG=1"
-    own_lab_env
+    begin_test
     request GET /_ping || own_start
 }
 

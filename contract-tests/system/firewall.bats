@@ -4,17 +4,12 @@
 load helpers
 
 setup_file() {
-    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "the reference does not repair its rules and ends its containers"; fi
+    only_ours "it does not repair its rules and ends its containers"
     own_lab engine neighbour
     need_image busybox
 }
-teardown_file() {
-    [ -d "/run/$OWN_LAB" ] || return 0
-    own_lab_down
-}
 setup() {
-    own_lab_env
-    N=fw$$-$BATS_TEST_NUMBER-$RANDOM
+    begin_test
     request GET /_ping || own_start
 }
 

@@ -17,29 +17,9 @@ both_flags() { # FLAG...: start the engine under test with these
     need_image busybox
 }
 setup_file() {
-    if [ "$SUBJECT" = reference ]; then
-        export HATAKE_LAB=$OWN_LAB
-        "$CI/lab" up reference >&2 3>&-
-    else
-        own_lab engine
-    fi
-    flags_env
+    own_lab "$SUBJECT"
     # shellcheck disable=SC2086
     both_flags $FIRST
-}
-flags_env() {
-    local was=$SUBJECT
-    own_lab_env
-    SUBJECT=$was
-    if [ "$was" = reference ]; then ENGINE_HOST=$REFERENCE_HOST SUBJECT_NETNS=$REFERENCE_NETNS SUBJECT_ADDRESS=$REFERENCE_ADDRESS; fi
-}
-setup() {
-    flags_env
-    N=flg$$-$BATS_TEST_NUMBER-$RANDOM
-}
-teardown_file() {
-    [ -d "/run/$OWN_LAB" ] || return 0
-    own_lab_down
 }
 subject() { "$CI/lab" sh "$SUBJECT" "$@"; }
 info() { docker info -f "$1"; }

@@ -83,10 +83,12 @@ need_image() {
     done
 }
 
-# Each test names everything $N or $N-something; teardown removes it by that.
-setup() {
+# Each test names everything $N or $N-something; teardown removes it by that. A file with a setup of its own begins it with this.
+begin_test() {
+    [ ! -e "$BATS_FILE_TMPDIR/own-lab" ] || own_lab_env
     N=sys$$-$BATS_TEST_NUMBER-$RANDOM
 }
+setup() { begin_test; }
 
 remove_ours() {
     local ids
@@ -98,22 +100,26 @@ remove_ours() {
     [ -z "$ids" ] || docker volume rm -f $ids >/dev/null 2>&1 || true
 }
 
-teardown() {
+end_jobs() {
     local job
     for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
+}
+teardown() {
+    end_jobs
     remove_ours
 }
 
-# only_ours REASON: for behaviour that is this engine's own.
+# only_ours REASON: for behaviour that is this engine's own; in a test or in setup_file.
 only_ours() {
     if [ "$SUBJECT" = reference ]; then skip "not the reference's: $1"; fi
 }
 
 # ---- an engine of the test's own: its own namespaces, data and registries ---------------------------------------------------------------------
-# own_lab PART... : variables of the own lab replace those of the shared one for this file. own_lab_down in teardown_file.
+# own_lab PART... in setup_file: variables of the own lab replace those of the shared one for this file, and the lab is taken down at its end.
 OWN_LAB=${HATAKE_LAB:-hatake-lab}
 OWN_LAB=${OWN_LAB%-own}-own
 own_lab() {
+    touch "$BATS_FILE_TMPDIR/own-lab"
     # shellcheck disable=SC2030,SC2031
     export HATAKE_LAB=$OWN_LAB
     "$CI/lab" up "$@" >&2 3>&-
@@ -122,10 +128,16 @@ own_lab() {
 own_lab_env() {
     export HATAKE_LAB=$OWN_LAB
     eval "$("$CI/lab" env | sed 's/^/export /')"
-    SUBJECT=engine SUBJECT_NETNS=$ENGINE_NETNS SUBJECT_ADDRESS=$ENGINE_ADDRESS
+    if [ "$SUBJECT" = reference ]; then
+        ENGINE_HOST=$REFERENCE_HOST SUBJECT_NETNS=$REFERENCE_NETNS SUBJECT_ADDRESS=$REFERENCE_ADDRESS
+    else
+        SUBJECT_NETNS=$ENGINE_NETNS SUBJECT_ADDRESS=$ENGINE_ADDRESS
+    fi
 }
+teardown_file() { own_lab_down; }
 own_lab_down() {
     local log=$TOP/build/${OWN_LAB#hatake-}/engine/log faults
+    [ -e "$BATS_FILE_TMPDIR/own-lab" ] || return 0
     # With HATAKE_VALIDATE=1 the engine has held every answer against spec/.
     faults=$(grep -ah 'schema: ' "$log" || true)
     HATAKE_LAB=$OWN_LAB "$CI/lab" down >&2

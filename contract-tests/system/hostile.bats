@@ -4,23 +4,16 @@
 load helpers
 
 setup_file() {
-    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "the reference hangs, or fills the disk, on some of these"; fi
+    only_ours "it hangs, or fills the disk, on some of these"
     own_lab engine
 }
-teardown_file() {
-    [ -d "/run/$OWN_LAB" ] || return 0
-    own_lab_down
-}
 setup() {
-    own_lab_env
+    begin_test
     CANARY=$ENGINE_SHARE/canary
     mkdir -p "$CANARY"
     echo alive >"$CANARY/file"
 }
-teardown() {
-    local job
-    for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
-}
+teardown() { end_jobs; }
 
 # What must stay as it is: the machine's files that the archives point at, and who may what.
 outside() {

@@ -5,15 +5,11 @@
 load helpers
 
 setup_file() {
-    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "looks into this engine's store"; fi
+    only_ours "looks into this engine's store"
     own_lab registry engine
 }
-teardown_file() {
-    [ -d "/run/$OWN_LAB" ] || return 0
-    own_lab_down
-}
 setup() {
-    own_lab_env
+    begin_test
     DISK=$BATS_TEST_TMPDIR/disk
     own_kill
     truncate -s 1G "$DISK"

@@ -4,8 +4,8 @@
 load helpers
 
 setup() {
-    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "the reference begins anew"; fi
-    N=push$$-$BATS_TEST_NUMBER-$RANDOM
+    only_ours "it begins anew"
+    begin_test
     STATE=$BATS_TEST_TMPDIR/state
     PORT=$((20000 + RANDOM % 20000))
     mkdir "$STATE"

@@ -4,7 +4,7 @@
 load helpers
 
 setup_file() {
-    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "starts this engine's daemon with many flags"; fi
+    only_ours "starts this engine's daemon with many flags"
     own_lab registry engine
     # Certificates of registries are put where nobody else sees them.
     [ -d /etc/docker ] || touch "$BATS_FILE_TMPDIR/made-etc-docker"
@@ -12,13 +12,11 @@ setup_file() {
     inside mount -t tmpfs tmpfs /etc/docker
 }
 teardown_file() {
-    [ -d "/run/$OWN_LAB" ] || return 0
     own_lab_down
     [ ! -e "$BATS_FILE_TMPDIR/made-etc-docker" ] || rmdir /etc/docker
 }
 setup() {
-    own_lab_env
-    N=reg$$-$BATS_TEST_NUMBER-$RANDOM
+    begin_test
     if [ -e "$BATS_FILE_TMPDIR/flags" ]; then
         rm "$BATS_FILE_TMPDIR/flags"
         own_restart
@@ -30,8 +28,7 @@ with_flags() {
     own_restart "$@"
 }
 teardown() {
-    local job
-    for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
+    end_jobs
     docker images -q | xargs -r "$CLI" -H "$ENGINE_HOST" rmi -f >/dev/null 2>&1 || true
 }
 

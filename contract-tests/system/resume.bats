@@ -4,24 +4,18 @@
 load helpers
 
 setup_file() {
-    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "the reference begins anew"; fi
+    only_ours "it begins anew"
     own_lab engine
 }
-teardown_file() {
-    [ -d "/run/$OWN_LAB" ] || return 0
-    own_lab_down
-}
 setup() {
-    own_lab_env
-    N=res$$-$BATS_TEST_NUMBER-$RANDOM
+    begin_test
     STATE=$BATS_TEST_TMPDIR/state
     mkdir "$STATE"
     request GET /_ping || own_start
 }
 teardown() {
     docker rmi -f "$FROM" >/dev/null 2>&1 || true
-    local job
-    for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
+    end_jobs
     remove_ours
 }
 

@@ -3,23 +3,20 @@
 # Containers that another OCI runtime makes: runc and crun as Debian has them, below our monitor. In a lab of their own.
 load helpers
 
+OTHERS=(--add-runtime "other=$(command -v runc || echo none)" --add-runtime "crun=$(command -v crun || echo none)")
+
 setup_file() {
-    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "the scenario container/runtimes asks the reference"; fi
+    only_ours "the scenario container/runtimes asks it"
     command -v runc >/dev/null || skip "no runc on this machine"
     own_lab engine
     # crun takes one layout or the other, not v1 with controllers left on v2.
     inside sh -c 'umount /sys/fs/cgroup/unified 2>/dev/null || true'
-    own_restart --add-runtime "other=$(command -v runc)" --add-runtime "crun=$(command -v crun || echo none)"
+    own_restart "${OTHERS[@]}"
     need_image busybox
 }
-teardown_file() {
-    [ -d "/run/$OWN_LAB" ] || return 0
-    own_lab_down
-}
 setup() {
-    own_lab_env
-    N=rt$$-$BATS_TEST_NUMBER-$RANDOM
-    request GET /_ping || own_start --add-runtime "other=$(command -v runc)" --add-runtime "crun=$(command -v crun || echo none)"
+    begin_test
+    request GET /_ping || own_start "${OTHERS[@]}"
 }
 
 need_crun() { command -v crun >/dev/null || skip "no crun on this machine"; }

@@ -4,17 +4,12 @@
 load helpers
 
 setup_file() {
-    if [ "$ENGINE_HOST" = "${REFERENCE_HOST-}" ]; then skip "the reference ends its containers at the next start"; fi
+    only_ours "it ends its containers at the next start"
     own_lab engine neighbour
     need_image busybox
 }
-teardown_file() {
-    [ -d "/run/$OWN_LAB" ] || return 0
-    own_lab_down
-}
 setup() {
-    own_lab_env
-    N=sur$$-$BATS_TEST_NUMBER-$RANDOM
+    begin_test
     request GET /_ping || own_start
 }
 
