@@ -139,10 +139,6 @@ static const struct go_field profile_fields[] = {
     {"syscalls", GO_LIST, "Seccomp.syscalls", "[]*seccomp.Syscall", call_fields, GO_OBJECT, "seccomp.Syscall"},
     {0}};
 
-static const char *go_kind(const json_t *v) {
-    return json_is_string(v) ? "string" : json_is_number(v) ? "number" : json_is_object(v) ? "object" : json_is_array(v) ? "array" : "bool";
-}
-
 static bool go_fits(const json_t *v, enum go_type type) {
     switch (type) {
     case GO_STRING:
@@ -166,7 +162,7 @@ static int check_value(const json_t *v, enum go_type type, const char *where, co
         return 0;
     if (json_is_integer(v) && type != GO_STRING && type != GO_OBJECT && type != GO_LIST)
         snprintf(number, sizeof(number), " %lld", (long long)json_integer_value(v));
-    return err_set(e, ERR_INTERNAL, "Decoding seccomp profile failed: json: cannot unmarshal %s%s into Go struct field %s of type %s", go_kind(v),
+    return err_set(e, ERR_INTERNAL, "Decoding seccomp profile failed: json: cannot unmarshal %s%s into Go struct field %s of type %s", codec_word(v),
                    number, where, name);
 }
 
@@ -259,7 +255,7 @@ int ctr_seccomp_convert(const char *text, json_t *caps, json_t **ret, struct err
         r = 0;
     else if (!json_is_object(profile))
         r = err_set(e, ERR_INTERNAL, "Decoding seccomp profile failed: json: cannot unmarshal %s into Go value of type seccomp.Seccomp",
-                    go_kind(profile));
+                    codec_word(profile));
     else
         r = convert(profile, caps, ret, e);
     json_decref(profile);

@@ -191,32 +191,18 @@ static int read_document(const char *text, size_t n, json_t **ret, struct err *e
     if (json_is_null(root))
         return 0;
     if (!json_is_object(root))
-        return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
-                       json_is_array(root)    ? "array"
-                       : json_is_string(root) ? "string"
-                       : json_is_number(root) ? "number"
-                                              : "bool");
+        return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go value of type map[string]interface {}", codec_word(root));
     *ret = TAKE_PTR(root);
     return 0;
 }
 
-/* Objects of their own in the reference's configuration; what they hold is flat here. */
-static int check_objects(json_t *root, struct err *e) {
-    json_t *builder = json_object_get(root, "builder"), *proxies = json_object_get(root, "proxies");
+/* An object of its own in the reference's configuration; what it holds is flat here. */
+static int check_object(json_t *root, const char *key, const char *type, struct err *e) {
+    json_t *v = json_object_get(root, key);
 
-    if (builder && !json_is_object(builder) && !json_is_null(builder))
-        return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field Config.CommonConfig.builder of type config.BuilderConfig",
-                       json_is_string(builder)   ? "string"
-                       : json_is_array(builder)  ? "array"
-                       : json_is_number(builder) ? "number"
-                                                 : "bool");
-    if (proxies && !json_is_object(proxies) && !json_is_null(proxies))
-        return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field Config.CommonConfig.proxies of type config.Proxies",
-                       json_is_string(proxies)   ? "string"
-                       : json_is_array(proxies)  ? "array"
-                       : json_is_number(proxies) ? "number"
-                                                 : "bool");
-    return 0;
+    if (!v || json_is_object(v) || json_is_null(v))
+        return 0;
+    return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field Config.CommonConfig.%s of type %s", codec_word(v), key, type);
 }
 
 static int load_document(struct options *o, json_t *root, struct err *e) {
@@ -233,7 +219,9 @@ static int load_document(struct options *o, json_t *root, struct err *e) {
     if (r == 0)
         r = find_conflicts(o, flat, e);
     if (r == 0)
-        r = check_objects(root, e);
+        r = check_object(root, "builder", "config.BuilderConfig", e);
+    if (r == 0)
+        r = check_object(root, "proxies", "config.Proxies", e);
     if (r < 0)
         return r;
     json_object_foreach(flat, key, value) {

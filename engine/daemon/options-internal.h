@@ -66,8 +66,23 @@ int option_check_search(const char *value, struct err *e);
 int option_check_mirror(const char *value, struct err *e);
 int option_check_insecure(const char *value, struct err *e);
 
+/* ---- options-value.c ----------------------------------------------------------------------------------------------------------- */
+
+/* Where the option's value is; where nobody looks for an option whose presence alone counts. */
+void *option_field(struct options *o, const struct option *opt);
+bool option_is_ip(const char *s);
+/* One more entry of a list, an URL with a slash at its end, a limit (takes `name`, NULL is out of memory), a runtime (ERR_INVALID for a name twice; `path` and
+ * `ret` may be NULL), an address pool. Nothing is judged. */
+int option_add(struct strv *l, const char *s, struct err *e);
+int option_add_mirror(struct strv *l, const char *value, struct err *e);
+int option_add_ulimit(struct options *o, char *name, int64_t soft, int64_t hard, struct err *e);
+int option_add_runtime(struct options *o, const char *name, const char *path, struct engine_runtime **ret, struct err *e);
+int option_add_pool(struct options *o, const char *base, int64_t size, struct err *e);
 /* Set from the text of a flag. ERR_INVALID with the reason alone. */
 int option_set_text(struct options *o, const struct option *opt, const char *value, struct err *e);
+
+/* ---- options-json.c ------------------------------------------------------------------------------------------------------------ */
+
 /* Set from a JSON value. ERR_INVALID with the decoder's message. */
 int option_set_json(struct options *o, const struct option *opt, json_t *value, struct err *e);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One option's value, from the text of a flag or from JSON. Sections: lists with a syntax; texts; JSON. */
+/* One option's value, from the text of a flag. Sections: lists with a syntax; texts. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "daemon/options-internal.h"
 
-static void *field(struct options *o, const struct option *opt) {
+void *option_field(struct options *o, const struct option *opt) {
     static _Thread_local union {
         bool b;
         int64_t i;
@@ -19,13 +19,13 @@ static void *field(struct options *o, const struct option *opt) {
     return opt->offset == OPTION_IGNORED ? (void *)&nowhere : (char *)&o->config + opt->offset;
 }
 
-static int add(struct strv *l, const char *s, struct err *e) {
+int option_add(struct strv *l, const char *s, struct err *e) {
     return strv_add(l, s) < 0 ? err_oom(e) : 0;
 }
 
 /* ---- lists with a syntax ------------------------------------------------------------------------------------------------------ */
 
-static bool is_ip(const char *s) {
+bool option_is_ip(const char *s) {
     unsigned char b[16];
 
     return inet_pton(AF_INET, s, b) == 1 || inet_pton(AF_INET6, s, b) == 1;
@@ -46,9 +46,9 @@ static int set_ips(struct strv *l, const char *value, struct err *e) {
             s++;
         for (end = s + strlen(s); end > s && end[-1] == ' ';)
             *--end = 0;
-        if (!is_ip(s))
+        if (!option_is_ip(s))
             return err_set(e, ERR_INVALID, "invalid string being converted to IP address: %s", s);
-        if (add(l, s, e) < 0)
+        if (option_add(l, s, e) < 0)
             return err_oom(e);
     }
     return 0;
@@ -127,7 +127,7 @@ int option_check_mirror(const char *value, struct err *e) {
     return 0;
 }
 
-static int add_mirror(struct strv *l, const char *value, struct err *e) {
+int option_add_mirror(struct strv *l, const char *value, struct err *e) {
     return strv_addf(l, "%s%s", value, str_has_suffix(value, "/") ? "" : "/") < 0 ? err_oom(e) : 0;
 }
 
@@ -175,8 +175,7 @@ static int bad_int(const char *s, int r, struct err *e) {
     return err_set(e, ERR_INVALID, "strconv.ParseInt: parsing \"%s\": %s", s, r == -ERANGE ? "value out of range" : "invalid syntax");
 }
 
-/* Takes name. */
-static int add_ulimit(struct options *o, char *name, int64_t soft, int64_t hard, struct err *e) {
+int option_add_ulimit(struct options *o, char *name, int64_t soft, int64_t hard, struct err *e) {
     struct engine_ulimit *all = name ? reallocarray(o->config.default_ulimits, o->config.n_default_ulimits + 1, sizeof(*all)) : NULL;
 
     if (!all) {
@@ -224,10 +223,10 @@ static int set_ulimit(struct options *o, const char *value, struct err *e) {
                        (long long)hard);
     if (hard != -1 && soft > hard)
         return err_set(e, ERR_INVALID, "ulimit soft limit must be less than or equal to hard limit: %lld > %lld", (long long)soft, (long long)hard);
-    return add_ulimit(o, TAKE_PTR(name), soft, hard, e);
+    return option_add_ulimit(o, TAKE_PTR(name), soft, hard, e);
 }
 
-static int add_runtime(struct options *o, const char *name, const char *path, struct engine_runtime **ret, struct err *e) {
+int option_add_runtime(struct options *o, const char *name, const char *path, struct engine_runtime **ret, struct err *e) {
     struct engine_runtime *all, *r;
 
     for (size_t i = 0; i < o->config.n_runtimes; i++)
@@ -255,10 +254,10 @@ static int set_runtime(struct options *o, const char *value, struct err *e) {
     name = strndup(value, (size_t)(eq - value));
     if (name && streq(name, "runc"))
         return err_set(e, ERR_INVALID, "runtime name 'runc' is reserved");
-    return name ? add_runtime(o, name, eq + 1, NULL, e) : err_oom(e);
+    return name ? option_add_runtime(o, name, eq + 1, NULL, e) : err_oom(e);
 }
 
-static int add_pool(struct options *o, const char *base, int64_t size, struct err *e) {
+int option_add_pool(struct options *o, const char *base, int64_t size, struct err *e) {
     struct engine_address_pool *all = reallocarray(o->config.default_address_pools, o->config.n_default_address_pools + 1, sizeof(*all));
 
     if (!all)
@@ -292,7 +291,7 @@ static int set_pool(struct options *o, const char *value, struct err *e) {
             return err_set(e, ERR_INVALID, "invalid size value: \"%s\" (must be integer): strconv.Atoi: parsing \"%s\": invalid syntax", value,
                            eq + 1);
     }
-    return add_pool(o, base, size, e);
+    return option_add_pool(o, base, size, e);
 }
 
 /* ---- texts ------------------------------------------------------------------------------------------------------------------------ */
@@ -366,7 +365,7 @@ static int parse_go_int(const char *s, int64_t *ret) {
 }
 
 int option_set_text(struct options *o, const struct option *opt, const char *value, struct err *e) {
-    void *f = field(o, opt);
+    void *f = option_field(o, opt);
     struct strv dropped = STRV_INIT;
     _cleanup_free_ char *plain = NULL;
     struct strv *list = opt->offset == OPTION_IGNORED ? &dropped : f;
@@ -390,7 +389,7 @@ int option_set_text(struct options *o, const struct option *opt, const char *val
         plain = trimmed(value);
         if (!plain)
             return err_oom(e);
-        if (*plain && !is_ip(plain))
+        if (*plain && !option_is_ip(plain))
             return err_set(e, ERR_INVALID, "failed to parse IP: \"%s\"", value);
         value = plain;
         /* fall through */
@@ -400,22 +399,22 @@ int option_set_text(struct options *o, const struct option *opt, const char *val
         break;
     case OPT_LIST:
     case OPT_MAP:
-        r = add(list, value, e);
+        r = option_add(list, value, e);
         break;
     case OPT_IPS:
         r = set_ips(list, value, e);
         break;
     case OPT_HOST:
         r = option_check_host(value, e);
-        r = r < 0 ? r : add(list, value, e);
+        r = r < 0 ? r : option_add(list, value, e);
         break;
     case OPT_LABEL:
         r = option_check_label(value, e);
-        r = r < 0 ? r : add(list, value, e);
+        r = r < 0 ? r : option_add(list, value, e);
         break;
     case OPT_INSECURE:
         r = option_check_insecure(value, e);
-        r = r < 0 ? r : add(list, value, e);
+        r = r < 0 ? r : option_add(list, value, e);
         break;
     case OPT_GENERIC:
         if (!strchr(value, '='))
@@ -426,13 +425,13 @@ int option_set_text(struct options *o, const struct option *opt, const char *val
         break;
     case OPT_MIRROR:
         r = option_check_mirror(value, e);
-        r = r < 0 ? r : add_mirror(list, value, e);
+        r = r < 0 ? r : option_add_mirror(list, value, e);
         break;
     case OPT_MAPMAP:
         if (!strchr(value, '=') || !strchr(strchr(value, '=') + 1, '='))
             r = err_set(e, ERR_INVALID, "invalid value \"%s\" for map option, should be root-key=key=value", value);
         else
-            r = add(list, value, e);
+            r = option_add(list, value, e);
         break;
     case OPT_FEATURE:
         break;
@@ -448,252 +447,4 @@ int option_set_text(struct options *o, const struct option *opt, const char *val
     }
     strv_done(&dropped);
     return r;
-}
-
-/* ---- JSON ---------------------------------------------------------------------------------------------------------------------------- */
-
-static const char *go_kind(json_t *v) {
-    return json_is_string(v) ? "string" : json_is_number(v) ? "number" : json_is_boolean(v) ? "bool" : json_is_array(v) ? "array" : "object";
-}
-
-static int wrong_type(const struct option *opt, json_t *v, const char *want, struct err *e) {
-    if (str_has_suffix(opt->path, "ProxyConfig."))
-        return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field Proxies.CommonConfig.proxies.%s of type %s", go_kind(v),
-                       option_key(opt), want);
-    return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field Config.%s%s of type %s", go_kind(v), opt->path, option_key(opt),
-                   want);
-}
-
-/* Lists of the file are taken as they are: their syntax is checked with the configuration as a whole. Addresses are read at once. */
-static int set_json_list(struct options *o, const struct option *opt, json_t *v, struct err *e) {
-    bool ips = opt->kind == OPT_IPS;
-    json_t *item;
-    size_t i;
-    int r = 0;
-
-    if (!json_is_array(v))
-        return wrong_type(opt, v, ips ? "[]net.IP" : "[]string", e);
-    json_array_foreach(v, i, item) {
-        if (!json_is_string(item))
-            return wrong_type(opt, item, ips ? "net.IP" : "string", e);
-        if (ips && !is_ip(json_string_value(item)))
-            return err_set(e, ERR_INVALID, "invalid IP address: %s", json_string_value(item));
-        if (opt->kind == OPT_GENERIC && !strchr(json_string_value(item), '=')) {
-            o->bad_generic = true;
-            continue;
-        }
-        /* A bad mirror stays as it is written: the start names it. */
-        if (opt->kind == OPT_MIRROR && option_check_mirror(json_string_value(item), NULL) == 0)
-            r = add_mirror(field(o, opt), json_string_value(item), e);
-        else if (opt->offset != OPTION_IGNORED)
-            r = add(field(o, opt), json_string_value(item), e);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-/* {"bridge": {"com.docker.network.driver.mtu": "1400"}} */
-static int set_json_mapmap(struct options *o, const struct option *opt, json_t *v, struct err *e) {
-    const char *key, *inner;
-    json_t *item, *value;
-
-    if (!json_is_object(v))
-        return wrong_type(opt, v, "map[string]map[string]string", e);
-    json_object_foreach(v, key, item) {
-        if (!json_is_object(item))
-            return wrong_type(opt, item, "map[string]string", e);
-        json_object_foreach(item, inner, value) {
-            if (!json_is_string(value))
-                return wrong_type(opt, value, "string", e);
-            if (strv_addf(field(o, opt), "%s=%s=%s", key, inner, json_string_value(value)) < 0)
-                return err_oom(e);
-        }
-    }
-    return 0;
-}
-
-static int set_json_map(struct options *o, const struct option *opt, json_t *v, struct err *e) {
-    const char *key;
-    json_t *item;
-
-    if (!json_is_object(v))
-        return wrong_type(opt, v, opt->kind == OPT_FEATURE ? "map[string]bool" : "map[string]string", e);
-    json_object_foreach(v, key, item) {
-        struct strv *l = field(o, opt);
-
-        if (opt->offset == OPTION_IGNORED)
-            continue;
-        if (opt->kind == OPT_FEATURE ? !json_is_boolean(item) : !json_is_string(item))
-            return wrong_type(opt, item, opt->kind == OPT_FEATURE ? "bool" : "string", e);
-        if (strv_addf(l, "%s=%s", key, json_is_string(item) ? json_string_value(item) : json_is_true(item) ? "true" : "false") < 0)
-            return err_oom(e);
-    }
-    return 0;
-}
-
-static int wrong_field(const char *type, const char *path, json_t *v, const char *want, struct err *e) {
-    return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field %s.%s of type %s", go_kind(v), type, path, want);
-}
-
-/* {"nofile": {"Name": "nofile", "Soft": 5, "Hard": 10}}: as given, nothing is compared. */
-static int set_json_ulimits(struct options *o, const struct option *opt, json_t *v, struct err *e) {
-    const char *key;
-    json_t *item;
-
-    if (!json_is_object(v))
-        return wrong_type(opt, v, "map[string]*units.Ulimit", e);
-    json_object_foreach(v, key, item) {
-        json_t *soft = json_object_get(item, "Soft"), *hard = json_object_get(item, "Hard"), *name = json_object_get(item, "Name");
-        int r;
-
-        if (!json_is_object(item))
-            return wrong_type(opt, item, "units.Ulimit", e);
-        if (name && !json_is_string(name))
-            return wrong_field("Ulimit", "default-ulimits.Name", name, "string", e);
-        if (soft && !json_is_integer(soft))
-            return wrong_field("Ulimit", "default-ulimits.Soft", soft, "int64", e);
-        if (hard && !json_is_integer(hard))
-            return wrong_field("Ulimit", "default-ulimits.Hard", hard, "int64", e);
-        r = add_ulimit(o, strdup(name ? json_string_value(name) : key), json_integer_value(soft), json_integer_value(hard), e);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-/* Options are for the type's own program; of those of the common one, these two mean something without it. */
-static int runtime_options(struct engine_runtime *r, const json_t *options, struct err *e) {
-    static const char *const names[] = {"BinaryName", "Root"};
-    char **slots[] = {&r->binary, &r->state_root};
-
-    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
-        const json_t *v = json_object_get(options, names[i]);
-
-        if (!v)
-            continue;
-        if (!json_is_string(v))
-            return err_set(e, ERR_INVALID, "runtime %s: option %s: expected a string", r->name, names[i]);
-        if (*json_string_value(v) && !(*slots[i] = strdup(json_string_value(v))))
-            return err_oom(e);
-    }
-    return 0;
-}
-
-/* {"kata": {"path": "/usr/bin/kata", "runtimeArgs": ["-x"]}, "other": {"runtimeType": "io.containerd.runc.v2", "options": {"BinaryName": "/usr/bin/crun"}}}: what is wrong is told at the start. */
-static int set_json_runtimes(struct options *o, const struct option *opt, json_t *v, struct err *e) {
-    const char *key;
-    json_t *item;
-
-    if (!json_is_object(v))
-        return wrong_type(opt, v, "map[string]system.Runtime", e);
-    json_object_foreach(v, key, item) {
-        json_t *path = json_object_get(item, "path"), *args = json_object_get(item, "runtimeArgs"), *arg;
-        json_t *type = json_object_get(item, "runtimeType"), *options = json_object_get(item, "options");
-        struct engine_runtime *runtime;
-        size_t i;
-        int r;
-
-        if (!json_is_object(item))
-            return wrong_type(opt, item, "system.Runtime", e);
-        if (path && !json_is_string(path))
-            return wrong_field("Runtime", "runtimes.path", path, "string", e);
-        if (args && !json_is_array(args))
-            return wrong_field("Runtime", "runtimes.runtimeArgs", args, "[]string", e);
-        if (type && !json_is_string(type))
-            return wrong_field("Runtime", "runtimes.runtimeType", type, "string", e);
-        r = add_runtime(o, key, json_string_length(path) ? json_string_value(path) : NULL, &runtime, e);
-        if (r < 0)
-            return r;
-        runtime->has_options = json_object_size(options) > 0;
-        if (json_string_length(type) && !(runtime->type = strdup(json_string_value(type))))
-            return err_oom(e);
-        r = runtime_options(runtime, options, e);
-        if (r < 0)
-            return r;
-        json_array_foreach(args, i, arg) {
-            if (json_is_string(arg) && strv_add(&runtime->args, json_string_value(arg)) < 0)
-                return err_oom(e);
-        }
-    }
-    return 0;
-}
-
-static int set_json_pools(struct options *o, const struct option *opt, json_t *v, struct err *e) {
-    json_t *item;
-    size_t i;
-
-    if (!json_is_array(v))
-        return wrong_type(opt, v, "[]*ipamutils.NetworkToSplit", e);
-    json_array_foreach(v, i, item) {
-        json_t *base = json_object_get(item, "base"), *size = json_object_get(item, "size");
-        int r;
-
-        if (!json_is_object(item))
-            return wrong_type(opt, item, "ipamutils.NetworkToSplit", e);
-        if (base && !json_is_string(base))
-            return wrong_field("Config", "CommonConfig.NetworkConfig.default-address-pools.base", base, "string", e);
-        if (size && !json_is_integer(size))
-            return wrong_field("Config", "CommonConfig.NetworkConfig.default-address-pools.size", size, "int", e);
-        r = add_pool(o, base ? json_string_value(base) : "", json_integer_value(size), e);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-/* A size is text; anything else is named as it stands in the file. */
-static int set_json_bytes(struct options *o, const struct option *opt, json_t *v, struct err *e) {
-    _cleanup_free_ char *text = json_is_string(v) ? strdup(json_string_value(v)) : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
-
-    if (!text)
-        return err_oom(e);
-    if (!json_is_string(v))
-        return err_set(e, ERR_INVALID, "invalid size: \"%s\"", text);
-    return option_set_text(o, opt, text, e);
-}
-
-int option_set_json(struct options *o, const struct option *opt, json_t *v, struct err *e) {
-    if (json_is_null(v))
-        return 0;
-    switch (opt->kind) {
-    case OPT_BOOL:
-        if (!json_is_boolean(v))
-            return wrong_type(opt, v, "bool", e);
-        *(bool *)field(o, opt) = json_is_true(v);
-        return 0;
-    case OPT_INT:
-        if (json_is_real(v))
-            return err_set(e, ERR_INVALID, "json: cannot unmarshal number %g into Go struct field Config.%s%s of type int", json_real_value(v),
-                           opt->path, option_key(opt));
-        if (!json_is_integer(v))
-            return wrong_type(opt, v, "int", e);
-        *(int64_t *)field(o, opt) = json_integer_value(v);
-        return 0;
-    case OPT_BYTES:
-        return set_json_bytes(o, opt, v, e);
-    case OPT_IP:
-        if (!json_is_string(v))
-            return wrong_type(opt, v, "net.IP", e);
-        if (!is_ip(json_string_value(v)))
-            return err_set(e, ERR_INVALID, "invalid IP address: %s", json_string_value(v));
-        return option_set_text(o, opt, json_string_value(v), e);
-    case OPT_STRING:
-        if (!json_is_string(v))
-            return wrong_type(opt, v, "string", e);
-        return option_set_text(o, opt, json_string_value(v), e);
-    case OPT_MAPMAP:
-        return set_json_mapmap(o, opt, v, e);
-    case OPT_MAP:
-    case OPT_FEATURE:
-        return set_json_map(o, opt, v, e);
-    case OPT_ULIMIT:
-        return set_json_ulimits(o, opt, v, e);
-    case OPT_RUNTIME:
-        return set_json_runtimes(o, opt, v, e);
-    case OPT_POOL:
-        return set_json_pools(o, opt, v, e);
-    default:
-        return set_json_list(o, opt, v, e);
-    }
 }

@@ -37,7 +37,7 @@ static void mismatch(struct reader *r, const char *what, const char *go_type) {
         err_set(&r->first, ERR_INVALID, "json: cannot unmarshal %s into Go value of type %s", what, go_type);
 }
 
-static const char *word(const json_t *in) {
+const char *codec_word(const json_t *in) {
     switch (json_typeof(in)) {
     case JSON_OBJECT:
         return "object";
@@ -78,7 +78,7 @@ static void read_int(struct reader *r, const struct codec_type *t, int64_t *slot
         codec_format_double(json_real_value(in), num, sizeof(num));
         snprintf(what, sizeof(what), "number %s", num);
     } else {
-        mismatch(r, word(in), str(r->s, t->go));
+        mismatch(r, codec_word(in), str(r->s, t->go));
         return;
     }
     mismatch(r, what, str(r->s, t->go));
@@ -141,7 +141,7 @@ static void read_object_ref(struct reader *r, const struct codec_type *t, void *
     void *obj;
 
     if (!json_is_object(in)) {
-        mismatch(r, word(in), str(r->s, t->go));
+        mismatch(r, codec_word(in), str(r->s, t->go));
         return;
     }
     obj = need_object(r, st, slot);
@@ -158,7 +158,7 @@ static void read_elem(struct reader *r, unsigned type, void *slot, json_t *in) {
         if (json_is_object(in))
             read_object(r, r->s->structs + t->st, slot, in);
         else if (!json_is_null(in))
-            mismatch(r, word(in), str(r->s, t->go));
+            mismatch(r, codec_word(in), str(r->s, t->go));
         return;
     }
     read_value(r, type, slot, &unused, in);
@@ -188,13 +188,13 @@ static void read_list(struct reader *r, unsigned type, struct codec_list *l, jso
     }
     if (!json_is_array(in)) {
         /* A StrSlice that is neither is complained about as a string, by its own unmarshaller. */
-        mismatch(r, word(in), str(r->s, t->flags & CODEC_STRSLICE ? r->s->types[t->elem].go : t->go));
+        mismatch(r, codec_word(in), str(r->s, t->flags & CODEC_STRSLICE ? r->s->types[t->elem].go : t->go));
         return;
     }
     /* It tries a list of strings, then a string: what is told is why it is not the latter. */
     for (size_t i = 0; t->flags & CODEC_STRSLICE && i < n; i++)
         if (!json_is_string(json_array_get(in, i)) && !json_is_null(json_array_get(in, i))) {
-            mismatch(r, word(in), str(r->s, r->s->types[t->elem].go));
+            mismatch(r, codec_word(in), str(r->s, r->s->types[t->elem].go));
             return;
         }
     codec_done(r->s, type, l);
@@ -223,7 +223,7 @@ static void read_map(struct reader *r, unsigned type, struct codec_list *l, json
     json_t *value;
 
     if (!json_is_object(in)) {
-        mismatch(r, word(in), str(r->s, t->go));
+        mismatch(r, codec_word(in), str(r->s, t->go));
         return;
     }
     codec_done(r->s, type, l);
@@ -246,7 +246,7 @@ static void read_map(struct reader *r, unsigned type, struct codec_list *l, json
         l->n = ++i;
         if (set) {
             if (!json_is_object(value) && !json_is_null(value))
-                mismatch(r, word(value), "struct {}");
+                mismatch(r, codec_word(value), "struct {}");
         } else {
             read_value(r, t->elem, at(entry, t->value), &unused, value);
         }
@@ -259,7 +259,7 @@ static void read_string(struct reader *r, const struct codec_type *t, char **slo
     char *copy;
 
     if (!json_is_string(in)) {
-        mismatch(r, word(in), str(r->s, t->go));
+        mismatch(r, codec_word(in), str(r->s, t->go));
         return;
     }
     /* A NUL would silently cut the text: nothing the API takes may hold one. */
@@ -295,7 +295,7 @@ static void read_value(struct reader *r, unsigned type, void *slot, bool *has, j
             *(bool *)slot = json_is_true(in);
             *has = true;
         } else {
-            mismatch(r, word(in), str(r->s, t->go));
+            mismatch(r, codec_word(in), str(r->s, t->go));
         }
         break;
     case CODEC_INT:
@@ -306,7 +306,7 @@ static void read_value(struct reader *r, unsigned type, void *slot, bool *has, j
             *(double *)slot = json_number_value(in);
             *has = true;
         } else {
-            mismatch(r, word(in), str(r->s, t->go));
+            mismatch(r, codec_word(in), str(r->s, t->go));
         }
         break;
     case CODEC_OBJECT:
@@ -337,7 +337,7 @@ int codec_read(const struct codec_schema *s, unsigned type, void *ret, json_t *i
         if (json_is_object(in))
             read_object(&r, s->structs + t->st, ret, in);
         else if (!json_is_null(in))
-            mismatch(&r, word(in), str(s, t->go));
+            mismatch(&r, codec_word(in), str(s, t->go));
     } else {
         bool unused;
 

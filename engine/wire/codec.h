@@ -172,6 +172,9 @@ void *codec_map_add(size_t *n, void **v, bool *set, size_t size, const char *key
 /* The entry of `key`, or NULL. */
 void *codec_map_get(size_t n, void *v, size_t size, const char *key);
 
+/* What Go's decoder calls a value that does not fit: "object", "array", "string", "bool" or "number". Static. */
+const char *codec_word(const json_t *in);
+
 /* As buf_add_json_string(), but <, > and & stay as they are when `html` is false. */
 void codec_add_string(struct buf *out, const char *s, bool html);
 
