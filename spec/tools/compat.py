@@ -103,6 +103,8 @@ def row_problems(rows, proven, tests):
     out = ['scenario %s names row %d, which spec/behaviours.yaml does not list' % (scn, n) for n in sorted(set(proven) - set(rows)) for scn in proven[n]]
     for n, row in rows.items():
         out += ['row %d names test %s, which does not exist' % (n, t) for t in as_list(row.get('test')) if t not in tests]
+        if row.get('later') and (n in proven or row.get('test')):
+            out.append('row %d is proven and still says what it waits for' % n)
     return out
 
 
