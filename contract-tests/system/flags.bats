@@ -94,6 +94,7 @@ bus2() { docker run --rm --name "$N-2" "$@"; }
     docker create --name "$N" busybox
     same '{"Type":"json-file","Config":{"max-file":"2","max-size":"1m"}}' "$(docker inspect -f '{{json .HostConfig.LogConfig}}' "$N")"
     docker create --name "$N-2" --log-opt max-size=2m busybox
+    same '{"Type":"json-file","Config":{"max-file":"2","max-size":"2m"}}' "$(docker inspect -f '{{json .HostConfig.LogConfig}}' "$N-2")"
     docker create --name "$N-3" --log-driver local busybox
     same '{"Type":"local","Config":{}}' "$(docker inspect -f '{{json .HostConfig.LogConfig}}' "$N-3")"
 }
@@ -108,7 +109,7 @@ bus2() { docker run --rm --name "$N-2" "$@"; }
     contains "$(info '{{.HTTPSProxy}}')" 'xxxxx@proxy.test:2'
 }
 
-@test "--userland-proxy=false: no proxy process, and the kernel publishes on loopback all the same" {
+@test "--userland-proxy=false: the kernel publishes on loopback all the same" {
     docker run -d --name "$N" -p 8081:80 busybox httpd -f -h /etc
     poll in_engine_net curl -sS --max-time 60 -o /dev/null http://127.0.0.1:8081/passwd
 }
@@ -129,7 +130,7 @@ bus2() { docker run --rm --name "$N-2" "$@"; }
     same kept "$(docker logs "$N")"
 }
 
-@test "--iptables=false, --ip-masq=false: no rules of ours; ports are published by the proxy" {
+@test "--iptables=false, --ip-masq=false: ports are published by the proxy" {
     docker run -d --name "$N" -p 8082:80 busybox httpd -f -h /etc
     poll in_engine_net curl -sS --max-time 60 -o /dev/null http://127.0.0.1:8082/passwd
 }
@@ -149,6 +150,13 @@ bus2() { docker run --rm --name "$N-2" "$@"; }
 @test "--bridge none: no default network, containers have loopback alone" {
     same 'host none' "$(docker network ls --format '{{.Name}}' | sort | paste -sd' ')"
     same lo "$(bus busybox ls /sys/class/net)"
+}
+
+@test "--fixed-cidr outside of --bip: left out here, shown by the reference" {
+    local want='10.1.0.0/24 '
+    [ "$SUBJECT" = engine ] || want+=10.2.0.0/25
+    both_flags --bip 10.1.0.1/24 --fixed-cidr 10.2.0.0/25
+    same "$want" "$(docker network inspect bridge -f '{{range .IPAM.Config}}{{.Subnet}} {{.IPRange}}{{end}}')"
 }
 
 @test "--storage-driver vfs: plain copies, on a data root of its own" {

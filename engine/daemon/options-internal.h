@@ -39,7 +39,7 @@ struct option {
     const char *type; /* shown by --help after the name */
     const char *path; /* Go path of the field below Config, for decode errors */
     const char *help;
-    const char *unbuilt; /* why it has no effect here; NULL: it has */
+    const char *unbuilt; /* why it does not do what it says; NULL: it does */
 };
 
 #define OPTION_IGNORED ((size_t)-1)

@@ -13,10 +13,9 @@
 #define NO_SWARM "this engine is not part of a swarm"
 
 const struct option option_table[] = {
-    {"add-runtime", 0, OPT_RUNTIME, AT(runtimes), "runtimes", "runtime", "", "Register a further OCI runtime as NAME=PATH",
-     "containers that ask for it are refused at their start: foreign OCI runtimes come with the container section"},
+    {"add-runtime", 0, OPT_RUNTIME, AT(runtimes), "runtimes", "runtime", "", "Register a further OCI runtime as NAME=PATH", NULL},
     {"allow-nondistributable-artifacts", 0, OPT_LIST, OPTION_IGNORED, NULL, "list", COMMON "ServiceOptions.",
-     "Registries that may get nondistributable layers", "push comes with the image section"},
+     "Registries that may get nondistributable layers", "a push sends every layer, wherever it came from"},
     {"api-cors-header", 0, OPT_STRING, OPTION_IGNORED, NULL, "string", COMMON, "CORS headers of the API", "deprecated in the reference as well"},
     {"authorization-plugin", 0, OPT_LIST, AT(authorization_plugins), "authorization-plugins", "list", COMMON, "Authorization plugins to ask",
      "the engine does not start with it: to go on without the plugin would open the API that it guards"},
@@ -110,7 +109,7 @@ const struct option option_table[] = {
     {"userland-proxy-path", 0, OPT_STRING, AT(userland_proxy_path), NULL, "string", BRIDGE, "Accepted for compatibility",
      "hatake-netd holds all proxies in one process"},
     {"userns-remap", 0, OPT_STRING, AT(userns_remap), NULL, "string", "", "User and group of the user namespace of containers",
-     "user namespaces of containers come with the container section"},
+     "the engine does not start with it: root in a container would be root on the machine, which is what it is to prevent"},
     {"validate", 0, OPT_BOOL, OPTION_IGNORED, "", "", "", "Check the configuration and exit", NULL},
     {"version", 'v', OPT_BOOL, OPTION_IGNORED, "", "", "", "Print the version and exit", NULL},
     /* only in the file */

@@ -258,7 +258,7 @@ void options_warn(const struct options *o) {
         const struct option *opt = &option_table[i];
 
         if (opt->unbuilt && options_has(o, opt))
-            log_kv(LOG_LVL_WARN, "option has no effect in this version", "option", option_key(opt), "reason", opt->unbuilt, NULL);
+            log_kv(LOG_LVL_WARN, "option is not built", "option", option_key(opt), "reason", opt->unbuilt, NULL);
     }
 }
 
@@ -273,7 +273,7 @@ void options_usage(struct buf *out) {
         if (opt->shorthand)
             snprintf(shorthand, sizeof(shorthand), "-%c, ", opt->shorthand);
         snprintf(left, sizeof(left), "  %s--%s %s", shorthand, opt->name, opt->type);
-        buf_addf(out, "%-48s%s%s\n", left, opt->help, opt->unbuilt ? " (no effect yet)" : "");
+        buf_addf(out, "%-48s%s%s\n", left, opt->help, opt->unbuilt ? " (not built)" : "");
     }
 }
 

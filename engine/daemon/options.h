@@ -42,7 +42,7 @@ int options_load_file(struct options *o, struct err *e);
 /* What can only be checked when everything is known. Messages as the reference. */
 int options_validate(struct options *o, struct err *e);
 
-/* Log a warning for each option that was set and has no effect in this version. */
+/* Log a warning for each option that was set and is not built. */
 void options_warn(const struct options *o);
 
 /* Text of --help. */

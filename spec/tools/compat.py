@@ -163,7 +163,7 @@ def problems(deviations, scn, cases, tests, op_ids, opts=None):
 
 
 def options(folder):
-    """[(flag, reason)] of the daemon options that are taken and have no effect, from the option table."""
+    """[(flag, reason)] of the daemon options that are known and not built, from the option table."""
     with open(os.path.join(folder, 'engine', 'daemon', 'options-table.c'), encoding='utf-8') as f:
         text = f.read()
     rows = re.findall(r'\{"([a-z0-9-]+)",(.*?)\},\n', text, re.S)
@@ -211,7 +211,7 @@ def render(model, deviations, scn, cases, opts=None):
                 ['test %s' % t for t in as_list(d.get('test'))] + ['option case "%s"' % o for o in (opts or {}).get(d['id'], [])]
         out += ['Proof: %s.' % '; '.join(proof), '']
     out += render_rows(behaviours(TOP), rows_of(TOP))
-    out += ['## Options without effect', '', 'hataked takes these flags (and their keys of daemon.json) and warns at its start that they do nothing.', '', '| option | why |', '|---|---|']
+    out += ['## Options that are not built', '', 'hataked knows these flags (and their keys of daemon.json) and warns at its start; they do nothing, unless the reason says more.', '', '| option | why |', '|---|---|']
     out += ['| `--%s` | %s |' % o for o in options(TOP)]
     return '\n'.join(out).rstrip('\n') + '\n'
 
