@@ -4,7 +4,7 @@
 load helpers
 
 setup_file() {
-    only_ours "it has no such verb"
+    only_ours_file "it has no such verb" || return 0
     own_lab engine
     docker load -q -i "$("$CI/images" path busybox)" >&2
     many_layers 70 # a load must bear a store with many
@@ -14,6 +14,7 @@ setup_file() {
     own_end
 }
 teardown() {
+    [ -n "${N-}" ] || return 0
     if request GET /_ping 2>/dev/null; then own_end; fi
 }
 

@@ -4,11 +4,14 @@
 load helpers
 
 setup_file() {
-    only_ours "installs this engine"
+    only_ours_file "installs this engine" || return 0
     export TO=$BATS_FILE_TMPDIR/to
     make -s -C "$TOP" install "DESTDIR=$TO" prefix=/opt/hatake >&2
 }
-setup() { P=$TO/opt/hatake; }
+setup() {
+    begin_test
+    P=$TO/opt/hatake
+}
 
 @test "programs, helpers, units, manual pages, completion, the first image and an example configuration are there" {
     local file

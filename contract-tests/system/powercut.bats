@@ -5,7 +5,7 @@
 load helpers
 
 setup_file() {
-    only_ours "looks into this engine's store"
+    only_ours_file "looks into this engine's store" || return 0
     own_lab registry engine
 }
 setup() {
@@ -18,6 +18,7 @@ setup() {
     own_start
 }
 teardown() {
+    [ -n "${N-}" ] || return 0
     own_kill || true
     inside umount -l /var/lib/docker
 }

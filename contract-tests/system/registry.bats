@@ -4,7 +4,7 @@
 load helpers
 
 setup_file() {
-    only_ours "starts this engine's daemon with many flags"
+    only_ours_file "starts this engine's daemon with many flags" || return 0
     own_lab registry engine
     # Certificates of registries are put where nobody else sees them.
     [ -d /etc/docker ] || touch "$BATS_FILE_TMPDIR/made-etc-docker"
@@ -28,6 +28,7 @@ with_flags() {
     own_restart "$@"
 }
 teardown() {
+    [ -n "${N-}" ] || return 0
     end_jobs
     docker images -q | xargs -r "$CLI" -H "$ENGINE_HOST" rmi -f >/dev/null 2>&1 || true
 }

@@ -4,7 +4,7 @@
 load helpers
 
 setup_file() {
-    only_ours "it begins anew"
+    only_ours_file "it begins anew" || return 0
     own_lab engine
 }
 setup() {
@@ -14,6 +14,7 @@ setup() {
     request GET /_ping || own_start
 }
 teardown() {
+    [ -n "${N-}" ] || return 0
     docker rmi -f "$FROM" >/dev/null 2>&1 || true
     end_jobs
     remove_ours

@@ -6,8 +6,8 @@ load helpers
 OTHERS=(--add-runtime "other=$(command -v runc || echo none)" --add-runtime "crun=$(command -v crun || echo none)")
 
 setup_file() {
-    only_ours "the scenario container/runtimes asks it"
-    command -v runc >/dev/null || skip "no runc on this machine"
+    only_ours_file "the scenario container/runtimes asks it" || return 0
+    command -v runc >/dev/null || skip_file "no runc on this machine" || return 0
     own_lab engine
     # crun takes one layout or the other, not v1 with controllers left on v2.
     inside sh -c 'umount /sys/fs/cgroup/unified 2>/dev/null || true'
