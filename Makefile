@@ -106,7 +106,7 @@ $(B)/test/$(1): $$(call objs,$$(wildcard engine/$(1)/test-*.c)) $(B)/obj/base/te
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$(CC) $(LDFLAGS) -o $$@ $$(sort $$(filter %.o,$$^)) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS_DAEMON)
 .PHONY: unit-$(1)
-unit-$(1): $(B)/test/$(1) $$(if $$(filter monitor network volume,$(1)),unit-programs)
+unit-$(1): $(B)/test/$(1) $$(if $$(filter image monitor network volume,$(1)),unit-programs)
 	$$(Q)$(B)/test/$(1) $(T)
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
@@ -160,7 +160,7 @@ $(BIN)/hatake: $(call objs,$(call srcs,cli) $(wildcard engine/cli/main*.c)) $(ca
 # The tests of some modules run the programs themselves, always those of the plain build.
 .PHONY: unit-programs
 ifeq ($(B),$(TOP))
-unit-programs: $(BIN)/hatake-monitor $(BIN)/hatake-netd $(BIN)/hatake-mount
+unit-programs: $(BIN)/hatake-monitor $(BIN)/hatake-netd $(BIN)/hatake-mount $(BIN)/hatake-unpack
 else
 unit-programs:
 	$(Q)$(MAKE) SAN= CC=gcc unit-programs
