@@ -12,7 +12,7 @@
 /* Images and registries */
 #define LIMIT_MANIFEST_BYTES MIB(4)
 #define LIMIT_IMAGE_CONFIG_BYTES MIB(8)
-#define LIMIT_LAYERS 127
+#define LIMIT_LAYERS 125 /* as many as the reference takes */
 #define LIMIT_INDEX_DEPTH 4
 #define LIMIT_INDEX_ENTRIES 10000
 #define LIMIT_TOKEN_BYTES KIB(64)

@@ -343,8 +343,10 @@ static int load_oci_manifest(struct loading *l, json_t *manifest, json_t *names,
         _cleanup_free_ char *path = digest ? blob_path(digest) : NULL;
         struct member *m = path ? find_member(l, path) : NULL;
 
-        if (!path || layers.n >= LIMIT_LAYERS)
+        if (!path)
             return err_set(e, ERR_INVALID, "image archive: bad list of layers");
+        if (layers.n >= LIMIT_LAYERS)
+            return err_set(e, ERR_INVALID, "max depth exceeded");
         if (m && m->type == UNPACK_LAYER && !streq(m->digest, digest))
             return err_set(e, ERR_INVALID, "image archive: blob %s has other contents", digest);
         if (strv_add(&layers, path) < 0)

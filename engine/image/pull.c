@@ -212,6 +212,8 @@ static int fetch_config(struct pull *p, json_t *manifest, struct err *e) {
     int64_t size;
     int r = check_config_type(json_string_value(json_object_get(json_object_get(manifest, "config"), "mediaType")), e);
 
+    if (r == 0 && json_array_size(json_object_get(manifest, "layers")) > LIMIT_LAYERS)
+        r = err_set(e, ERR_INTERNAL, "failed to register layer: max depth exceeded");
     if (r == 0)
         r = descriptor(json_object_get(manifest, "config"), &digest, &size, e);
     if (r < 0)
@@ -233,8 +235,6 @@ static int plan_layers(struct pull *p, json_t *manifest, struct err *e) {
     json_t *list = json_object_get(manifest, "layers"), *o;
     size_t i;
 
-    if (json_array_size(list) > LIMIT_LAYERS)
-        return err_set(e, ERR_INTERNAL, "max depth exceeded");
     if (json_array_size(list) != p->image->diff_ids.n)
         return err_set(e, ERR_INTERNAL, "layers from manifest don't match image configuration");
     p->layers = calloc(json_array_size(list) + 1, sizeof *p->layers);
