@@ -22,12 +22,12 @@ teardown() {
 
 # registry IMAGE MODE...: serve it, with the link behaving like that. Sets FROM.
 registry() {
-    local port=$((20000 + RANDOM % 20000)) image=$1
+    local image=$1
     shift
     mode "$@"
-    ip netns exec "$SUBJECT_NETNS" "$BATS_TEST_DIRNAME/cut-registry" "$IMAGES/$image/oci" "$STATE" 127.0.0.1 $port >&2 3>&- &
+    ip netns exec "$SUBJECT_NETNS" "$BATS_TEST_DIRNAME/test-registry" "$STATE" 127.0.0.1 "$image=$IMAGES/$image/oci" >&2 3>&- &
     poll test -e "$STATE/ready"
-    FROM=127.0.0.1:$port/$image:latest
+    FROM=127.0.0.1:$(cat "$STATE/ready")/$image:latest
     LAYERS=$(python3 -c '
 import json, sys
 def blob(digest):
@@ -36,7 +36,7 @@ def blob(digest):
 with open(sys.argv[1] + "/index.json") as f:
     print(sum(layer["size"] for layer in blob(json.load(f)["manifests"][0]["digest"])["layers"]))' "$IMAGES/$image/oci")
 }
-mode() { echo "$*" >"$STATE/mode.new" && mv "$STATE/mode.new" "$STATE/mode"; }
+mode() { echo "{\"link\": \"$*\"}" >"$STATE/rules.new" && mv "$STATE/rules.new" "$STATE/rules"; }
 served() { awk '{ n += $2 } END { print n + 0 }' "$STATE/served"; }
 partials() { find "$ENGINE_ROOT/content/partial" -type f; }
 no_partials() { [ -z "$(partials)" ]; }
