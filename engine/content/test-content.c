@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "base/str.h"
 #include "base/test.h"
 #include "content/content.h"
+#include "content/digest.h"
 
 #define A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define B "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -153,4 +155,21 @@ TEST(a_link_in_the_place_of_a_partial_is_not_followed) {
     CHECK_INT(fs_read_file(canary, &b, NULL), 0);
     CHECK_STR(buf_str(&b), "alive");
     place_done(&t);
+}
+
+TEST(digests_are_written_as_registries_write_them) {
+    static const char empty[] = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    EVP_MD_CTX *sum = EVP_MD_CTX_new();
+    char one[DIGEST_SIZE], other[DIGEST_SIZE];
+
+    digest_of("", 0, one);
+    CHECK_STR(one, empty);
+    digest_of("abc", 3, one);
+    CHECK_INT(EVP_DigestInit_ex(sum, EVP_sha256(), NULL), 1);
+    EVP_DigestUpdate(sum, "ab", 2);
+    EVP_DigestUpdate(sum, "c", 1);
+    digest_end(sum, other);
+    EVP_MD_CTX_free(sum);
+    CHECK_STR(one, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    CHECK_STR(other, one);
 }

@@ -18,6 +18,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "base/strv.h"
+#include "content/digest.h"
 #include "db/db.h"
 #include "layers/framing.h"
 #include "layers/layers.h"
@@ -89,13 +90,11 @@ static bool is_whole(const char *folder, const char *diff_id) {
     _cleanup_close_ int fd = record ? open(record, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
     _cleanup_close_ int dir = diff ? open(diff, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
     EVP_MD_CTX *sha = EVP_MD_CTX_new();
-    unsigned char d[EVP_MAX_MD_SIZE];
-    char digest[72] = "sha256:";
+    char digest[DIGEST_SIZE];
     bool same = fd >= 0 && dir >= 0 && sha && EVP_DigestInit_ex(sha, EVP_sha256(), NULL) == 1 && framing_replay(fd, dir, sum, sha, NULL, NULL) == 0;
 
     if (same) {
-        EVP_DigestFinal_ex(sha, d, NULL);
-        hex_encode(d, 32, digest + strlen("sha256:"));
+        digest_end(sha, digest);
         same = streq(digest, diff_id);
     }
     EVP_MD_CTX_free(sha);
@@ -214,13 +213,11 @@ static int check_home(struct check *c, struct err *e) {
 
 static int check_image(const struct db_row *row, void *arg, struct err *e) {
     struct check *c = arg;
-    unsigned char d[EVP_MAX_MD_SIZE];
-    char digest[72] = "sha256:";
+    char digest[DIGEST_SIZE];
     size_t n;
     const void *p = db_row_blob(row, 1, &n);
 
-    EVP_Digest(p, n, d, NULL, EVP_sha256(), NULL);
-    hex_encode(d, 32, digest + strlen("sha256:"));
+    digest_of(p, n, digest);
     if (!streq(digest, db_row_text(row, 0)))
         say(c, false, "image %s: its configuration has changed", db_row_text(row, 0));
     return 0;

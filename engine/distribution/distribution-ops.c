@@ -11,10 +11,6 @@
 #include "types.h"
 #include "wire/call.h"
 
-static void decrefp(json_t **j) {
-    json_decref(*j);
-}
-
 static bool gone(void *arg) {
     return call_gone(arg);
 }
@@ -59,7 +55,7 @@ static int platform_of_config(struct registry_session *s, json_t *descriptor, st
     const char *digest = json_string_value(json_object_get(descriptor, "digest"));
     json_t *size = json_object_get(descriptor, "size");
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_IMAGE_CONFIG_BYTES);
-    _cleanup_(decrefp) json_t *config = NULL;
+    json_auto_t *config = NULL;
     int r;
 
     if (!digest || !digest_is_valid(digest) || !json_is_integer(size) || json_integer_value(size) < 0)
@@ -76,7 +72,7 @@ static int platform_of_config(struct registry_session *s, json_t *descriptor, st
 }
 
 static int describe(struct registry_session *s, const struct registry_manifest *m, struct api_distribution_inspect *out, struct err *e) {
-    _cleanup_(decrefp) json_t *o = json_loadb(buf_str(&m->body), m->body.len, 0, NULL);
+    json_auto_t *o = json_loadb(buf_str(&m->body), m->body.len, 0, NULL);
     const char *type = json_string_value(json_object_get(o, "mediaType"));
     json_t *list = json_object_get(o, "manifests"), *entry;
     size_t i;

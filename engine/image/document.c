@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The image configuration document (OCI image-spec config.md, Docker image specification v1.2). */
 #include <jansson.h>
-#include <openssl/evp.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/id.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "content/digest.h"
 #include "image/image-internal.h"
 
 void image_free(struct image *i) {
@@ -143,8 +142,7 @@ int image_parse(const void *p, size_t n, struct image **ret, struct err *e) {
     struct image *i;
     json_error_t je;
     json_t *o;
-    unsigned char d[EVP_MAX_MD_SIZE];
-    char hex[ID_LEN + 1];
+    char id[DIGEST_SIZE];
     int r;
 
     if (n > LIMIT_IMAGE_CONFIG_BYTES)
@@ -160,9 +158,8 @@ int image_parse(const void *p, size_t n, struct image **ret, struct err *e) {
         return err_oom(e);
     }
     i->refs = 1;
-    EVP_Digest(p, n, d, NULL, EVP_sha256(), NULL);
-    hex_encode(d, 32, hex);
-    i->id = str_printf("sha256:%s", hex);
+    digest_of(p, n, id);
+    i->id = strdup(id);
     i->document = malloc(n);
     if (i->document)
         memcpy(i->document, p, n);

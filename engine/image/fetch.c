@@ -10,11 +10,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/engine.h"
-#include "base/id.h"
 #include "base/limits.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "content/content.h"
+#include "content/digest.h"
 #include "layers/unpack.h"
 #include "registry/registry.h"
 
@@ -157,11 +157,9 @@ static int take_earlier(struct fetch *f, struct err *e) {
 }
 
 static int check_blob(struct fetch *f, struct err *e) {
-    unsigned char d[EVP_MAX_MD_SIZE];
-    char digest[72] = "sha256:";
+    char digest[DIGEST_SIZE];
 
-    EVP_DigestFinal_ex(f->sha, d, NULL);
-    hex_encode(d, 32, digest + strlen("sha256:"));
+    digest_end(f->sha, digest);
     if (!streq(digest, f->digest) || f->have != f->size)
         return err_set(e, ERR_INTERNAL, "filesystem layer verification failed for digest %s", f->digest);
     return 0;

@@ -5,7 +5,6 @@
  * which image, digests are compared, and only then anything becomes visible.
  */
 #include <jansson.h>
-#include <openssl/evp.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -13,6 +12,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "content/digest.h"
 #include "image/image-internal.h"
 #include "layers/unpack.h"
 #include "wire/call.h"
@@ -304,16 +304,14 @@ static struct member *checked_blob(struct loading *l, json_t *descriptor, char *
     const char *digest = json_string_value(json_object_get(descriptor, "digest"));
     _cleanup_free_ char *path = digest ? blob_path(digest) : NULL;
     struct member *m = path ? find_member(l, path) : NULL;
-    unsigned char d[EVP_MAX_MD_SIZE];
-    char hex[ID_LEN + 1];
+    char other[DIGEST_SIZE];
 
     if (!m || m->type != UNPACK_FILE) {
         err_set(e, ERR_INVALID, "image archive: blob %s is not there", digest ? digest : "without a digest");
         return NULL;
     }
-    EVP_Digest(m->data, m->n, d, NULL, EVP_sha256(), NULL);
-    hex_encode(d, 32, hex);
-    if (!streq(hex, digest + strlen("sha256:"))) {
+    digest_of(m->data, m->n, other);
+    if (!streq(other, digest)) {
         err_set(e, ERR_INVALID, "image archive: blob %s has other contents", digest);
         return NULL;
     }

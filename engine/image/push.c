@@ -3,11 +3,10 @@
  * docker push: layers (push-layers.c), configuration, manifest (schema 2, as the reference sends it).
  * Sections: the manifest; one tag; the request.
  */
-#include <openssl/evp.h>
-
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "content/digest.h"
 #include "image/push-internal.h"
 
 #define TYPE_CONFIG "application/vnd.docker.container.image.v1+json"
@@ -70,8 +69,7 @@ static int name_digest(struct push *p, char *digest, struct err *e) {
 
 static int push_manifest(struct push *p, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_MANIFEST_BYTES);
-    unsigned char d[EVP_MAX_MD_SIZE];
-    char digest[72] = "sha256:";
+    char digest[DIGEST_SIZE];
     int r;
 
     write_manifest(p, &b);
@@ -80,8 +78,7 @@ static int push_manifest(struct push *p, struct err *e) {
         r = registry_put_manifest(p->session, p->ref.tag, REGISTRY_TYPE_DOCKER_MANIFEST, b.data, b.len, e);
     if (r < 0)
         return r;
-    EVP_Digest(b.data, b.len, d, NULL, EVP_sha256(), NULL);
-    hex_encode(d, 32, digest + strlen("sha256:"));
+    digest_of(b.data, b.len, digest);
     r = progress_message(p->progress, NULL, e, "%s: digest: %s size: %zu", p->ref.tag, digest, b.len);
     if (r == 0)
         r = name_digest(p, digest, e);

@@ -3,13 +3,11 @@
  * docker save: an archive that is an OCI image layout and a docker-archive at once. Layers are made again byte for byte from their folders and the record
  * of their framing, straight into the client's connection: nothing is kept on disk or in memory.
  */
-#include <openssl/evp.h>
-
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/id.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "content/digest.h"
 #include "image/image-internal.h"
 #include "layers/unpack.h"
 #include "wire/call.h"
@@ -227,7 +225,6 @@ static int add_blob(struct saving *s, const char *digest, struct layer *layer, c
 static int make_manifest(struct saving *s, struct saved *v, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_MANIFEST_BYTES);
     const struct image *i = v->image;
-    unsigned char d[EVP_MAX_MD_SIZE];
     size_t n;
     int r;
 
@@ -251,16 +248,13 @@ static int make_manifest(struct saving *s, struct saved *v, struct err *e) {
     if (r < 0)
         return r;
     n = b.len;
-    EVP_Digest(b.data, n, d, NULL, EVP_sha256(), NULL);
-    memcpy(v->digest, "sha256:", 7);
-    hex_encode(d, 32, v->digest + 7);
+    digest_of(b.data, n, v->digest);
     v->manifest = buf_take(&b);
     r = image_legacy_documents(i, &v->legacy, e);
     for (size_t k = 0; r == 0 && k < v->legacy.n; k++) {
-        char digest[72] = "sha256:";
+        char digest[DIGEST_SIZE];
 
-        EVP_Digest(v->legacy.v[k], strlen(v->legacy.v[k]), d, NULL, EVP_sha256(), NULL);
-        hex_encode(d, 32, digest + 7);
+        digest_of(v->legacy.v[k], strlen(v->legacy.v[k]), digest);
         r = add_blob(s, digest, NULL, v->legacy.v[k], strlen(v->legacy.v[k]), (int64_t)strlen(v->legacy.v[k]), mtime_of(i), e);
     }
     if (r < 0)

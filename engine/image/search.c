@@ -20,10 +20,6 @@ struct search {
     int64_t stars;
 };
 
-static void decrefp(json_t **j) {
-    json_decref(*j);
-}
-
 static bool gone(void *arg) {
     return call_gone(arg);
 }
@@ -70,7 +66,7 @@ static int add_result(const struct search *s, json_t *o, struct api_image_search
 static int search(struct call *c, const struct q_image_search *q, struct api_image_search_item_list *ret, struct err *e) {
     _cleanup_buf_ struct buf body = BUF_INIT(REGISTRY_SEARCH_BYTES);
     _cleanup_filters_ struct filters f = FILTERS_INIT;
-    _cleanup_(decrefp) json_t *o = NULL;
+    json_auto_t *o = NULL;
     struct registry_auth auth = {0};
     struct search s = {0};
     json_t *each;

@@ -11,10 +11,6 @@
 #include "base/str.h"
 #include "registry/registry-internal.h"
 
-static void decrefp(json_t **j) {
-    json_decref(*j);
-}
-
 void wipe(char **s) {
     if (*s) {
         explicit_bzero(*s, strlen(*s));
@@ -83,7 +79,7 @@ static int take_text(json_t *o, const char *key, char **slot, struct err *e) {
 }
 
 int registry_auth_parse(const char *header, struct registry_auth *ret, struct err *e) {
-    _cleanup_(decrefp) json_t *o = NULL;
+    json_auto_t *o = NULL;
     struct registry_auth a = {0};
     char *text;
     size_t n = 0;
@@ -207,7 +203,7 @@ static void add_query(struct buf *b, const char *key, const char *value) {
 }
 
 static int parse_token(struct registry_session *s, const struct buf *body, struct err *e) {
-    _cleanup_(decrefp) json_t *o = json_loadb(buf_str(body), body->len, 0, NULL);
+    json_auto_t *o = json_loadb(buf_str(body), body->len, 0, NULL);
     const char *token = json_string_value(json_object_get(o, "token"));
     int64_t lifetime = json_integer_value(json_object_get(o, "expires_in"));
 

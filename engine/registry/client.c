@@ -22,10 +22,6 @@
     REGISTRY_TYPE_DOCKER_MANIFEST "," REGISTRY_TYPE_DOCKER_LIST "," REGISTRY_TYPE_OCI_INDEX "," REGISTRY_TYPE_OCI_MANIFEST                           \
                                   "," REGISTRY_TYPE_DOCKER_SCHEMA1
 
-static void decrefp(json_t **j) {
-    json_decref(*j);
-}
-
 /* ---- where a registry is ------------------------------------------------------------------------------------------------------------ */
 
 /* One IPv4 or IPv6 network as CIDR text; does it hold the address? */
@@ -353,7 +349,7 @@ int registry_get_manifest(struct registry_session *s, const char *what, struct r
 int registry_get_tags(struct registry_session *s, struct strv *ret, struct err *e) {
     _cleanup_free_ char *url = str_printf("%s/v2/%s/tags/list", s->base, s->ref.path);
     _cleanup_buf_ struct buf body = BUF_INIT(TAGS_BYTES_MAX);
-    _cleanup_(decrefp) json_t *o = NULL;
+    json_auto_t *o = NULL;
     struct transfer t = {.s = s, .method = "GET", .url = url, .body = &body};
     json_t *tag;
     size_t i;

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/id.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "content/digest.h"
 #include "registry/registry-internal.h"
 
 #define AT_ONCE MIB(1) /* what is no longer goes in one request */
@@ -189,14 +189,6 @@ static int fill_first(struct sending *x, struct err *e) {
     return 0;
 }
 
-static void digest_text(struct sending *x, char ret[72]) {
-    unsigned char d[EVP_MAX_MD_SIZE];
-
-    EVP_DigestFinal_ex(x->sha, d, NULL);
-    memcpy(ret, "sha256:", 7);
-    hex_encode(d, 32, ret + 7);
-}
-
 /* How much of an upload is there: bytes, or -1 when the registry does not say or does not know it any more. *url becomes where to go on. */
 static int64_t how_much(struct registry_session *s, char **url) {
     _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_TOKEN_BYTES);
@@ -304,7 +296,7 @@ int registry_send_blob(struct registry_session *s, const struct registry_source 
         r = whole ? 0 : stream_all(&x, &url, e);
     }
     if (r == 0) {
-        digest_text(&x, ret_digest);
+        digest_end(x.sha, ret_digest);
         *ret_size = x.produced;
         r = finish(&x, url, ret_digest, whole, e);
     }

@@ -11,10 +11,6 @@
 
 #define ERRORS_SHOWN 20
 
-static void decrefp(json_t **j) {
-    json_decref(*j);
-}
-
 struct known_code {
     const char *code, *text, *message; /* text: as it is printed; message: when the registry gives none */
     enum err_kind kind;
@@ -97,7 +93,7 @@ static void add_one(struct buf *b, const struct said *s) {
 }
 
 static int fail(long status, const struct buf *body, const char *challenge, bool all, const char **ret_code, struct err *e) {
-    _cleanup_(decrefp) json_t *o = json_loadb(buf_str(body), body->len, 0, NULL);
+    json_auto_t *o = json_loadb(buf_str(body), body->len, 0, NULL);
     _cleanup_free_ char *why = NULL, *description = NULL;
     _cleanup_buf_ struct buf text = BUF_INIT(KIB(64));
     struct said list[ERRORS_SHOWN];
