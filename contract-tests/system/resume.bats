@@ -41,8 +41,12 @@ served() { awk '{ n += $2 } END { print n + 0 }' "$STATE/served"; }
 partials() { find "$ENGINE_ROOT/content/partial" -type f; }
 no_partials() { [ -z "$(partials)" ]; }
 partial_bytes() { partials | xargs -r stat -c %s | awk '{ n += $1 } END { print n + 0 }'; }
-# at_most_once: what came over the link is no more than 1.05 times the image
-at_most_once() { [ "$(served)" -le $((LAYERS * 105 / 100)) ] || fail "$(served) bytes for an image of $LAYERS"; }
+all_served() { [ "$(served)" -ge "$LAYERS" ]; }
+# at_most_once: what came over the link is the image, and no more than 1.05 times that
+at_most_once() {
+    poll all_served
+    [ "$(served)" -le $((LAYERS * 105 / 100)) ] || fail "$(served) bytes for an image of $LAYERS"
+}
 # the layer's archive as the engine makes it again has the digest it was pulled by
 is_whole() { docker save "$FROM" | tar -t >/dev/null; }
 
