@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
 
@@ -36,7 +37,7 @@ static const struct unit *unit_at(const char *s, size_t *ret_len) {
     while (s[n] && s[n] != '.' && !is_digit(s[n]))
         n++;
     *ret_len = n;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+    for (size_t i = 0; i < ELEMENTSOF(units); i++) {
         if (strlen(units[i].name) == n && memcmp(units[i].name, s, n) == 0)
             return &units[i];
     }
@@ -174,7 +175,7 @@ static int zone(const char **s, int *ret_offset, const char **ret_what) {
 }
 
 static const struct part *part_at(const char *layout) {
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+    for (size_t i = 0; i < ELEMENTSOF(parts); i++) {
         if (str_has_prefix(layout, parts[i].layout))
             return &parts[i];
     }

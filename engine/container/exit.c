@@ -11,6 +11,7 @@
 #include "container/reaper.h"
 #include "container/shm.h"
 #include "exec/exec.h"
+#include "kern/proc.h"
 #include "volume/volume.h"
 #include "wire/loop.h"
 
@@ -282,11 +283,10 @@ static void on_exited(void *arg, struct monitor *m, const struct monitor_exit *x
 static void on_lost(void *arg, struct monitor *m) {
     struct ctr_run *run = arg;
     struct ctr_facts facts = {.at = clock_wall_ns(), .exit_code = 137, .lost = true};
-    pid_t pid = monitor_container_pid(m);
 
     log_kv(LOG_LVL_WARN, "a container's monitor died", "container", run->c->id, NULL);
-    if (pid > 1)
-        kill(pid, SIGKILL);
+    if (monitor_container_pid(m) > 1)
+        ignore_result(proc_signal(monitor_container_pid(m), monitor_start_ticks(m), SIGKILL) < 0);
     note_exit(run, m, &facts);
 }
 

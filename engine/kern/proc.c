@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "kern/kern.h"
 
 int proc_stat_parse(const char *text, struct proc_stat *ret) {
     const char *p = strrchr(text, ')');
@@ -84,4 +85,16 @@ int proc_open_at(pid_t pid, uint64_t ticks, const char *what, int flags) {
         return dir;
     fd = openat(dir, what, flags | O_CLOEXEC);
     return fd >= 0 ? fd : errno == ENOENT ? -ESRCH : -errno;
+}
+
+int proc_signal(pid_t pid, uint64_t ticks, int sig) {
+    _cleanup_close_ int fd = kern_linux.pidfd_open(pid, 0);
+    struct proc_stat s = {0};
+    int r = fd;
+
+    if (r >= 0 && ticks)
+        r = proc_stat_of(pid, &s);
+    if (r < 0)
+        return r;
+    return ticks && s.ticks != ticks ? -ESRCH : kern_linux.pidfd_send_signal(fd, sig);
 }

@@ -41,4 +41,10 @@ int proc_open(pid_t pid, uint64_t ticks);
 /* As proc_open(), then `what` below it ("ns/net", "root") with `flags` of open(2) besides O_CLOEXEC. */
 int proc_open_at(pid_t pid, uint64_t ticks, const char *what, int flags);
 
+/*
+ * Send `sig` to the process with this number and start time (0 takes any). Another one that has the number meanwhile is never hit: the process is held by
+ * a pidfd while its start is looked at (pidfd_open(2), pidfd_send_signal(2)). 0, -ESRCH when that process is gone, or another -errno.
+ */
+int proc_signal(pid_t pid, uint64_t ticks, int sig);
+
 #endif

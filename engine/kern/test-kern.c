@@ -117,5 +117,7 @@ TEST(a_process_is_its_number_and_its_start) {
     close(fd);
     CHECK_INT(proc_open(getpid(), s.ticks + 1), -ESRCH);
     CHECK_INT(proc_open_at(getpid(), 0, "no-such-file", O_RDONLY), -ESRCH);
+    CHECK_INT(proc_signal(getpid(), s.ticks, 0), 0);
+    CHECK_INT(proc_signal(getpid(), s.ticks + 1, SIGKILL), -ESRCH);
     CHECK_INT(proc_stat_of(4194304 + 1, &s), -ESRCH); /* beyond the kernel's largest number */
 }

@@ -312,7 +312,3 @@ int framing_replay(int fd, int dirfd, framing_sink_fn sink, void *arg, int64_t *
         *ret_total = s.total;
     return k;
 }
-
-int framing_size(int fd, int64_t *ret, struct err *e) {
-    return framing_replay(fd, -EBADF, NULL, NULL, ret, e);
-}

@@ -35,7 +35,5 @@ typedef int (*framing_sink_fn)(void *arg, const void *p, size_t n, struct err *e
  * ret_total (may be NULL): bytes of the archive.
  */
 int framing_replay(int fd, int dirfd, framing_sink_fn sink, void *arg, int64_t *ret_total, struct err *e);
-/* Bytes of the archive that a record describes, without touching the files. */
-int framing_size(int fd, int64_t *ret, struct err *e);
 
 #endif

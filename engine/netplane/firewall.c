@@ -168,7 +168,7 @@ static int put_lines(struct buf *b, struct nft_table table, const struct strv *l
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < lines->n; i++)
-        r = nft_rule_iptables_after(b, table, lines->v[i], owner, str_has_prefix(lines->v[i], "-I FORWARD ") ? after : 0, e);
+        r = nft_rule_iptables(b, table, lines->v[i], owner, str_has_prefix(lines->v[i], "-I FORWARD ") ? after : 0, e);
     return r;
 }
 
@@ -211,7 +211,7 @@ static int put_chains(struct firewall *f, struct buf *b, bool v6, struct err *e)
     if (r == 0)
         r = nft_forget_ours(&f->nl, b, nat, e);
     if (r == 0 && !user)
-        r = nft_rule_iptables_unmarked(b, filter, "-A DOCKER-USER -j RETURN", e);
+        r = nft_rule_iptables(b, filter, "-A DOCKER-USER -j RETURN", NULL, 0, e);
     return r;
 }
 

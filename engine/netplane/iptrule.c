@@ -267,7 +267,7 @@ static int x_word(struct line *l, const char *w, struct buf *b, struct err *e) {
     return 0;
 }
 
-static int put_rule(struct buf *b, struct nft_table table, const char *line, const char *key, uint64_t after, struct err *e) {
+int nft_rule_iptables(struct buf *b, struct nft_table table, const char *line, const char *key, uint64_t after, struct err *e) {
     _cleanup_strv_ struct strv words = STRV_INIT;
     struct line l = {.words = &words, .v6 = table.family == AF_INET6};
     unsigned char mark[NFT_MARK_BYTES + NFT_KEY_MAX] = {NFT_MARK_TYPE, 0};
@@ -316,16 +316,4 @@ static int put_rule(struct buf *b, struct nft_table table, const char *line, con
     }
     netl_end(b, m);
     return 0;
-}
-
-int nft_rule_iptables(struct buf *b, struct nft_table table, const char *line, const char *key, struct err *e) {
-    return put_rule(b, table, line, key, 0, e);
-}
-
-int nft_rule_iptables_after(struct buf *b, struct nft_table table, const char *line, const char *key, uint64_t handle, struct err *e) {
-    return put_rule(b, table, line, key, handle, e);
-}
-
-int nft_rule_iptables_unmarked(struct buf *b, struct nft_table table, const char *line, struct err *e) {
-    return put_rule(b, table, line, NULL, 0, e);
 }

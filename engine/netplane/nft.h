@@ -47,13 +47,11 @@ void nft_add_base_chain(struct buf *b, struct nft_table table, const char *chain
 void nft_flush_chain(struct buf *b, struct nft_table table, const char *chain);
 
 /*
- * "-A CHAIN ..." appends, "-I CHAIN ..." inserts at the head. key: at most 32 characters that nft_each_ours() tells again. ERR_INVALID when the text is not understood.
+ * "-A CHAIN ..." appends, "-I CHAIN ..." inserts: right behind the rule with the handle `after`, 0: at the head.
+ * key: at most 32 characters that nft_each_ours() tells again; NULL: no mark, the rule stays with the machine's owner and is never taken back.
+ * ERR_INVALID when the text is not understood.
  */
-int nft_rule_iptables(struct buf *b, struct nft_table table, const char *line, const char *key, struct err *e);
-/* The same, but "-I" puts it right behind the rule with this handle. */
-int nft_rule_iptables_after(struct buf *b, struct nft_table table, const char *line, const char *key, uint64_t handle, struct err *e);
-/* Append a rule that stays with the machine's owner: no mark, so it is never taken back. */
-int nft_rule_iptables_unmarked(struct buf *b, struct nft_table table, const char *line, struct err *e);
+int nft_rule_iptables(struct buf *b, struct nft_table table, const char *line, const char *key, uint64_t after, struct err *e);
 /* Add the removal of each rule of the table that carries our mark. A missing table is fine. */
 int nft_forget_ours(struct netl_sock *s, struct buf *b, struct nft_table table, struct err *e);
 /* Remove one rule by its handle; it must exist. */

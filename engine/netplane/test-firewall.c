@@ -130,15 +130,15 @@ TEST(firewall_plan6) {
 TEST(firewall_rule_text) {
     _cleanup_buf_ struct buf b = BUF_INIT(65536);
 
-    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-A X -p tcp -m tcp --dport 80 -j ACCEPT", "k", NULL), 0);
-    CHECK_INT(nft_rule_iptables(&b, nft_ip("nat"), "-A X ! -i docker0 -p udp -m udp --dport 53 -j DNAT --to-destination 172.17.0.2:53", "k", NULL),
+    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-A X -p tcp -m tcp --dport 80 -j ACCEPT", "k", 0, NULL), 0);
+    CHECK_INT(nft_rule_iptables(&b, nft_ip("nat"), "-A X ! -i docker0 -p udp -m udp --dport 53 -j DNAT --to-destination 172.17.0.2:53", "k", 0, NULL),
               0);
-    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-A X -x", "k", NULL), -ERR_INVALID);
-    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-I X -j DROP", "k", NULL), 0);
-    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-A X -s 1.2.3 -j DROP", "k", NULL), -ERR_INVALID);
-    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-A X -m conntrack --ctstate BORED -j DROP", "k", NULL), -ERR_INVALID);
-    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-A X -j", "k", NULL), -ERR_INVALID);
-    CHECK_INT(nft_rule_iptables(&b, nft_ip("nat"), "-A X -j DNAT --to-destination 1.2.3.4", "k", NULL), -ERR_INVALID);
+    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-A X -x", "k", 0, NULL), -ERR_INVALID);
+    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-I X -j DROP", "k", 0, NULL), 0);
+    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-A X -s 1.2.3 -j DROP", "k", 0, NULL), -ERR_INVALID);
+    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-A X -m conntrack --ctstate BORED -j DROP", "k", 0, NULL), -ERR_INVALID);
+    CHECK_INT(nft_rule_iptables(&b, nft_ip("filter"), "-A X -j", "k", 0, NULL), -ERR_INVALID);
+    CHECK_INT(nft_rule_iptables(&b, nft_ip("nat"), "-A X -j DNAT --to-destination 1.2.3.4", "k", 0, NULL), -ERR_INVALID);
 }
 
 /* The cost of a bridge must not grow with the number of others. */

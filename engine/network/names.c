@@ -49,7 +49,7 @@ static int put_rules(struct buf *b, unsigned udp, unsigned tcp, struct err *e) {
     if (r < 0)
         return err_oom(e);
     for (size_t i = 0; r == 0 && i < lines.n; i++)
-        r = nft_rule_iptables_unmarked(b, nft_ip("nat"), lines.v[i], e);
+        r = nft_rule_iptables(b, nft_ip("nat"), lines.v[i], NULL, 0, e);
     return r;
 }
 
