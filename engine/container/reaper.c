@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "container/reaper.h"
+#include "base/limits.h"
+#include "base/thread.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -49,7 +51,6 @@ static void *reaper_main(void *arg) {
 
 int ctr_reaper_new(struct ctr_reaper **ret, struct err *e) {
     struct ctr_reaper *r = calloc(1, sizeof(*r));
-    pthread_attr_t attr;
     int k;
 
     if (!r)
@@ -57,15 +58,12 @@ int ctr_reaper_new(struct ctr_reaper **ret, struct err *e) {
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->work, NULL);
     pthread_cond_init(&r->idle, NULL);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, 256 << 10);
     do
-        k = pthread_create(&r->threads[r->n_threads], &attr, reaper_main, r);
+        k = thread_start(&r->threads[r->n_threads], KIB(256), reaper_main, r);
     while (k == 0 && ++r->n_threads < REAPER_THREADS);
-    pthread_attr_destroy(&attr);
     if (r->n_threads == 0) {
         free(r);
-        return err_errno(e, k, "cannot start the tidying threads");
+        return err_errno(e, -k, "cannot start the tidying threads");
     }
     *ret = r;
     return 0;

@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "content/content.h"
 #include "content/digest.h"
 #include "layers/unpack.h"
@@ -336,20 +337,14 @@ static void *work(void *arg) {
 
 /* One more thread where one may run. Lock held. Without any thread it is an error. */
 static int more_threads(struct fetches *s, struct err *e) {
-    pthread_attr_t attr;
-    pthread_t thread;
     int r;
 
     if (s->threads >= fetches_at_once(s))
         return 0;
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    r = pthread_create(&thread, &attr, work, s);
-    pthread_attr_destroy(&attr);
+    r = thread_start(NULL, STACK, work, s);
     if (r == 0)
         s->threads++;
-    return r != 0 && s->threads == 0 ? err_errno(e, r, "starting a download thread") : 0;
+    return r < 0 && s->threads == 0 ? err_errno(e, -r, "starting a download thread") : 0;
 }
 
 int fetches_new(const struct engine *engine, struct layers *layers, struct content *content, struct fetches **ret, struct err *e) {

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "image/blobs.h"
 #include "image/push-internal.h"
 #include "image/squeeze.h"
@@ -372,7 +373,6 @@ int push_layers(struct push *p, struct err *e) {
     int64_t configured = p->images->engine->config->max_concurrent_uploads;
     size_t want = 0, n = 0, unique = 0;
     pthread_t threads[WORKERS_MAX];
-    pthread_attr_t attr;
     int r = plan_layers(p, e);
 
     for (size_t i = 0; i < p->n_layers; i++)
@@ -385,12 +385,9 @@ int push_layers(struct push *p, struct err *e) {
         return r;
     want = MIN(want, unique);
     p->next = 0;
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, KIB(512));
     for (n = 0; n < want; n++)
-        if (pthread_create(&threads[n], &attr, work, p) != 0)
+        if (thread_start(&threads[n], KIB(512), work, p) < 0)
             break;
-    pthread_attr_destroy(&attr);
     if (n == 0)
         return err_set(e, ERR_INTERNAL, "starting an upload thread failed");
     for (size_t i = 0; i < n; i++)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/thread.h"
 #include "layers/unpack.h"
 
 #define PIECE KIB(256)
@@ -171,7 +172,6 @@ static void *work(void *arg) {
 
 int squeeze_rewind(void *arg, struct err *e) {
     struct squeeze *s = arg;
-    pthread_attr_t attr;
     int r;
 
     halt(s);
@@ -179,12 +179,9 @@ int squeeze_rewind(void *arg, struct err *e) {
     s->at = s->have = 0;
     s->ended = s->stop = false;
     s->result = 0;
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, KIB(512));
-    r = pthread_create(&s->thread, &attr, work, s);
-    pthread_attr_destroy(&attr);
-    if (r != 0)
-        return err_errno(e, r, "starting a thread");
+    r = thread_start(&s->thread, KIB(512), work, s);
+    if (r < 0)
+        return err_errno(e, -r, "starting a thread");
     s->running = true;
     return 0;
 }

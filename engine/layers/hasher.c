@@ -3,6 +3,7 @@
 
 #include "base/id.h"
 #include "base/limits.h"
+#include "base/thread.h"
 
 #define AT_ONCE KIB(8) /* waking somebody costs more than hashing this much */
 #define STACK KIB(128)
@@ -37,17 +38,10 @@ static void *hash(void *arg) {
 }
 
 int hasher_start(struct hasher *h, struct err *e) {
-    pthread_attr_t attr;
-    pthread_t thread;
-    int r;
+    int r = thread_start(NULL, STACK, hash, h);
 
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    r = pthread_create(&thread, &attr, hash, h);
-    pthread_attr_destroy(&attr);
-    if (r != 0)
-        return err_errno(e, r, "starting a thread");
+    if (r < 0)
+        return err_errno(e, -r, "starting a thread");
     pthread_mutex_lock(&h->lock);
     while (!h->started)
         pthread_cond_wait(&h->progress, &h->lock);

@@ -6,7 +6,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/limits.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "layers/layers-internal.h"
 
 #define ATTEMPTS 5
@@ -149,7 +151,6 @@ struct layer_reaper *layer_reaper_free(struct layer_reaper *r) {
 void layer_reaper_add(struct layer_reaper *r, const char *path) {
     size_t n = strlen(path) + 1;
     struct job *j = malloc(sizeof *j + n);
-    pthread_attr_t attr;
 
     if (!j) {
         remove_now(path, true);
@@ -162,12 +163,8 @@ void layer_reaper_add(struct layer_reaper *r, const char *path) {
     pthread_mutex_lock(&r->lock);
     append(r, j);
     /* The thread is made at the first removal: an idle engine pays nothing. */
-    if (!r->running) {
-        pthread_attr_init(&attr);
-        pthread_attr_setstacksize(&attr, 256 * 1024);
-        r->running = pthread_create(&r->thread, &attr, layer_reaper_run, r) == 0;
-        pthread_attr_destroy(&attr);
-    }
+    if (!r->running)
+        r->running = thread_start(&r->thread, KIB(256), layer_reaper_run, r) == 0;
     pthread_cond_signal(&r->wake);
     pthread_mutex_unlock(&r->lock);
 }

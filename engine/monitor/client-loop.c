@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/thread.h"
 
 void client_forget(struct launcher *l, struct monitor *m) {
     bool found = false;
@@ -286,8 +287,6 @@ static void *loop_thread(void *arg) {
 
 int client_loop(struct launcher *l, struct err *e) {
     struct epoll_event ev = {.events = EPOLLIN};
-    pthread_attr_t attr;
-    sigset_t all, old;
     int r = 0;
 
     pthread_mutex_lock(&l->lock);
@@ -296,14 +295,8 @@ int client_loop(struct launcher *l, struct err *e) {
         l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (l->ep < 0 || l->wake < 0 || epoll_ctl(l->ep, EPOLL_CTL_ADD, l->wake, &ev) < 0)
             r = err_errno(e, errno, "monitors: epoll");
-        pthread_attr_init(&attr);
-        pthread_attr_setstacksize(&attr, 256 * 1024);
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for the daemon's own threads */
-        if (r == 0 && pthread_create(&l->thread, &attr, loop_thread, l) != 0)
+        if (r == 0 && thread_start(&l->thread, KIB(256), loop_thread, l) < 0)
             r = err_set(e, ERR_INTERNAL, "monitors: cannot start a thread");
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
-        pthread_attr_destroy(&attr);
         l->loop_running = r == 0;
     }
     pthread_mutex_unlock(&l->lock);

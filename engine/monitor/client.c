@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/thread.h"
 
 static void cond_init(pthread_cond_t *cond) {
     pthread_condattr_t attr;
@@ -391,15 +392,9 @@ int monitor_adopt(struct launcher *l, const char *exec_dir, const char *id, cons
         return err_set(e, ERR_NOT_FOUND, "container %s has no monitor and no exit record", id);
     }
     m->state = RUNNING;
-    {
-        pthread_t t;
-
-        monitor_ref(m);
-        if (pthread_create(&t, NULL, deliver_record, m) == 0)
-            pthread_detach(t);
-        else
-            deliver_record(m);
-    }
+    monitor_ref(m);
+    if (thread_start(NULL, KIB(256), deliver_record, m) < 0)
+        deliver_record(m);
     *ret = m;
     return 0;
 }

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/thread.h"
 #include "netplane/firewall-internal.h"
 
 #define QUIET_MS 100 /* somebody who flushes table after table is let finish */
@@ -85,7 +87,6 @@ static void *watch(void *arg) {
 }
 
 int firewall_watch(struct firewall *f, void (*damaged)(void *arg), void *arg, struct err *e) {
-    sigset_t all, old;
     int group = NFNLGRP_NFTABLES, r;
 
     if (!f->config.enabled)
@@ -98,12 +99,9 @@ int firewall_watch(struct firewall *f, void (*damaged)(void *arg), void *arg, st
     f->stop = eventfd(0, EFD_CLOEXEC);
     if (f->stop < 0 || filter_messages(f->events.fd) < 0 || setsockopt(f->events.fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
         return err_errno(e, errno, "watch over firewall rules");
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for the daemon's own threads */
-    r = pthread_create(&f->watcher, NULL, watch, f);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (r != 0)
-        return err_errno(e, r, "watch over firewall rules");
+    r = thread_start(&f->watcher, KIB(256), watch, f);
+    if (r < 0)
+        return err_errno(e, -r, "watch over firewall rules");
     f->watched = true;
     return 0;
 }

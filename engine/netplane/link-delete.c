@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/thread.h"
 #include "netplane/link.h"
 #include "netplane/netl.h"
 
@@ -49,20 +50,7 @@ static void *remover(void *arg) {
 }
 
 static int start(struct removal *m) {
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, old;
-    int r;
-
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for the daemon's own threads */
-    r = pthread_create(&thread, &attr, remover, m);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    return -r;
+    return thread_start(NULL, STACK, remover, m);
 }
 
 /* Has the kernel told that the interface is gone? */

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "netplane/proxy-internal.h"
 
 #define WATCHER_STACK (256 * 1024)
@@ -242,8 +243,6 @@ static void *watcher(void *arg) {
 }
 
 int proxy_watch(struct proxy *p, struct err *e) {
-    pthread_attr_t attr;
-    sigset_t all, old;
     int r = 0;
 
     p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -254,16 +253,10 @@ int proxy_watch(struct proxy *p, struct err *e) {
     if (p->fd >= 0)
         proxy_connected(p);
     pthread_mutex_unlock(&p->lock);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, WATCHER_STACK);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for the daemon's own threads */
-    if (pthread_create(&p->watcher, &attr, watcher, p) != 0) {
+    if (thread_start(&p->watcher, WATCHER_STACK, watcher, p) < 0) {
         r = err_set(e, ERR_INTERNAL, "cannot start a thread");
         p->watching = false;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
     return r;
 }
 

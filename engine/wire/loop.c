@@ -10,6 +10,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/limits.h"
+#include "base/thread.h"
 
 #define EVENTS_PER_WAKE 256
 #define NOT_IN_HEAP SIZE_MAX
@@ -319,15 +321,11 @@ int loop_new(const char *name, struct loop **ret, struct err *e) {
 }
 
 int loop_start(struct loop *l, struct err *e) {
-    pthread_attr_t attr;
     int r;
 
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, 512u << 10);
-    r = pthread_create(&l->thread, &attr, loop_main, l);
-    pthread_attr_destroy(&attr);
-    if (r != 0)
-        return err_errno(e, r, "starting the stream loop");
+    r = thread_start(&l->thread, KIB(512), loop_main, l);
+    if (r < 0)
+        return err_errno(e, -r, "starting the stream loop");
     l->started = true;
     return 0;
 }

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "wire/http.h"
 
 #define PUMP_BYTES (16u << 10)
@@ -261,8 +262,6 @@ static void *pump_main(void *arg) {
 
 static void add_pump(struct tls_front *f, int net) {
     struct pump *p = calloc(1, sizeof(*p));
-    pthread_attr_t attr;
-    pthread_t t;
     int r = ENOMEM;
 
     if (!p) {
@@ -282,11 +281,7 @@ static void add_pump(struct tls_front *f, int net) {
             p->next->prev = p;
         f->pumps = p;
         f->n++;
-        pthread_attr_init(&attr);
-        pthread_attr_setstacksize(&attr, STACK_BYTES);
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        r = pthread_create(&t, &attr, pump_main, p);
-        pthread_attr_destroy(&attr);
+        r = thread_start(NULL, STACK_BYTES, pump_main, p);
         if (r != 0) {
             f->pumps = p->next;
             if (p->next)
@@ -375,10 +370,10 @@ int tls_front_new(const struct tls_config *cfg, int fd, struct http_listener *to
         int rc;
 
         f->fd = fd;
-        rc = pthread_create(&f->thread, NULL, accept_main, f);
+        rc = thread_start(&f->thread, STACK_BYTES, accept_main, f);
         if (rc != 0) {
             f->fd = -EBADF;
-            r = err_errno(e, rc, "starting TLS");
+            r = err_errno(e, -rc, "starting TLS");
         }
     }
     if (r < 0) {

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define STACK_BYTES (1u << 20)
@@ -126,15 +127,9 @@ int pool_new(size_t limit_quick, size_t limit_long, struct pool **ret, struct er
 
 /* Called with the lock held. */
 static int add_thread(struct pool *p) {
-    pthread_attr_t attr;
-    pthread_t t;
     int r;
 
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    r = pthread_create(&t, &attr, worker_main, p);
-    pthread_attr_destroy(&attr);
+    r = thread_start(NULL, STACK_BYTES, worker_main, p);
     if (r == 0) {
         p->threads++;
         p->starting++;
