@@ -35,6 +35,13 @@ static inline bool str_has_suffix(const char *s, const char *suffix) {
     return a >= b && memcmp(s + a - b, suffix, b) == 0;
 }
 
+/* Is the absolute path the folder `dir` or below it? By the text alone: both without "..", double slashes or a slash at the end ("/" is fine). */
+static inline bool path_is_below(const char *path, const char *dir) {
+    const char *rest = str_after(path, dir);
+
+    return streq(dir, "/") || (rest && (!*rest || *rest == '/'));
+}
+
 /* printf into fresh memory; NULL when memory ran out. */
 char *str_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Duplicate; NULL gives NULL (so check `s && !copy` for memory). */

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kern/cgroup.h"
 
+#include <stdio.h>
+
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "kern/mountinfo.h"
 
 /* Options of a v1 mount that are no controllers. */
 static bool is_option(const char *s, size_t n) {
@@ -20,78 +22,49 @@ static bool is_option(const char *s, size_t n) {
     return false;
 }
 
-static bool copy_controllers(char *to, size_t cap, const char *super, size_t n) {
+/* The controllers among the options of a v1 mount. False when there are none. */
+static bool copy_controllers(char *to, size_t cap, const char *super) {
     size_t len = 0;
 
-    for (const char *p = super, *end = super + n; p < end;) {
-        const char *comma = memchr(p, ',', (size_t)(end - p));
-        size_t m = (size_t)((comma ? comma : end) - p);
+    for (const char *p = super, *end; *p; p = *end ? end + 1 : end) {
+        size_t m;
 
-        if (!is_option(p, m)) {
-            if (len + m + 2 > cap)
-                return false;
-            if (len)
-                to[len++] = ',';
-            memcpy(to + len, p, m);
-            len += m;
-        }
-        p += m + 1;
+        end = strchrnul(p, ',');
+        m = (size_t)(end - p);
+        if (is_option(p, m))
+            continue;
+        if (len + m + 2 > cap)
+            return false;
+        if (len)
+            to[len++] = ',';
+        memcpy(to + len, p, m);
+        len += m;
     }
     to[len] = 0;
     return len > 0;
 }
 
-/* One line: id parent major:minor root mount options [tags] - type source super-options (proc_pid_mountinfo(5)). */
-static void take_line(const char *line, size_t n, struct cgroup_layout *l) {
-    const char *end = line + n, *field[5] = {0}, *dash = memmem(line, n, " - ", 3), *type, *super, *p = line;
-    struct cgroup_hierarchy *h = &l->h[l->n];
-    size_t len, type_len;
+static void take_mount(const struct mountinfo *m, struct cgroup_layout *l) {
+    struct cgroup_hierarchy h = {.unified = streq(m->type, "cgroup2")};
 
-    if (!dash || l->n == CGROUP_HIERARCHIES)
+    if (l->n == CGROUP_HIERARCHIES || strlen(m->point) >= sizeof h.mount)
         return;
-    for (int i = 0; i < 5; i++) {
-        field[i] = p;
-        p = memchr(p, ' ', (size_t)(end - p));
-        if (!p)
-            return;
-        p++;
-    }
-    len = (size_t)(p - 1 - field[4]);
-    type = dash + 3;
-    super = memchr(type, ' ', (size_t)(end - type));
-    if (!super || len >= sizeof h->mount)
-        return;
-    type_len = (size_t)(super - type);
-    super = memchr(super + 1, ' ', (size_t)(end - super - 1));
-    if (!super)
-        return;
-    super++;
-    memset(h, 0, sizeof *h);
-    memcpy(h->mount, field[4], len);
-    for (size_t i = 0; i < l->n; i++)
-        if (streq(l->h[i].mount, h->mount))
-            return;
-    if (type_len == 7 && strncmp(type, "cgroup2", 7) == 0)
-        h->unified = true;
-    else if (type_len != 6 || strncmp(type, "cgroup", 6) != 0 ||
-             !copy_controllers(h->controllers, sizeof h->controllers, super, (size_t)(end - super)))
+    snprintf(h.mount, sizeof h.mount, "%s", m->point);
+    if (!h.unified && (!streq(m->type, "cgroup") || !copy_controllers(h.controllers, sizeof h.controllers, m->super)))
         return;
     /* The same hierarchy can be mounted twice (bind mounts elsewhere); the first is the machine's. */
     for (size_t i = 0; i < l->n; i++)
-        if (l->h[i].unified == h->unified && streq(l->h[i].controllers, h->controllers))
+        if (streq(l->h[i].mount, h.mount) || (l->h[i].unified == h.unified && streq(l->h[i].controllers, h.controllers)))
             return;
-    l->n++;
+    l->h[l->n++] = h;
 }
 
-int cgroup_detect_from(const char *mountinfo, struct cgroup_layout *ret, struct err *e) {
+int cgroup_detect_from(char *lines, struct cgroup_layout *ret, struct err *e) {
     struct cgroup_layout l = {0};
+    struct mountinfo m;
 
-    for (const char *p = mountinfo; *p;) {
-        const char *nl = strchrnul(p, '\n');
-
-        take_line(p, (size_t)(nl - p), &l);
-        p = *nl ? nl + 1 : nl;
-    }
+    while (mountinfo_next(&lines, &m))
+        take_mount(&m, &l);
     if (!l.n)
         return err_set(e, ERR_INTERNAL, "no cgroup file system is mounted on this machine (expected below /sys/fs/cgroup)");
     l.pure_v2 = l.n == 1 && l.h[0].unified;
@@ -101,11 +74,10 @@ int cgroup_detect_from(const char *mountinfo, struct cgroup_layout *ret, struct 
 
 int cgroup_detect(struct cgroup_layout *ret, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(MIB(16));
-    int r = fs_read_file("/proc/self/mountinfo", &b, e);
+    char *lines;
+    int r = mountinfo_read(&b, &lines, e);
 
-    if (r < 0)
-        return r;
-    return cgroup_detect_from(buf_str(&b), ret, e);
+    return r < 0 ? r : cgroup_detect_from(lines, ret, e);
 }
 
 const struct cgroup_hierarchy *cgroup_of(const struct cgroup_layout *l, const char *controller) {

@@ -31,8 +31,8 @@ struct cgroup_layout {
 
 /* Read the layout. ERR_INTERNAL when no cgroup file system is mounted. */
 int cgroup_detect(struct cgroup_layout *ret, struct err *e);
-/* The same from the text of a mountinfo file (tests). */
-int cgroup_detect_from(const char *mountinfo, struct cgroup_layout *ret, struct err *e);
+/* The same from the text of a mountinfo file, which is cut up (tests). */
+int cgroup_detect_from(char *mountinfo, struct cgroup_layout *ret, struct err *e);
 /* Hierarchy of a v1 controller, or the unified one when pure v2; NULL when there is none. */
 const struct cgroup_hierarchy *cgroup_of(const struct cgroup_layout *l, const char *controller);
 

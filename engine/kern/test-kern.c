@@ -9,18 +9,20 @@
 #include "base/test.h"
 #include "kern/cgroup.h"
 #include "kern/kern.h"
+#include "kern/mountinfo.h"
 #include "kern/netlink.h"
 #include "kern/proc.h"
 
 TEST(cgroup_layouts) {
-    static const char hybrid[] = "22 1 8:1 / / rw,relatime - ext4 /dev/sda rw\n"
-                                 "30 22 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n"
-                                 "31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:5 - cgroup2 cgroup2 rw,nsdelegate\n"
-                                 "32 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n"
-                                 "33 30 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
-                                 "34 30 0:30 /part /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-                                 "35 22 0:30 / /elsewhere/memory rw - cgroup cgroup rw,memory\n";
-    static const char v2[] = "24 22 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+    char hybrid[] = "22 1 8:1 / / rw,relatime - ext4 /dev/sda rw\n"
+                    "30 22 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n"
+                    "31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:5 - cgroup2 cgroup2 rw,nsdelegate\n"
+                    "32 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n"
+                    "33 30 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+                    "34 30 0:30 /part /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+                    "35 22 0:30 / /elsewhere/memory rw - cgroup cgroup rw,memory\n";
+    char v2[] = "24 22 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+    char ext4[] = "22 1 8:1 / / rw - ext4 /dev/sda rw\n", none[] = "";
     struct cgroup_layout l;
 
     REQUIRE(cgroup_detect_from(hybrid, &l, NULL) == 0);
@@ -34,8 +36,36 @@ TEST(cgroup_layouts) {
     REQUIRE(cgroup_detect_from(v2, &l, NULL) == 0);
     CHECK(l.pure_v2);
     CHECK_STR(cgroup_of(&l, "memory")->mount, "/sys/fs/cgroup");
-    CHECK(cgroup_detect_from("22 1 8:1 / / rw - ext4 /dev/sda rw\n", &l, NULL) < 0);
-    CHECK(cgroup_detect_from("", &l, NULL) < 0);
+    CHECK(cgroup_detect_from(ext4, &l, NULL) < 0);
+    CHECK(cgroup_detect_from(none, &l, NULL) < 0);
+}
+
+TEST(mountinfo_lines) {
+    char text[] = "22 1 8:1 / / rw,relatime - ext4 /dev/sda rw\n"
+                  "not a line\n"
+                  "30 22 0:26 /a\\040b /mnt/tab\\011\\134x ro shared:5 master:2 - tmpfs none rw,size=4k\n"
+                  "31 22 0:27 / /tail rw unbindable - proc proc ";
+    struct mountinfo m;
+    char *p = text;
+
+    REQUIRE(mountinfo_next(&p, &m));
+    CHECK_STR(m.point, "/");
+    CHECK_STR(m.options, "rw,relatime");
+    CHECK_STR(m.tags, "");
+    CHECK_STR(m.super, "rw");
+    CHECK(!mountinfo_has_tag(&m, "shared:"));
+    REQUIRE(mountinfo_next(&p, &m));
+    CHECK_STR(m.root, "/a b");
+    CHECK_STR(m.point, "/mnt/tab\t\\x");
+    CHECK_STR(m.type, "tmpfs");
+    CHECK_STR(m.super, "rw,size=4k");
+    CHECK(mountinfo_has_tag(&m, "shared:"));
+    CHECK(mountinfo_has_tag(&m, "master:"));
+    REQUIRE(mountinfo_next(&p, &m));
+    CHECK_STR(m.point, "/tail");
+    CHECK_STR(m.super, "");
+    CHECK(!mountinfo_has_tag(&m, "shared:"));
+    CHECK(!mountinfo_next(&p, &m));
 }
 
 /* The shape of what is built: lengths nest, nothing is outside. */

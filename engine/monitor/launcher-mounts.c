@@ -15,42 +15,39 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "kern/kern.h"
+#include "kern/mountinfo.h"
 #include "monitor/proto.h"
-
-/* Is `path` the folder `at` or below it? */
-static bool is_below(const char *path, const char *at) {
-    size_t n = strlen(at);
-
-    return streq(at, "/") || (strncmp(path, at, n) == 0 && (!path[n] || path[n] == '/'));
-}
 
 static bool is_needed(const char *at, const char *const *folders) {
     static const char *const kernel[] = {"/", "/proc", "/sys", "/dev", NULL};
 
-    if (strchr(at, '\\') || is_below(at, "/sys/fs/cgroup"))
+    if (path_is_below(at, "/sys/fs/cgroup"))
         return true;
     for (size_t i = 0; kernel[i]; i++)
         if (streq(at, kernel[i]))
             return true;
     for (size_t i = 0; folders[i]; i++)
-        if (is_below(folders[i], at) || is_below(at, folders[i]))
+        if (path_is_below(folders[i], at) || path_is_below(at, folders[i]))
             return true;
     return false;
 }
 
 /* From the last mount to the first, as what lies on top must go first. What does not go away is no harm: it only costs time. */
-static void drop_mounts(char *mountinfo, const char *const *folders) {
-    for (char *line; *mountinfo && (line = strrchr(mountinfo, '\n'));) {
-        char *start = line;
-        char at[4096];
+static void drop_mounts(char *lines, const char *const *folders) {
+    _cleanup_free_ const char **unneeded = NULL;
+    struct mountinfo m;
+    size_t n = 0;
 
-        *line = 0;
-        start = strrchr(mountinfo, '\n');
-        if (sscanf(start ? start + 1 : mountinfo, "%*d %*d %*s %*s %4095s", at) == 1 && !is_needed(at, folders))
-            ignore_result(umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW));
-        if (!start)
-            return;
-    }
+    for (const char *p = lines; *p; p++)
+        n += *p == '\n';
+    unneeded = calloc(n + 1, sizeof *unneeded);
+    if (!unneeded)
+        return;
+    for (n = 0; mountinfo_next(&lines, &m);)
+        if (!is_needed(m.point, folders))
+            unneeded[n++] = m.point;
+    while (n-- > 0)
+        ignore_result(umount2(unneeded[n], MNT_DETACH | UMOUNT_NOFOLLOW));
 }
 
 static bool same_root(const struct stat *a) {
@@ -67,12 +64,12 @@ static void __attribute__((noreturn)) make(const struct kern *k, const char *con
     int host = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
     _cleanup_buf_ struct buf text = BUF_INIT(MIB(4));
     struct stat root;
-    char byte = 'm';
+    char *lines, byte = 'm';
 
-    if (host < 0 || stat("/", &root) < 0 || fs_read_file("/proc/self/mountinfo", &text, NULL) < 0 || !text.len || k->unshare(CLONE_NEWNS) < 0 ||
+    if (host < 0 || stat("/", &root) < 0 || mountinfo_read(&text, &lines, NULL) < 0 || k->unshare(CLONE_NEWNS) < 0 ||
         k->mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0) /* mounts and unmounts of the machine go on coming in */
         _exit(1);
-    drop_mounts(text.data, folders);
+    drop_mounts(lines, folders);
     for (size_t i = 0; folders[i]; i++)
         if (access(folders[i], F_OK) < 0)
             _exit(1);
