@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -19,7 +20,7 @@
 /* ---- a process's ends ------------------------------------------------------------------------------------------------- */
 
 void proc_init(struct proc *p) {
-    *p = (struct proc){.pid = -1, .pidfd = -EBADF, .pty = -EBADF};
+    *p = (struct proc){.pid = -1, .pidfd = -EBADF, .pty = -EBADF, .pts = -EBADF};
     p->in = (struct src){SRC_STDIN, -EBADF, 0, p};
     p->out = (struct src){SRC_STDOUT, -EBADF, 0, p};
     p->err = (struct src){SRC_STDERR, -EBADF, 0, p};
@@ -48,6 +49,7 @@ void proc_watch(struct mon *m, struct proc *p) {
         p->out.fd = p->pty;
         p->in.fd = p->pty < 0 || !p->stdin_open ? -EBADF : fcntl(p->pty, F_DUPFD_CLOEXEC, 3);
         ignore_result(fcntl(p->pty, F_SETFL, O_NONBLOCK));
+        p->pts = p->exited ? -EBADF : ioctl(p->pty, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     }
     if (p->out.fd >= 0)
         src_set(m, &p->out, EPOLLIN);
@@ -279,6 +281,7 @@ void proc_output(struct mon *m, struct src *s) {
 void proc_drain(struct mon *m, struct proc *p) {
     struct src *ends[2] = {&p->out, &p->err};
 
+    p->pts = close_fd(p->pts);
     for (int i = 0; i < 2; i++)
         while (ends[i]->fd >= 0 && !p->paused) {
             int before = ends[i]->fd;
@@ -315,6 +318,7 @@ void proc_close(struct mon *m, struct proc *p) {
     src_close(m, &p->in);
     src_close(m, &p->out);
     src_close(m, &p->err);
+    p->pts = close_fd(p->pts);
     p->pidfd = close_fd(p->pidfd);
 }
 

@@ -312,6 +312,22 @@ TEST(monitor_terminal_detach_and_resize) {
     fixture_done(&f);
 }
 
+/* A program may close all its ends of the terminal and open them again; init systems do. */
+TEST(monitor_terminal_closed_and_opened) {
+    struct fixture f;
+    struct run r;
+
+    if (!fixture_init(&f))
+        return;
+    if (start(&f, &r, document("read x; exec <&- >&- 2>&-; sleep 0.2; echo again >/dev/pts/0; exit 3", true), true, false) < 0)
+        test_fail(__FILE__, __LINE__, "%s", err_msg(&r.e));
+    CHECK(write(r.fd, "\n", 1) == 1);
+    CHECK(read_until(r.fd, "again"));
+    CHECK_INT(wait_exit(&f), 3);
+    finish(&f, &r);
+    fixture_done(&f);
+}
+
 TEST(monitor_exec) {
     _cleanup_free_ char *out = NULL;
     _cleanup_err_ struct err e = ERR_INIT;

@@ -64,6 +64,7 @@ struct proc {
     char id[MP_EXEC_ID_MAX]; /* "" for the container */
     pid_t pid;
     int pidfd, pty;
+    int pts; /* the terminal's other side, held while the process runs: closing its ends and opening them again later (as systemd does) is no end of output */
     bool tty, stdin_open, stdin_once, stdin_client; /* stdin_client: some client feeds it */
     struct src in, out, err;                        /* with a tty only `out` is watched, and `in` has the same descriptor */
     struct client *clients;
