@@ -244,7 +244,7 @@ install: all $(TOP)/man/hataked.8 $(TOP)/man/hatake.1 $(TOP)/images/busybox.tar 
 	$(Q)install -m 644 $(INSTALL_FROM)/hatake.sysusers $(DESTDIR)$(sysusersdir)/hatake.conf
 	$(Q)install -m 644 $(INSTALL_FROM)/hatake.bash $(DESTDIR)$(compldir)/hatake
 	$(Q)ln -sf hatake $(DESTDIR)$(compldir)/hataked
-	$(Q)install -m 644 $(INSTALL_FROM)/daemon.json LICENSE $(wildcard COMPAT.md) $(DESTDIR)$(docdir)
+	$(Q)install -m 644 $(INSTALL_FROM)/daemon.json $(INSTALL_FROM)/policy.json LICENSE $(wildcard COMPAT.md) $(DESTDIR)$(docdir)
 	$(Q)install -m 644 $(TOP)/images/busybox.tar $(DESTDIR)$(datadir)/hatake
 uninstall: ## remove what install put there (data and configuration stay)
 	$(Q)rm -f $(addprefix $(DESTDIR)$(bindir)/,hataked hatake hatake-runtime) $(addprefix $(DESTDIR)$(mandir)/,man8/hataked.8 man1/hatake.1)

@@ -72,6 +72,7 @@ struct engine_config {
     struct strv insecure_registries, registry_mirrors;
     int64_t max_concurrent_downloads, max_concurrent_uploads, max_download_attempts;
     char *http_proxy, *https_proxy, *no_proxy;
+    char *signature_policy; /* path of the document that says which images may be used */
     /* containers */
     bool live_restore, init, no_new_privileges, selinux_enabled, raw_logs, experimental;
     char *init_path, *cgroup_parent, *default_runtime, *seccomp_profile, *userns_remap, *default_cgroupns_mode, *default_ipc_mode;

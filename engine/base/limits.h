@@ -18,6 +18,8 @@
 #define LIMIT_TOKEN_BYTES KIB(64)
 #define LIMIT_CHALLENGE_BYTES KIB(8)
 #define LIMIT_REDIRECTS 5
+#define LIMIT_SIGNATURES 100 /* looked at before an image counts as not signed */
+#define LIMIT_SIGNATURE_CLAIM KIB(64)
 
 /* Archives */
 #define LIMIT_ARCHIVE_ENTRIES 10000000

@@ -384,6 +384,8 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
     if (r >= 0 && !str_empty(req->config.image)) {
         r = images_resolve(cs->engine->images, req->config.image, &img, e);
         if (r >= 0)
+            r = images_may_use(cs->engine->images, image_id(img), req->config.image, e);
+        if (r >= 0)
             r = check_platform(req, img, warnings, e);
     }
     if (r >= 0)

@@ -20,6 +20,7 @@
 #include "container/runtime.h"
 #include "container/shm.h"
 #include "container/spec.h"
+#include "image/image.h"
 #include "kern/kern.h"
 #include "layers/layers.h"
 #include "monitor/launch.h"
@@ -409,8 +410,10 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
 static int prepare(struct launching *l, struct err *e) {
     struct containers *cs = l->c->cs;
     struct ctr_spec_input in = {.config = cs->engine->config, .fixed = l->f, .user = &l->user, .seccomp_text = cs->engine->seccomp_text};
-    int r = layers_container_get(cs->engine->layers, l->c->id, &l->rootfs, e);
+    int r = images_may_use(cs->engine->images, l->f->image_id, l->f->config.image, e);
 
+    if (r >= 0)
+        r = layers_container_get(cs->engine->layers, l->c->id, &l->rootfs, e);
     if (r >= 0)
         r = join_all(l, e);
     if (r >= 0)

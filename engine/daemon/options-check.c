@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/options-internal.h"
+#include "image/image.h"
 
 /* ---- values ------------------------------------------------------------------------------------------------------------------- */
 
@@ -151,5 +152,7 @@ int options_validate(struct options *o, struct err *e) {
         r = check_network(&o->config, e);
     if (r == 0)
         r = check_userns(o->config.userns_remap, e);
+    if (r == 0)
+        r = images_check_policy(o->config.signature_policy, e);
     return r < 0 ? r : check_tls(o, e);
 }

@@ -114,6 +114,7 @@ const struct option option_table[] = {
     {"version", 'v', OPT_BOOL, OPTION_IGNORED, "", "", "", "Print the version and exit", NULL},
     /* only in the file */
     {NULL, 0, OPT_FEATURE, AT(features), "features", "", COMMON, "", NULL},
+    {NULL, 0, OPT_STRING, AT(signature_policy), "signature-policy", "", COMMON, "", NULL}, /* ours */
 };
 const size_t option_count = ELEMENTSOF(option_table);
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/startup.h"
+#include "image/image.h"
 #include "registry/registry.h"
 #include "system/events.h"
 #include "wire/codec.h"
@@ -57,6 +58,9 @@ static void merge(struct engine_config *c, const struct options *o) {
     }
     if (is_set(o, "default-runtime"))
         c->default_runtime = n->default_runtime;
+    /* Without the key the policy stays: to take a guard away takes a restart. */
+    if (is_set(o, "signature-policy"))
+        c->signature_policy = n->signature_policy;
     if (is_set(o, "features"))
         c->features = n->features;
 }
@@ -147,6 +151,8 @@ void reload_now(struct reload *r) {
         merge(&next->config, &next->options);
         ret = startup_check_runtimes(&next->config, &e);
     }
+    if (ret == 0)
+        ret = images_load_policy(engine->images, next->config.signature_policy, &e);
     if (ret < 0) {
         log_kv(LOG_LVL_ERROR, "the configuration was not reloaded", "error", err_msg(&e), NULL);
         options_done(&next->options);

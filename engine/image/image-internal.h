@@ -58,6 +58,7 @@ struct images {
     struct map names;   /* canonical reference → struct image_name */
     images_in_use_fn in_use;
     void *in_use_arg;
+    struct policy *policy; /* counted, under lock; NULL: every image may be used */
     images_users_fn users;
     void *users_arg;
     pthread_mutex_t uploads_lock; /* of uploads */

@@ -11,6 +11,8 @@
 #include "image/blobs.h"
 #include "image/fetch.h"
 #include "image/image-internal.h"
+#include "image/policy.h"
+#include "image/verify.h"
 #include "registry/registry.h"
 #include "system/events.h"
 
@@ -111,6 +113,10 @@ int images_new(const struct engine *engine, struct images **ret, struct err *e) 
     if (r == 0)
         r = blobs_migrate(s->db, e);
     if (r == 0)
+        r = verify_migrate(s->db, e);
+    if (r == 0)
+        r = images_load_policy(s, engine->config->signature_policy, e);
+    if (r == 0)
         r = db_query(s->db, "SELECT id, document, top, parent, last_tag FROM image", DB_NONE, load_image, s, e);
     if (r == 0)
         r = db_query(s->db, "SELECT name, image FROM image_name", DB_NONE, load_name, s, e);
@@ -144,6 +150,7 @@ struct images *images_free(struct images *s) {
     for (struct map_entry *i = NULL; (i = map_next(&s->records, i));)
         ((struct image_record *)i->value)->image->top = NULL;
     map_done_with(&s->records, record_free);
+    policy_unref(s->policy);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->uploads_lock);
     pthread_cond_destroy(&s->uploads_changed);

@@ -54,6 +54,17 @@ char *images_first_name(struct images *s, const char *image_id);
 int repo_tag_reference(const char *repo, const char *tag, struct reference *ret, struct err *e);
 
 /*
+ * The signature policy (policy.h) of daemon.json; NULL or "": none. ERR_INVALID says what is wrong with the file; the policy before it stays in force then.
+ */
+int images_load_policy(struct images *s, const char *path, struct err *e);
+/* Could it be loaded? */
+int images_check_policy(const char *path, struct err *e);
+/*
+ * May containers be made of and started from the image, asked for by the text `typed` (a name or an id)? ERR_FORBIDDEN says what refuses it and what to do.
+ */
+int images_may_use(struct images *s, const char *image_id, const char *typed, struct err *e);
+
+/*
  * Who uses an image: set once by container/ at start. Fills ret_container with the id of one container made from image_id that is running
  * (`running`) or not running (`!running`); returns true when there is one.
  */

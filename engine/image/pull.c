@@ -16,6 +16,7 @@
 #include "image/image-internal.h"
 #include "image/platform.h"
 #include "image/pull.h"
+#include "image/verify.h"
 #include "layers/unpack.h"
 #include "registry/registry.h"
 #include "wire/call.h"
@@ -126,8 +127,8 @@ static int announce(struct pull *p, struct err *e) {
     return whole ? progress_message(p->progress, p->ref.digest ? whole : p->ref.tag, e, "Pulling from %s", p->ref.path) : err_oom(e);
 }
 
-/* Follow the name down to an image manifest. */
-static int resolve(struct pull *p, json_t **ret, struct err *e) {
+/* Follow the name down to an image manifest, and its digest. */
+static int resolve(struct pull *p, json_t **ret, char ret_digest[72], struct err *e) {
     _cleanup_free_ char *what = strdup(p->ref.digest ? p->ref.digest : p->ref.tag);
 
     for (int depth = 0; what; depth++) {
@@ -144,6 +145,7 @@ static int resolve(struct pull *p, json_t **ret, struct err *e) {
             memcpy(p->manifest_digest, m.digest, sizeof p->manifest_digest);
             r = announce(p, e);
         }
+        snprintf(ret_digest, 72, "%s", m.digest);
         if (r < 0)
             ;
         else if (json_integer_value(json_object_get(o, "schemaVersion")) == 1)
@@ -463,8 +465,12 @@ static int pull_here(struct pull *p, bool *ret_changed, struct err *e) {
     json_t *manifest = NULL;
     struct layer *top = NULL;
     struct image *known = NULL;
-    int r = resolve(p, &manifest, e);
+    struct verified verified = {0};
+    char digest[72];
+    int r = resolve(p, &manifest, digest, e);
 
+    if (r == 0)
+        r = verify_pull(p->images, p->session, &p->ref, p->manifest_digest, digest, &verified, e);
     if (r == 0)
         r = fetch_config(p, manifest, e);
     if (r == 0 && !p->image->owner) {
@@ -477,6 +483,9 @@ static int pull_here(struct pull *p, bool *ret_changed, struct err *e) {
             p->image = known;
     }
     json_decref(manifest);
+    if (r == 0)
+        r = verify_note(p->images, p->image->id, &verified, e);
+    verified_done(&verified);
     if (r == 0)
         r = set_names(p, p->image->id, ret_changed, e);
     if (r == 0)
@@ -581,7 +590,9 @@ int images_pull_reference(struct images *s, struct call *c, const struct referen
     /* What cannot be read as credentials counts as none, as in the reference. */
     if (registry_auth_parse(call_header(c, "X-Registry-Auth"), &auth, NULL) < 0)
         auth = (struct registry_auth){0};
-    r = registry_session_new(s->registry, ref, &auth, pull_cancelled, &p, &p.session, e);
+    r = all ? 0 : verify_name(s, ref, e);
+    if (r == 0)
+        r = registry_session_new(s->registry, ref, &auth, pull_cancelled, &p, &p.session, e);
     if (r == 0)
         r = all ? pull_tags(&p, ref, &changed, e) : pull_one(&p, &changed, e);
     if (r == 0)

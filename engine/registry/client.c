@@ -346,6 +346,22 @@ int registry_get_manifest(struct registry_session *s, const char *what, struct r
     return registry_as_internal(r, e);
 }
 
+int registry_get_referrers(struct registry_session *s, const char *digest, struct registry_manifest *ret, struct err *e) {
+    _cleanup_free_ char *url = str_printf("%s/v2/%s/referrers/%s", s->base, s->ref.path, digest);
+    struct transfer t = {.s = s, .method = "GET", .url = url, .accept = REGISTRY_TYPE_OCI_INDEX, .body = &ret->body};
+    int r;
+
+    if (!url)
+        return err_oom(e);
+    r = session_run(&t, "Get", e);
+    if (r == 0 && t.status == 404)
+        r = err_set(e, ERR_NOT_FOUND, "the registry keeps no list of what refers to %s", digest);
+    else if (r == 0 && t.status != 200)
+        r = repository_error(s, NULL, t.status, &ret->body, t.challenge, e);
+    transfer_done(&t);
+    return registry_as_internal(r, e);
+}
+
 int registry_get_tags(struct registry_session *s, struct strv *ret, struct err *e) {
     _cleanup_free_ char *url = str_printf("%s/v2/%s/tags/list", s->base, s->ref.path);
     _cleanup_buf_ struct buf body = BUF_INIT(TAGS_BYTES_MAX);

@@ -85,6 +85,11 @@ void registry_manifest_done(struct registry_manifest *m);
 /* `what` is a tag or a digest. A body that does not have the digest asked for is refused. */
 int registry_get_manifest(struct registry_session *s, const char *what, struct registry_manifest *ret, struct err *e);
 
+/*
+ * What refers to a digest: an index (OCI distribution-spec 1.1, "Listing Referrers"), its first page. ERR_NOT_FOUND from registries that do not keep such lists.
+ */
+int registry_get_referrers(struct registry_session *s, const char *digest, struct registry_manifest *ret, struct err *e);
+
 /* All tags of the repository (at most 100,000). */
 int registry_get_tags(struct registry_session *s, struct strv *ret, struct err *e);
 
