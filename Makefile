@@ -149,10 +149,11 @@ $(BIN)/hatake-mount: $(B)/obj/volume/main-mount.o $(B)/obj/volume/mount-options.
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
+# What `sbom` reads images with is linked in: as shared libraries it would cost every other command milliseconds.
 $(BIN)/hatake: $(call objs,$(call srcs,cli) $(wildcard engine/cli/main*.c)) $(call LIB,base)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -ljansson
+	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) $(filter %.a,$^) -Wl,-Bstatic -larchive -lsqlite3 -lzstd -lcrypto -lz -Wl,-Bdynamic -lm -ljansson
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 

@@ -6,7 +6,7 @@
  * It returns the program's exit code (0 and up), or a negative value with e set: main() then prints the message and exits with the command's
  * code for failures (125 for run and exec as docker does, else 1). Commands write results to standard output and everything else to standard error.
  *
- * The program links base/ and jansson only: it must be useful on a machine that has nothing else of the engine, against any engine of the API.
+ * The program links base/ and a few libraries only, those that `sbom` alone needs without their rest: it must be useful on a machine that has nothing else of the engine, against any engine of the API.
  * Threads: one.
  */
 #ifndef HATAKE_CLI_CLI_H
@@ -63,6 +63,7 @@ int cmd_inspect(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_pull(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_load(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_rmi(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_sbom(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_start(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_stop(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_kill(struct cli *c, int argc, char **argv, struct err *e);

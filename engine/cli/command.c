@@ -18,6 +18,7 @@ const struct command command_table[] = {
     {"load", NULL, "[OPTIONS]", "Take images from an archive.", 1, cmd_load},
     {"rmi", NULL, "[OPTIONS] IMAGE...", "Remove images.", 1, cmd_rmi},
     {"inspect", NULL, "[OPTIONS] NAME...", "Everything about containers, images, networks or volumes, as JSON.", 1, cmd_inspect},
+    {"sbom", NULL, "[OPTIONS] IMAGE", "List what is installed in an image, as SPDX 2.3 JSON.", 1, cmd_sbom},
     {"exposure", NULL, "[OPTIONS]", "Every published port, who can reach it, and what decides that.", 1, cmd_exposure},
     {"info", NULL, "[OPTIONS]", "The engine and its machine.", 1, cmd_info},
     {"version", NULL, "[OPTIONS]", "Versions of this program and of the engine.", 1, cmd_version},

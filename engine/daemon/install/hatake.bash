@@ -64,7 +64,7 @@ _hatake() {
 		case $command in
 		exec | stop | kill) words=$(_hatake_names running) ;;
 		logs | start | rm | wait) words=$(_hatake_names all) ;;
-		run | rmi) words=$(_hatake_images) ;;
+		run | rmi | sbom) words=$(_hatake_images) ;;
 		inspect) words="$(_hatake_names all) $(_hatake_images)" ;;
 		load)
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
