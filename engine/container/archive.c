@@ -117,6 +117,8 @@ static int write_request(struct buf *b, struct container *c, const struct ctr_fi
     layers_rootfs_done(&root);
     if (o->keep_kind)
         pair(b, "keep-kind", "1");
+    if (o->exact)
+        pair(b, "exact", "1");
     if (f->host.readonly_rootfs)
         pair(b, "read-only", "1");
     if (o->own && !str_empty(f->config.user)) {

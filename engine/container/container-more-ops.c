@@ -152,6 +152,7 @@ int op_container_archive(struct call *call, struct err *e) {
     int r = q_container_archive_read(&q, call_query(call), call_api_version(call), e);
 
     o.path = q.path;
+    o.exact = q.hatake_exact;
     return r < 0 ? r : transfer(call, CTR_FILES_GET, &o, "application/x-tar", e);
 }
 
@@ -163,5 +164,6 @@ int op_put_container_archive(struct call *call, struct err *e) {
     o.path = q.path;
     o.keep_kind = q.no_overwrite_dir_non_dir;
     o.own = q.copy_uidgid;
+    o.exact = q.hatake_exact;
     return r < 0 ? r : transfer(call, CTR_FILES_PUT, &o, NULL, e);
 }

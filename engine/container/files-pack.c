@@ -2,6 +2,7 @@
 /* Files to a tar stream: ustar with pax records where ustar has no room, as clients get it from the reference. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
@@ -10,6 +11,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "base/strv.h"
+#include "container/files-holes.h"
 #include "container/files.h"
 
 #define BLOCK 512
@@ -27,6 +29,7 @@ struct packer {
     char *buffer;
     const char *base, *as;
     bool layer;          /* what was changed, in the form of a layer */
+    bool exact;          /* nothing that a file has is left out: attributes, holes, parts of seconds */
     int below;           /* -EBADF, or the folder that it was changed from */
     struct strv pending; /* folders on the way that are as before: written once something in them is not */
 };
@@ -119,21 +122,82 @@ static int send_records(struct packer *p, const struct buf *b, const char *name,
 
 static int send_pending(struct packer *p, struct err *e);
 
-static int send_header(struct packer *p, const char *name, const char *link, const struct stat *st, char type, int64_t size, const char *path,
-                       struct err *e) {
+/* All attributes that are not the business of an overlay below. */
+static int add_attributes(struct buf *b, const char *path, struct err *e) {
+    _cleanup_free_ char *names = malloc(XATTR_LIST_MAX), *value = malloc(XATTR_SIZE_MAX);
+    ssize_t len = names && value ? llistxattr(path, names, XATTR_LIST_MAX) : -1;
+
+    if (!names || !value)
+        return err_oom(e);
+    if (len < 0)
+        return errno == EOPNOTSUPP ? 0 : err_errno(e, errno, "listxattr %s", path);
+    for (const char *name = names; name < names + len; name += strlen(name) + 1) {
+        char key[XATTR_NAME_MAX + 16];
+        ssize_t n;
+
+        if (str_has_prefix(name, "trusted.overlay."))
+            continue;
+        n = lgetxattr(path, name, value, XATTR_SIZE_MAX);
+        if (n < 0 && errno == ENODATA)
+            continue;
+        if (n < 0)
+            return err_errno(e, errno, "getxattr %s of %s", name, path);
+        snprintf(key, sizeof key, "SCHILY.xattr.%s", name);
+        add_record(b, key, value, (size_t)n);
+    }
+    return 0;
+}
+
+static int add_capability(struct buf *b, const char *path) {
+    char capability[256];
+    ssize_t n = lgetxattr(path, "security.capability", capability, sizeof capability);
+
+    if (n > 0)
+        add_record(b, "SCHILY.xattr.security.capability", capability, (size_t)n);
+    return 0;
+}
+
+static void add_time_record(struct buf *b, const struct timespec *t, bool exact) {
+    char text[48];
+
+    if (exact && t->tv_sec >= 0 && t->tv_nsec > 0) {
+        snprintf(text, sizeof text, "%lld.%09ld", (long long)t->tv_sec, t->tv_nsec);
+        add_record(b, "mtime", text, strlen(text));
+    } else {
+        add_number_record(b, "mtime", t->tv_sec, OCTAL_11);
+    }
+}
+
+/* GNU tar manual, "Storing Sparse Files", PAX format version 1.0. */
+static void add_sparse_records(struct buf *b, const char *name, int64_t real_size) {
+    char text[24];
+
+    snprintf(text, sizeof text, "%lld", (long long)real_size);
+    add_record(b, "GNU.sparse.major", "1", 1);
+    add_record(b, "GNU.sparse.minor", "0", 1);
+    add_record(b, "GNU.sparse.name", name, strlen(name));
+    add_record(b, "GNU.sparse.realsize", text, strlen(text));
+}
+
+/* real_size: that of a sparse file, whose size here is what the archive holds of it; -1 for all others. */
+static int send_header_of(struct packer *p, const char *name, const char *link, const struct stat *st, char type, int64_t size, int64_t real_size,
+                          const char *path, struct err *e) {
     _cleanup_buf_ struct buf records = BUF_INIT(LIMIT_ARCHIVE_EXT_HEADER);
-    char h[BLOCK] = {0}, capability[256];
+    char h[BLOCK] = {0};
     int64_t mtime = st->st_mtim.tv_sec;
-    ssize_t n = type == '0' ? lgetxattr(path, "security.capability", capability, sizeof capability) : -1;
     int r = send_pending(p, e);
 
+    if (r >= 0 && real_size >= 0)
+        add_sparse_records(&records, name, real_size);
+    if (r >= 0 && p->exact && type != '1')
+        r = add_attributes(&records, path, e);
+    else if (r >= 0 && type == '0')
+        r = add_capability(&records, path);
     if (r < 0)
         return r;
-    if (n > 0)
-        add_record(&records, "SCHILY.xattr.security.capability", capability, (size_t)n);
     add_number_record(&records, "gid", st->st_gid, OCTAL_7);
     add_text_record(&records, "linkpath", link);
-    add_number_record(&records, "mtime", mtime, OCTAL_11);
+    add_time_record(&records, &st->st_mtim, p->exact);
     add_text_record(&records, "path", name);
     add_number_record(&records, "size", size, OCTAL_11);
     add_number_record(&records, "uid", st->st_uid, OCTAL_7);
@@ -153,20 +217,16 @@ static int send_header(struct packer *p, const char *name, const char *link, con
     return send_block(p, h, e);
 }
 
-static int send_file(struct packer *p, const char *path, const char *name, const struct stat *seen, struct err *e) {
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    struct stat st;
-    int64_t left;
-    int r;
+static int send_header(struct packer *p, const char *name, const char *link, const struct stat *st, char type, int64_t size, const char *path,
+                       struct err *e) {
+    return send_header_of(p, name, link, st, type, size, -1, path, e);
+}
 
-    if (fd < 0 && errno == ENOENT)
-        return 0;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return err_errno(e, errno, "open %s", path);
-    if (!S_ISREG(st.st_mode))
-        return 0; /* replaced meanwhile */
-    r = send_header(p, name, "", &st, '0', st.st_size, path, e);
-    for (left = st.st_size; r >= 0 && left > 0;) {
+/* The next `length` bytes of a file; what it lost meanwhile is filled up with zeros. */
+static int send_bytes(struct packer *p, int fd, int64_t length, const char *path, struct err *e) {
+    int r = 0;
+
+    for (int64_t left = length; r >= 0 && left > 0;) {
         ssize_t n = read(fd, p->buffer, (size_t)MIN(left, (int64_t)READ_SIZE));
 
         if (n < 0 && errno == EINTR)
@@ -180,6 +240,57 @@ static int send_file(struct packer *p, const char *path, const char *name, const
         r = p->sink(p->arg, p->buffer, (size_t)n, e);
         left -= n;
     }
+    return r;
+}
+
+/* The file as a map of where there is data, and that data. */
+static int send_sparse(struct packer *p, int fd, const struct files_holes *holes, const char *path, const char *name, const struct stat *st,
+                       struct err *e) {
+    _cleanup_buf_ struct buf map = BUF_INIT(FILES_HOLES_TEXT_MAX);
+    int64_t data = 0;
+    int r;
+
+    buf_addf(&map, "%zu\n", holes->n);
+    for (size_t i = 0; i < holes->n; i++) {
+        buf_addf(&map, "%lld\n%lld\n", (long long)holes->v[i].offset, (long long)holes->v[i].length);
+        data += holes->v[i].length;
+    }
+    while (buf_ok(&map) && map.len % BLOCK)
+        buf_addc(&map, 0);
+    r = buf_check(&map, e);
+    if (r >= 0)
+        r = send_header_of(p, name, "", st, '0', (int64_t)map.len + data, st->st_size, path, e);
+    if (r >= 0)
+        r = p->sink(p->arg, map.data, map.len, e);
+    for (size_t i = 0; r >= 0 && i < holes->n; i++) {
+        if (lseek(fd, holes->v[i].offset, SEEK_SET) < 0)
+            return err_errno(e, errno, "seek %s", path);
+        r = send_bytes(p, fd, holes->v[i].length, path, e);
+    }
+    return r < 0 ? r : send_padding(p, data, e);
+}
+
+static int send_file(struct packer *p, const char *path, const char *name, const struct stat *seen, struct err *e) {
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat st;
+    int r;
+
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_errno(e, errno, "open %s", path);
+    if (!S_ISREG(st.st_mode))
+        return 0; /* replaced meanwhile */
+    if (p->exact) {
+        _cleanup_(files_holes_done) struct files_holes holes = {0};
+
+        r = files_holes_read(fd, &st, &holes, e);
+        if (r != 0)
+            return r < 0 ? r : send_sparse(p, fd, &holes, path, name, &st, e);
+    }
+    r = send_header(p, name, "", &st, '0', st.st_size, path, e);
+    if (r >= 0)
+        r = send_bytes(p, fd, st.st_size, path, e);
     return r < 0 ? r : send_padding(p, st.st_size, e);
 }
 
@@ -404,8 +515,8 @@ static int pack_all(struct packer *p, struct err *e) {
     return r;
 }
 
-int files_pack(const char *base, const char *as, files_sink_fn sink, void *arg, struct err *e) {
-    struct packer p = {.sink = sink, .arg = arg, .base = base, .as = as, .below = -EBADF};
+int files_pack(const char *base, const char *as, bool exact, files_sink_fn sink, void *arg, struct err *e) {
+    struct packer p = {.sink = sink, .arg = arg, .base = base, .as = as, .exact = exact, .below = -EBADF};
 
     return pack_all(&p, e);
 }

@@ -160,7 +160,7 @@ static int make_symlink(const struct unpacker *u, const struct tar_entry *t, con
     if (!joined)
         return err_oom(e);
     /* A link that climbs out of the folder is refused, though it could not be followed out of the container anyway. */
-    if (entry_path(u, joined + strspn(joined, "/"), &clean, NULL) < 0)
+    if (!u->how->exact && entry_path(u, joined + strspn(joined, "/"), &clean, NULL) < 0)
         return err_set(e, ERR_INTERNAL, "invalid symlink \"%s/%s\" -> \"%s\"", streq(u->how->dest, "/") ? "" : u->how->dest, path, t->link);
     return symlinkat(t->link, AT_FDCWD, path) < 0 ? err_errno(e, errno, "symlink %s %s", t->link, path) : 0;
 }
@@ -172,13 +172,22 @@ static int make_node(const struct tar_entry *t, const char *path, struct err *e)
     return mknodat(AT_FDCWD, path, kind | 0600, dev) < 0 ? err_errno(e, errno, "mknod %s", path) : 0;
 }
 
-static int set_xattrs(const struct tar_entry *t, const char *path, struct err *e) {
+/* Access lists that a new file has from its folder. */
+static void drop_inherited(const char *path) {
+    ignore_result(lremovexattr(path, "system.posix_acl_access") < 0);
+    ignore_result(lremovexattr(path, "system.posix_acl_default") < 0);
+}
+
+static int set_xattrs(const struct tar_entry *t, const char *path, bool exact, struct err *e) {
+    if (exact && t->type != TAR_SYMLINK)
+        drop_inherited(path);
     for (size_t i = 0; i < t->n_xattrs; i++) {
         const char *name = t->xattr_text + t->xattrs[i].name;
 
         if (str_has_prefix(name, "trusted.overlay.") || str_has_prefix(name, "user.overlay."))
             continue;
-        if (lsetxattr(path, name, t->xattr_text + t->xattrs[i].value, t->xattrs[i].value_len, 0) < 0 && errno != EOPNOTSUPP && errno != EPERM)
+        if (lsetxattr(path, name, t->xattr_text + t->xattrs[i].value, t->xattrs[i].value_len, 0) < 0 &&
+            (exact || (errno != EOPNOTSUPP && errno != EPERM)))
             return err_errno(e, errno, "setxattr %s", path);
     }
     return 0;
@@ -215,7 +224,7 @@ static int finish_entry(struct unpacker *u, const struct tar_entry *t, const cha
         return 0;
     if (fchownat(AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, errno, "lchown %s", path);
-    r = set_xattrs(t, path, e);
+    r = set_xattrs(t, path, u->how->exact, e);
     if (r < 0)
         return r;
     if (t->type != TAR_SYMLINK && fchmodat(AT_FDCWD, path, t->mode & 07777, 0) < 0)

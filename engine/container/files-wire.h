@@ -14,6 +14,7 @@
  *   below   what the whole folder is compared with (a layer of vfs)
  *   owner   "uid:gid" given to all that is unpacked
  *   keep-kind "1": a folder and what is none do not replace each other
+ *   exact "1": attributes, holes and times as they are; links that lead anywhere
  *   read-only "1": nothing may be unpacked outside of mounts
  *   bind    source of a mount; followed by at (where) and options ("r" with what is mounted below, "w" writable), and
  *           under: a folder inside of the source

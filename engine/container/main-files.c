@@ -33,7 +33,7 @@ struct request {
     struct strv lowers;
     struct bind binds[BINDS_MAX];
     size_t n_binds;
-    bool running, keep_kind, read_only;
+    bool running, keep_kind, read_only, exact;
 };
 
 /* ---- results ----------------------------------------------------------------------------------------------------------------------------- */
@@ -84,6 +84,8 @@ static int take_pair(struct request *q, const char *key, const char *value) {
         q->keep_kind = true;
     if (streq(key, "read-only"))
         q->read_only = true;
+    if (streq(key, "exact"))
+        q->exact = true;
     if (streq(key, "bind") && q->n_binds < BINDS_MAX)
         q->binds[q->n_binds++] = (struct bind){value, "", "", NULL};
     if (streq(key, "at") && q->n_binds > 0)
@@ -458,9 +460,9 @@ static int gather(void *arg, const void *data, size_t n, struct err *e) {
     return 0;
 }
 
-static int send_archive(const char *base, const char *as, struct err *e) {
+static int send_archive(const char *base, const char *as, bool exact, struct err *e) {
     _cleanup_free_ struct pieces *p = calloc(1, sizeof *p);
-    int r = p ? files_pack(base, as, gather, p, e) : err_oom(e);
+    int r = p ? files_pack(base, as, exact, gather, p, e) : err_oom(e);
 
     return r < 0 ? r : flush_pieces(p, e);
 }
@@ -483,7 +485,7 @@ static int enter(const char *path) {
     return fd < 0 ? -1 : fchdir(fd);
 }
 
-static int get(const char *path, struct err *e) {
+static int get(const char *path, bool exact, struct err *e) {
     _cleanup_free_ char *name = last_part(path), *dir = NULL;
     struct stat st;
     int r = name ? send_stat(path, &st, e) : err_oom(e);
@@ -495,7 +497,7 @@ static int get(const char *path, struct err *e) {
         return err_oom(e);
     if (enter(dir) < 0)
         return path_error("open", dir, errno, e);
-    return send_archive(S_ISDIR(st.st_mode) ? "." : name, name, e);
+    return send_archive(S_ISDIR(st.st_mode) ? "." : name, name, exact, e);
 }
 
 struct input {
@@ -538,7 +540,7 @@ static int check_writable(const struct request *q, const char *where, struct err
 }
 
 static int put(const struct request *q, const char *path, const char *where, struct err *e) {
-    struct files_unpack how = {.keep_kind = q->keep_kind, .chown = q->owner != NULL};
+    struct files_unpack how = {.keep_kind = q->keep_kind, .chown = q->owner != NULL, .exact = q->exact};
     struct input in = {.buffer = malloc(INPUT_SIZE)};
     struct tar_reader *reader = NULL;
     _cleanup_free_ char *gid = q->owner && strchr(q->owner, ':') ? strdup(strchr(q->owner, ':') + 1) : NULL;
@@ -575,7 +577,7 @@ static int put(const struct request *q, const char *path, const char *where, str
 }
 
 static int run(struct request *q, struct err *e) {
-    static const int more[] = {SYS_readlinkat, SYS_readlink, SYS_lgetxattr, SYS_chdir};
+    static const int more[] = {SYS_readlinkat, SYS_readlink, SYS_lgetxattr, SYS_llistxattr, SYS_lremovexattr, SYS_lseek, SYS_chdir};
     _cleanup_free_ char *path = NULL, *where = NULL;
     int r = read_request(q, e);
 
@@ -599,8 +601,8 @@ static int run(struct request *q, struct err *e) {
     if (streq(q->mode, "layer"))
         return send_layer(q, e);
     if (streq(q->mode, "get"))
-        return get(path, e);
-    return streq(q->mode, "put") ? put(q, path, where, e) : send_archive(".", "", e);
+        return get(path, q->exact, e);
+    return streq(q->mode, "put") ? put(q, path, where, e) : send_archive(".", "", false, e);
 }
 
 int main(int argc, char **argv) {

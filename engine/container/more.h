@@ -37,6 +37,7 @@ struct ctr_files_options {
     const char *path;  /* in the container, as asked for */
     const char *shown; /* name of the container in messages, as asked for */
     bool keep_kind, own;
+    bool exact; /* of a backup: everything that a file has (files.h) */
 };
 struct ctr_files_io {
     /* Next piece of the archive to unpack: as call_body_read(). */

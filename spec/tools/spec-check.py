@@ -143,7 +143,7 @@ def structure(doc):
             o = out['paths'][path][method] = {k: op.get(k) for k in ('operationId', 'consumes', 'produces', 'deprecated') if k in op}
             o['parameters'] = {}
             for p in op.get('parameters', []):
-                if p.get('x-undocumented'):
+                if p.get('x-undocumented') or p.get('x-own'):
                     count.add('undocumented parameters')
                     continue
                 o['parameters'][p['in'] + ' ' + p['name']] = skeleton({k: v for k, v in p.items() if not (k == 'required' and not v)}, count)
