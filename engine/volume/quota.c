@@ -51,7 +51,8 @@ int volume_limit_set(struct volumes *vs, const struct volume *v, uint64_t bytes,
 
     if (fd < 0)
         return err_errno(e, errno, "open %s", v->record.mountpoint);
-    r = db_exec(vs->engine->db, "INSERT INTO volume_limit(project, name) VALUES((SELECT max(ifnull(max(project), 0) + 1, ?1) FROM volume_limit), ?2)",
+    r = db_exec(vs->engine->db,
+                "INSERT OR IGNORE INTO volume_limit(project, name) VALUES((SELECT max(ifnull(max(project), 0) + 1, ?1) FROM volume_limit), ?2)",
                 DB_ARGS(DB_INT(FIRST_PROJECT), DB_TEXT(v->record.name)), e);
     if (r == 0)
         r = db_query_int(vs->engine->db, "SELECT project FROM volume_limit WHERE name = ?1", DB_ARGS(DB_TEXT(v->record.name)), &project, e);
@@ -64,6 +65,17 @@ int volume_limit_set(struct volumes *vs, const struct volume *v, uint64_t bytes,
     if (ioctl(fd, FS_IOC_FSSETXATTR, &x) < 0)
         return err_errno(e, errno, "set the size limit");
     return set_limit(fd, (unsigned)project, bytes, e);
+}
+
+int volume_limit_swap(struct volumes *vs, const char *a, const char *b, struct err *e) {
+    /* No volume has this name. */
+    static const char *const between = ".";
+    const char *const steps[][2] = {{a, between}, {b, a}, {between, b}};
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ELEMENTSOF(steps); i++)
+        r = db_exec(vs->engine->db, "UPDATE volume_limit SET name = ?2 WHERE name = ?1", DB_ARGS(DB_TEXT(steps[i][0]), DB_TEXT(steps[i][1])), e);
+    return r;
 }
 
 int volume_limit_drop(struct volumes *vs, const char *name, struct err *e) {

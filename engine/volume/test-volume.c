@@ -11,52 +11,9 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "base/test.h"
-#include "db/db.h"
-#include "db/journal.h"
 #include "volume/mount-options.h"
+#include "volume/test-place.h"
 #include "volume/volume-internal.h"
-
-struct place {
-    char root[64], libexec[300];
-    struct engine_config config;
-    struct engine engine;
-    struct volumes *vs;
-};
-
-static bool place_open(struct place *p) {
-    char path[96];
-
-    p->config.data_root = p->root;
-    p->engine.config = &p->config;
-    snprintf(path, sizeof(path), "%s/db", p->root);
-    return db_open(path, &p->engine.db, NULL) == 0 && journal_setup(p->engine.db, NULL) == 0 && volumes_new(&p->engine, &p->vs, NULL) == 0;
-}
-
-static bool place_begin(struct place *p) {
-    char self[200] = "";
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-    *p = (struct place){0};
-    snprintf(p->root, sizeof(p->root), "/tmp/test-volume-XXXXXX");
-    if (n < 0 || !mkdtemp(p->root))
-        return false;
-    /* build/test/volume runs build/bin/hatake-mount; sanitized builds have none of their own. */
-    *strrchr(self, '/') = 0;
-    snprintf(p->libexec, sizeof(p->libexec), "%s/../bin/hatake-mount", self);
-    snprintf(p->libexec, sizeof(p->libexec), fs_exists(p->libexec) ? "%s/../bin" : "%s/../../bin", self);
-    p->engine.libexec_dir = p->libexec;
-    return place_open(p);
-}
-
-static void place_close(struct place *p) {
-    p->vs = volumes_free(p->vs);
-    p->engine.db = db_close(p->engine.db);
-}
-
-static void place_end(struct place *p) {
-    place_close(p);
-    fs_remove_tree(p->root, NULL);
-}
 
 TEST(volume_names) {
     CHECK_INT(volume_check_name("ab", NULL), 0);

@@ -37,8 +37,9 @@ struct volume {
     pthread_mutex_t copying;
     /* guarded by volumes.lock */
     struct strv holders; /* container ids */
-    bool busy, gone;
-    char *seen_at; /* remote: CreatedAt as the plugin gave it last; NULL: it was not asked */
+    bool busy;
+    struct strv runs; /* ids of containers that run with it */
+    char *seen_at;    /* remote: CreatedAt as the plugin gave it last; NULL: it was not asked */
     /* guarded by copying */
     struct volume_use *uses; /* of volumes with a device, and of remote ones */
     size_t n_uses;
@@ -79,6 +80,19 @@ struct volume_facts;
 int volume_ask(struct volumes *vs, struct volume *v, struct volume_facts *ret, struct err *e);
 void volumes_event(struct volumes *vs, const struct volume *v, const char *action, const struct strv *more);
 
+/* With the lock held: the volume once nobody makes, removes or refills it; NULL when there is none. */
+struct volume *volumes_settled(struct volumes *vs, const char *name);
+/* The end of being busy; without `keep` the name is free again and the map's reference dropped. */
+void volumes_finish_busy(struct volumes *vs, struct volume *v, bool keep);
+/* <root>/<name> and its _data. */
+int volume_make_folders(struct volumes *vs, const struct volume *v, struct err *e);
+
+/* ---- volume-take.c ---- */
+/* Give `to` (folder, no row yet when `fresh`) the data of `from`, which is removed. Both are busy. */
+int volume_take_data(struct volumes *vs, const struct volume *to, const struct volume *from, bool fresh, struct err *e);
+/* At start: undo what was not finished. */
+int volume_take_recover(struct volumes *vs, struct err *e);
+
 /* ---- volume-use.c ---- */
 int volume_add_use(struct volume *v, const char *id, const char *container, bool claimed, struct err *e);
 
@@ -105,6 +119,8 @@ bool volumes_can_limit(struct volumes *vs);
 int volume_limit_set(struct volumes *vs, const struct volume *v, uint64_t bytes, struct err *e);
 /* No limit is success. */
 int volume_limit_drop(struct volumes *vs, const char *name, struct err *e);
+/* The folders of two volumes have changed places: so do their limits' records. */
+int volume_limit_swap(struct volumes *vs, const char *a, const char *b, struct err *e);
 
 /* ---- volume-driver.c ---- */
 /* What a plugin says of a volume. */

@@ -163,6 +163,7 @@ int op_volume_inspect(struct call *c, struct err *e) {
 }
 
 int op_volume_create(struct call *c, struct err *e) {
+    _cleanup_(q_volume_create_done) struct q_volume_create q = {0};
     _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
     _cleanup_strv_ struct strv opts = STRV_INIT, labels = STRV_INIT;
     struct api_volume_create_options req = {0};
@@ -170,8 +171,10 @@ int op_volume_create(struct call *c, struct err *e) {
     struct volume_request want;
     struct volume *v = NULL;
     json_t *body = NULL;
-    int r = call_json(c, &body, e);
+    int r = q_volume_create_read(&q, call_query(c), call_api_version(c), e);
 
+    if (r == 0)
+        r = call_json(c, &body, e);
     /* No body at all is an anonymous volume. */
     if (r == 0 && body)
         r = api_volume_create_options_read(&req, body, NULL, e);
@@ -187,7 +190,8 @@ int op_volume_create(struct call *c, struct err *e) {
     want = (struct volume_request){
         .name = req.name, .driver = req.driver, .opts = &opts, .labels = &labels, .empty_opts = req.driver_opts.set, .empty_labels = req.labels.set};
     if (r == 0)
-        r = volumes_create(call_engine(c)->volumes, &want, &v, e);
+        r = str_empty(q.hatake_from) ? volumes_create(call_engine(c)->volumes, &want, &v, e)
+                                     : volumes_take(call_engine(c)->volumes, &want, q.hatake_from, &v, e);
     api_volume_create_options_done(&req);
     if (r == 0)
         r = volume_describe(v, &reply, e);

@@ -82,18 +82,41 @@ static int begin_use(struct volumes *vs, struct volume *v, const char *container
     return r;
 }
 
+/* A container that runs holds off who would change the data as a whole, and waits for whoever does. */
+static int note_run(struct volumes *vs, struct volume *v, const char *container_id, struct err *e) {
+    int r = 0;
+
+    pthread_mutex_lock(&vs->lock);
+    while (v->busy)
+        pthread_cond_wait(&vs->changed, &vs->lock);
+    if (!strv_has(&v->runs, container_id))
+        r = strv_add(&v->runs, container_id);
+    pthread_mutex_unlock(&vs->lock);
+    return r < 0 ? err_oom(e) : 0;
+}
+
+static void forget_run(struct volumes *vs, struct volume *v, const char *container_id) {
+    pthread_mutex_lock(&vs->lock);
+    for (size_t i = v->runs.n; i-- > 0;) {
+        if (streq(v->runs.v[i], container_id))
+            strv_remove_at(&v->runs, i);
+    }
+    pthread_mutex_unlock(&vs->lock);
+}
+
 int volumes_mount_at(struct volumes *vs, struct volume *v, const char *container_id, const char *destination, bool read_write,
                      const char *propagation, char **ret_path, struct err *e) {
     _cleanup_strv_ struct strv attrs = STRV_INIT;
     _cleanup_free_ char *path = NULL;
-    int r = 0;
+    int r = note_run(vs, v, container_id, e);
 
-    if (needs_use(v)) {
+    if (r == 0 && needs_use(v)) {
         pthread_mutex_lock(&v->copying);
         r = begin_use(vs, v, container_id, &path, e);
         pthread_mutex_unlock(&v->copying);
     }
     if (r < 0) {
+        forget_run(vs, v, container_id);
         err_wrap(e, "error while mounting volume '%s'", v->record.mountpoint);
         if (e)
             e->kind = ERR_INTERNAL;
@@ -114,6 +137,7 @@ int volumes_mount_at(struct volumes *vs, struct volume *v, const char *container
 void volumes_mount(struct volumes *vs, struct volume *v, const char *container_id) {
     bool found = false;
 
+    ignore_result(note_run(vs, v, container_id, NULL) < 0);
     if (!needs_use(v))
         return;
     pthread_mutex_lock(&v->copying);
@@ -154,6 +178,7 @@ static void end_use(struct volumes *vs, struct volume *v, size_t i) {
 void volumes_unmount(struct volumes *vs, struct volume *v, const char *container_id) {
     _cleanup_strv_ struct strv attrs = STRV_INIT;
 
+    forget_run(vs, v, container_id);
     if (needs_use(v)) {
         pthread_mutex_lock(&v->copying);
         for (size_t i = 0; i < v->n_uses; i++) {

@@ -32,6 +32,7 @@ struct volume *volume_unref(struct volume *v) {
         return NULL;
     api_volume_done(&v->record);
     strv_done(&v->holders);
+    strv_done(&v->runs);
     for (size_t i = 0; i < v->n_uses; i++) {
         free(v->uses[i].id);
         free(v->uses[i].container);
@@ -155,8 +156,7 @@ void volumes_event(struct volumes *vs, const struct volume *v, const char *actio
 
 /* ---- finding ----------------------------------------------------------------------------------------------------------------------- */
 
-/* With the lock held: the volume once nobody makes or removes it; NULL when there is none. */
-static struct volume *settled(struct volumes *vs, const char *name) {
+struct volume *volumes_settled(struct volumes *vs, const char *name) {
     struct volume *v;
 
     while ((v = map_get(&vs->by_name, name)) && v->busy)
@@ -197,7 +197,7 @@ int volumes_find(struct volumes *vs, const char *name, struct volume **ret, stru
     int r;
 
     pthread_mutex_lock(&vs->lock);
-    v = settled(vs, name);
+    v = volumes_settled(vs, name);
     if (v)
         *ret = volume_ref(v);
     pthread_mutex_unlock(&vs->lock);
@@ -271,10 +271,13 @@ static int fill_record(struct volumes *vs, const struct volume_request *req, boo
     return ret;
 }
 
-static int make_folders(struct volumes *vs, const struct volume *v, const char *dir, struct err *e) {
+int volume_make_folders(struct volumes *vs, const struct volume *v, struct err *e) {
+    _cleanup_free_ char *dir = str_printf("%s/%s", vs->root, v->record.name);
     const char *size = api_string_map_get(&v->record.options, "size");
     uint64_t bytes = 0;
 
+    if (!dir)
+        return err_oom(e);
     if ((mkdir(dir, 0701) < 0 && errno != EEXIST) || (mkdir(v->record.mountpoint, 0755) < 0 && errno != EEXIST))
         return err_errno(e, errno, "make %s", v->record.mountpoint);
     /* mkdir(2) applies the umask; the modes are part of the layout. */
@@ -285,19 +288,35 @@ static int make_folders(struct volumes *vs, const struct volume *v, const char *
     return 0;
 }
 
-/* Folders, then the record: a crash in between leaves an empty folder that becomes a volume at the next start. */
-static int make_on_disk(struct volumes *vs, const struct volume *v, struct err *e) {
-    char *dir = str_printf("%s/%s", vs->root, v->record.name);
-    int r = dir ? make_folders(vs, v, dir, e) : err_oom(e);
+/* What was made of a volume that will not be. */
+static void unmake_folders(struct volumes *vs, const struct volume *v) {
+    _cleanup_free_ char *dir = str_printf("%s/%s", vs->root, v->record.name);
 
-    if (r == 0)
-        r = volume_store_add(vs, v, e);
-    if (r < 0 && dir) {
-        ignore_result(volume_limit_drop(vs, v->record.name, NULL) < 0);
-        rmdir(v->record.mountpoint);
+    ignore_result(volume_limit_drop(vs, v->record.name, NULL) < 0);
+    rmdir(v->record.mountpoint);
+    if (dir)
         rmdir(dir);
+}
+
+/*
+ * The record, then its folders: an end in between leaves a volume that is whole but for an empty folder, which the next start makes. Data of another volume
+ * comes with a record of its own.
+ */
+static int make_on_disk(struct volumes *vs, const struct volume *v, const struct volume *from, struct err *e) {
+    int r;
+
+    if (from) {
+        r = volume_take_data(vs, v, from, true, e);
+    } else {
+        r = volume_store_add(vs, v, e);
+        if (r == 0) {
+            r = volume_make_folders(vs, v, e);
+            if (r < 0)
+                ignore_result(volume_store_remove(vs, v->record.name, NULL) < 0);
+        }
     }
-    free(dir);
+    if (r < 0)
+        unmake_folders(vs, v);
     return r;
 }
 
@@ -316,7 +335,7 @@ static int make_remote(struct volumes *vs, struct volume *v, struct plugin *plug
     return r == 0 ? volume_store_add(vs, v, e) : r;
 }
 
-static void finish_busy(struct volumes *vs, struct volume *v, bool keep) {
+void volumes_finish_busy(struct volumes *vs, struct volume *v, bool keep) {
     pthread_mutex_lock(&vs->lock);
     v->busy = false;
     if (!keep && map_get(&vs->by_name, v->record.name) == v)
@@ -345,6 +364,10 @@ static int make(struct volumes *vs, const struct volume_request *req, struct vol
     if (str_empty(req->driver) && !anonymous)
         r = volume_driver_probe(vs, v->record.name, &plugin, &facts, e);
     if (r > 0) {
+        if (req->from) {
+            volume_facts_done(&facts);
+            return err_set(e, ERR_CONFLICT, "volume %s is kept by the plugin %s", v->record.name, plugin_name(plugin));
+        }
         found = (struct volume_request){.driver = plugin_name(plugin)};
         req = &found;
         *ret_new = false;
@@ -358,7 +381,7 @@ static int make(struct volumes *vs, const struct volume_request *req, struct vol
     }
     volume_facts_done(&facts);
     if (r == 0)
-        r = v->remote ? make_remote(vs, v, plugin, e) : make_on_disk(vs, v, e);
+        r = v->remote ? make_remote(vs, v, plugin, e) : make_on_disk(vs, v, req->from, e);
     return r;
 }
 
@@ -402,7 +425,7 @@ static int take_existing(struct volumes *vs, const struct volume_request *req, s
         volume_ref(v);
         pthread_mutex_unlock(&vs->lock);
         r = still_there(vs, v, e);
-        finish_busy(vs, v, r != 0);
+        volumes_finish_busy(vs, v, r != 0);
         pthread_mutex_lock(&vs->lock);
         volume_unref(v);
         if (r <= 0)
@@ -411,6 +434,8 @@ static int take_existing(struct volumes *vs, const struct volume_request *req, s
         if (!v)
             return 0;
     }
+    if (req->from)
+        return err_set(e, ERR_CONFLICT, "volume %s was made by somebody else meanwhile", v->record.name);
     if (!str_empty(req->driver) && !streq(req->driver, v->record.driver))
         return err_set(e, ERR_CONFLICT, "driver '%s' already has volume '%s': volume name must be unique", v->record.driver, v->record.name);
     r = hold_locked(v, container_id, e);
@@ -428,7 +453,7 @@ static int obtain(struct volumes *vs, const struct volume_request *req, const ch
     int r = 0;
 
     pthread_mutex_lock(&vs->lock);
-    while (r == 0 && (v = settled(vs, name)))
+    while (r == 0 && (v = volumes_settled(vs, name)))
         r = take_existing(vs, req, v, container_id, trust, ret, e);
     if (r == 0)
         r = make_place(name, &fresh, e);
@@ -445,7 +470,7 @@ static int obtain(struct volumes *vs, const struct volume_request *req, const ch
     }
     volume_ref(fresh); /* the caller's; the map has the first one */
     r = make(vs, req, fresh, anonymous, &made, e);
-    finish_busy(vs, fresh, r == 0);
+    volumes_finish_busy(vs, fresh, r == 0);
     if (r < 0) {
         volume_unref(fresh);
         return r;
@@ -544,7 +569,7 @@ int volumes_remove(struct volumes *vs, const char *name, bool force, struct err 
     if (r < 0)
         return r == -ERR_NOT_FOUND && force ? 0 : r;
     pthread_mutex_lock(&vs->lock);
-    v = settled(vs, name);
+    v = volumes_settled(vs, name);
     if (!v)
         r = force ? 0 : err_set(e, ERR_NOT_FOUND, "get %s: no such volume", name);
     else if (v->holders.n)
@@ -557,7 +582,7 @@ int volumes_remove(struct volumes *vs, const char *name, bool force, struct err 
     if (!v || r < 0)
         return r;
     r = missing ? volume_store_remove(vs, name, e) : v->remote ? remove_remote(vs, v, force, e) : remove_on_disk(vs, v, e);
-    finish_busy(vs, v, r < 0);
+    volumes_finish_busy(vs, v, r < 0);
     if (r == 0)
         volumes_event(vs, v, "destroy", NULL);
     else
@@ -610,12 +635,27 @@ static int finish_removal(const struct intent *it, void *arg, struct err *e) {
     dir = str_printf("%s/%s", vs->root, it->key);
     r = dir ? volume_store_remove(vs, it->key, e) : err_oom(e);
     if (r == 0)
+        r = volume_limit_drop(vs, it->key, e);
+    if (r == 0)
         r = fs_remove_tree(dir, e);
     free(dir);
     return r < 0 ? r : 1;
 }
 
-/* Folders of the right shape that nobody recorded; empty ones, which an end in the middle of their making leaves, go. */
+/* Folders of volumes whose making was cut short after their record. */
+static int complete_folders(struct volumes *vs, struct err *e) {
+    int r = 0;
+
+    for (struct map_entry *i = NULL; r == 0 && (i = map_next(&vs->by_name, i));) {
+        const struct volume *v = i->value;
+
+        if (!v->remote && !fs_exists(v->record.mountpoint))
+            r = volume_make_folders(vs, v, e);
+    }
+    return r;
+}
+
+/* Folders of the right shape that nobody recorded; empty ones go. */
 static int adopt_folders(struct volumes *vs, struct err *e) {
     _cleanup_closedir_ DIR *d = opendir(vs->root);
     struct dirent *ent;
@@ -673,7 +713,11 @@ int volumes_new(struct engine *engine, struct volumes **ret, struct err *e) {
     if (r == 0)
         r = intent_each(engine->db, "volume.remove", finish_removal, vs, e);
     if (r == 0)
+        r = volume_take_recover(vs, e);
+    if (r == 0)
         r = volume_store_load(vs, e);
+    if (r == 0)
+        r = complete_folders(vs, e);
     if (r == 0)
         r = adopt_folders(vs, e);
     if (r < 0) {

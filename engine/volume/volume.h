@@ -42,6 +42,7 @@ struct volume_request {
     const struct strv *labels;     /* KEY=VALUE; NULL allowed */
     bool empty_opts, empty_labels; /* {} was given: shown as {} and not as null */
     bool unmarked;                 /* anonymous, but without the label: what HostConfig.Mounts asks for without a Source */
+    struct volume *from;           /* of volumes_take(); NULL elsewhere */
 };
 
 /*
@@ -58,6 +59,13 @@ int volumes_hold(struct volumes *vs, const char *name, const char *container_id,
  * asked for it by name; the label does not tell.
  */
 void volumes_release(struct volumes *vs, struct volume *v, const char *container_id, bool remove);
+
+/*
+ * As volumes_create(), with the data of the volume `from`, which is gone then: nobody ever sees the new one with less, whatever ends the engine meanwhile.
+ * An existing volume of that name keeps its labels and options and loses its own data. Both must be folders of the local driver; `from` must be
+ * held by no container, the other one be used by none that runs (ERR_CONFLICT).
+ */
+int volumes_take(struct volumes *vs, const struct volume_request *req, const char *from, struct volume **ret, struct err *e);
 
 /* "get x: no such volume" (ERR_NOT_FOUND). The caller unrefs. */
 int volumes_find(struct volumes *vs, const char *name, struct volume **ret, struct err *e);
