@@ -149,7 +149,7 @@ $(BIN)/hatake-mount: $(B)/obj/volume/main-mount.o $(B)/obj/volume/mount-options.
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
-# What `sbom` reads images with is linked in: as shared libraries it would cost every other command milliseconds.
+# What `sbom` reads images with and backups are made of is linked in: as shared libraries it would cost every other command milliseconds.
 $(BIN)/hatake: $(call objs,$(call srcs,cli) $(wildcard engine/cli/main*.c)) $(call LIB,base)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"

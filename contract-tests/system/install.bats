@@ -40,6 +40,12 @@ setup() {
     done < <("$P/bin/hataked" --help | sed -n 's/^  \(\(-[A-Za-z]\), \|    \)--\([a-z0-9-]*\).*/\3/p')
 }
 
+@test "the manual page of hatake names commands of two words with their options" {
+    page() { tr -d '\\' <"$P/share/man/man1/hatake.1"; }
+    contains "$(page)" 'hatake volume restore [OPTIONS] NAME FILE'
+    contains "$(page)" '--passphrase-file'
+}
+
 @test "completion: flags, values, commands" {
     completed() { # WORD...: what follows the last of them
         PATH=$P/bin:$PATH bash -c '. "$1"; shift; f=_$1; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); $f; echo "${COMPREPLY[*]}"' - "$P/share/bash-completion/completions/hatake" "$@"
@@ -47,6 +53,8 @@ setup() {
     same --default-shm-size "$(completed hataked --default-sh)"
     contains "$(completed hataked --log-driver '')" 'json-file local none'
     same run "$(completed hatake ru)"
+    same restore "$(completed hatake volume re)"
+    contains "$(completed hatake volume backup --p)" '--passphrase-file'
 }
 
 @test "make uninstall leaves nothing" {

@@ -113,22 +113,47 @@ static int begin(const struct cli *c, const char *method, const char *path, cons
     return 0;
 }
 
+int api_head(struct http *h, struct err *e) {
+    _cleanup_buf_ struct buf text = BUF_INIT(MIB(1));
+    int status = http_head(h, e), r;
+
+    if (status < 400)
+        return status;
+    r = http_read_all(h, &text, e);
+    return r < 0 ? r : reply_error(status, &text, e);
+}
+
 int api_open(const struct cli *c, const char *method, const char *path, const json_t *body, bool upgrade, struct http **ret, struct err *e) {
     _cleanup_http_ struct http *h = NULL;
-    _cleanup_buf_ struct buf text = BUF_INIT(MIB(1));
-    int status, r = begin(c, method, path, body, upgrade, &h, e);
+    int r = begin(c, method, path, body, upgrade, &h, e);
 
-    if (r < 0)
-        return r;
-    status = http_head(h, e);
-    if (status < 0)
-        return status;
-    if (status >= 400) {
-        r = http_read_all(h, &text, e);
-        return r < 0 ? r : reply_error(status, &text, e);
-    }
-    *ret = TAKE_PTR(h);
-    return status;
+    if (r == 0)
+        r = api_head(h, e);
+    if (r >= 0)
+        *ret = TAKE_PTR(h);
+    return r;
+}
+
+int api_upload(const struct cli *c, const char *method, const char *path, struct http **ret, struct err *e) {
+    _cleanup_http_ struct http *h = NULL;
+    _cleanup_free_ char *full = str_printf("%s%s", CLI_API, path);
+    int r = full ? http_dial(c->host, &h, e) : err_oom(e);
+
+    if (r == 0)
+        r = http_send(h, method, full, "application/x-tar", NULL, 0, HTTP_CHUNKED, e);
+    if (r == 0)
+        *ret = TAKE_PTR(h);
+    return r;
+}
+
+int api_is_ours(const struct cli *c, bool *ret, struct err *e) {
+    json_t *info = NULL;
+    int r = api_call(c, "GET", "/version", NULL, &info, e);
+
+    if (r >= 0)
+        *ret = strcasestr(json_text(json_object_get(info, "Platform"), "Name"), "hatake") != NULL;
+    json_decref(info);
+    return r;
 }
 
 int api_call(const struct cli *c, const char *method, const char *path, const json_t *body, json_t **ret_reply, struct err *e) {

@@ -8,11 +8,8 @@
 #include "cli/opts.h"
 #include "cli/parse.h"
 
-/*
- * One request for each name: METHOD /containers/NAME<verb>?key=value.... What was done is printed, what failed is told and the others go on.
- * Returns 0, or 1 when one failed.
- */
-static int each_container(struct cli *c, const struct strv *names, const char *method, const char *verb, const char *const *query, struct err *e) {
+int api_each_name(struct cli *c, const char *section, const struct strv *names, const char *method, const char *verb, const char *const *query,
+                  struct err *e) {
     int failed = 0;
 
     for (size_t i = 0; i < names->n; i++) {
@@ -20,7 +17,7 @@ static int each_container(struct cli *c, const struct strv *names, const char *m
         _cleanup_err_ struct err why = ERR_INIT;
         int r;
 
-        buf_adds(&path, "/containers/");
+        buf_adds(&path, section);
         api_segment(&path, names->v[i]);
         buf_adds(&path, verb);
         for (const char *const *q = query; q[0]; q += 2)
@@ -38,6 +35,10 @@ static int each_container(struct cli *c, const struct strv *names, const char *m
         }
     }
     return failed;
+}
+
+static int each_container(struct cli *c, const struct strv *names, const char *method, const char *verb, const char *const *query, struct err *e) {
+    return api_each_name(c, "/containers/", names, method, verb, query, e);
 }
 
 int cmd_start(struct cli *c, int argc, char **argv, struct err *e) {

@@ -6,7 +6,8 @@
  * It returns the program's exit code (0 and up), or a negative value with e set: main() then prints the message and exits with the command's
  * code for failures (125 for run and exec as docker does, else 1). Commands write results to standard output and everything else to standard error.
  *
- * The program links base/ and a few libraries only, those that `sbom` alone needs without their rest: it must be useful on a machine that has nothing else of the engine, against any engine of the API.
+ * The program links base/ and a few libraries only, those that `sbom` and backups alone need without their rest: it must be useful on a machine that has
+ * nothing else of the engine, against any engine of the API.
  * Threads: one.
  */
 #ifndef HATAKE_CLI_CLI_H
@@ -47,8 +48,15 @@ struct command {
 
 extern const struct command command_table[];
 extern const size_t command_count;
-/* By name or alias; NULL when there is none. */
+/* By name or alias; NULL when there is none. A name may be of two words ("volume ls"). */
 const struct command *command_find(const char *name);
+/*
+ * The command that argv begins with; *ret_words is 1 or 2. NULL when there is none; *ret_group then tells whether the first word begins the names
+ * of commands.
+ */
+const struct command *command_find_words(int argc, char **argv, int *ret_words, bool *ret_group);
+/* The commands whose names begin with that word. */
+void command_group_usage(FILE *to, const char *word);
 /* The program's help. */
 void command_usage(FILE *to);
 
@@ -71,6 +79,13 @@ int cmd_rm(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_wait(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_version(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_info(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_volume_ls(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_volume_create(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_volume_rm(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_volume_inspect(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_volume_prune(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_volume_backup(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_volume_restore(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_compat(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_help(struct cli *c, int argc, char **argv, struct err *e);
 
@@ -86,6 +101,12 @@ int api_call(const struct cli *c, const char *method, const char *path, const js
  * error as above. `upgrade` asks for a connection that is given over to a stream (attach, exec).
  */
 int api_open(const struct cli *c, const char *method, const char *path, const json_t *body, bool upgrade, struct http **ret, struct err *e);
+/* As api_open() for a request whose body, an archive, follows by http_send_chunk() and http_send_end(); its reply by api_head(). */
+int api_upload(const struct cli *c, const char *method, const char *path, struct http **ret, struct err *e);
+/* Read the head of a reply: its status, or from 400 on the error as above. */
+int api_head(struct http *h, struct err *e);
+/* Is it an engine of this project? */
+int api_is_ours(const struct cli *c, bool *ret, struct err *e);
 /* Append "?key=value" or "&key=value" with the value percent-encoded; NULL values are left out. */
 void api_query(struct buf *path, const char *key, const char *value);
 /* Append text as one path segment, percent-encoded. */
@@ -95,6 +116,19 @@ void api_segment(struct buf *path, const char *text);
  * then returned. Lines above 1 MiB are an error.
  */
 int api_each(struct http *h, int (*each)(json_t *object, void *data, struct err *e), void *data, struct err *e);
+
+/*
+ * One request for each name: METHOD <section>NAME<verb>?key=value... (pairs, NULL at the end; empty values are left out). What was done is printed, what
+ * failed is told and the others go on. Returns 0, or 1 when one failed.
+ */
+int api_each_name(struct cli *c, const char *section, const struct strv *names, const char *method, const char *verb, const char *const *query,
+                  struct err *e);
+/* NAME=VALUE texts as the JSON text of the parameter `filters`, or NULL when there are none. Fresh memory. */
+int api_filters(const struct strv *list, char **ret, struct err *e);
+/* A list: GET <path>?all=1&limit=N&filters={...}; filters are NAME=VALUE texts. */
+int api_list(const struct cli *c, const char *path, bool all, const char *limit, const struct strv *filters, json_t **ret, struct err *e);
+/* `inspect`: the objects as one JSON array on standard output. type NULL: the first kind that has one of the name. Returns 0, or 1 when one is missing. */
+int inspect_names(const struct cli *c, const char *type, const struct strv *names, struct err *e);
 
 /* Pull an image with its progress on standard error (bars on a terminal, plain lines otherwise, nothing when c->quiet). */
 int image_pull(const struct cli *c, const char *reference, const char *platform, struct err *e);

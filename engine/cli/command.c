@@ -20,6 +20,13 @@ const struct command command_table[] = {
     {"inspect", NULL, "[OPTIONS] NAME...", "Everything about containers, images, networks or volumes, as JSON.", 1, cmd_inspect},
     {"sbom", NULL, "[OPTIONS] IMAGE", "List what is installed in an image, as SPDX 2.3 JSON.", 1, cmd_sbom},
     {"exposure", NULL, "[OPTIONS]", "Every published port, who can reach it, and what decides that.", 1, cmd_exposure},
+    {"volume ls", "volume list", "[OPTIONS]", "List volumes.", 1, cmd_volume_ls},
+    {"volume create", NULL, "[OPTIONS] [NAME]", "Make a volume.", 1, cmd_volume_create},
+    {"volume inspect", NULL, "NAME...", "Everything about volumes, as JSON.", 1, cmd_volume_inspect},
+    {"volume rm", NULL, "[OPTIONS] NAME...", "Remove volumes.", 1, cmd_volume_rm},
+    {"volume prune", NULL, "[OPTIONS]", "Remove volumes that no container has.", 1, cmd_volume_prune},
+    {"volume backup", NULL, "[OPTIONS] NAME FILE", "Write a volume to a file (-: standard output).", 1, cmd_volume_backup},
+    {"volume restore", NULL, "[OPTIONS] NAME FILE", "Make a volume from a backup (-: standard input).", 1, cmd_volume_restore},
     {"info", NULL, "[OPTIONS]", "The engine and its machine.", 1, cmd_info},
     {"version", NULL, "[OPTIONS]", "Versions of this program and of the engine.", 1, cmd_version},
     {"compat", NULL, "[WORD...]", "What is covered of the Engine API, and every known difference; words pick lines.", 1, cmd_compat},
@@ -34,10 +41,46 @@ const struct command *command_find(const char *name) {
     return NULL;
 }
 
+/* Is it the first word of that name of two? */
+static bool begins_with_word(const char *name, const char *word) {
+    const char *rest = str_after(name, word);
+
+    return rest && *rest == ' ';
+}
+
+static bool is_group(const char *word) {
+    for (size_t i = 0; i < command_count; i++)
+        if (begins_with_word(command_table[i].name, word))
+            return true;
+    return false;
+}
+
+const struct command *command_find_words(int argc, char **argv, int *ret_words, bool *ret_group) {
+    char both[64];
+
+    *ret_group = is_group(argv[0]);
+    *ret_words = *ret_group ? 2 : 1;
+    if (!*ret_group)
+        return command_find(argv[0]);
+    if (argc < 2 || snprintf(both, sizeof both, "%s %s", argv[0], argv[1]) >= (int)sizeof both)
+        return NULL;
+    return command_find(both);
+}
+
+static void list_commands(FILE *to, const char *group) {
+    for (size_t i = 0; i < command_count; i++)
+        if (!group || begins_with_word(command_table[i].name, group))
+            fprintf(to, "  %-15s %s\n", command_table[i].name, command_table[i].summary);
+}
+
+void command_group_usage(FILE *to, const char *word) {
+    fprintf(to, "Usage: hatake %s COMMAND ...\n\nCommands:\n", word);
+    list_commands(to, word);
+}
+
 void command_usage(FILE *to) {
     fprintf(to, "Usage: hatake [--host ADDRESS] COMMAND ...\n\nRun containers on an engine of the Docker Engine API.\n\nCommands:\n");
-    for (size_t i = 0; i < command_count; i++)
-        fprintf(to, "  %-9s %s\n", command_table[i].name, command_table[i].summary);
+    list_commands(to, NULL);
     fprintf(to,
             "\nOptions:\n"
             "  -H, --host ADDRESS   unix:///path/to/socket or tcp://address:port; else $HATAKE_HOST, else $DOCKER_HOST,\n"
@@ -50,13 +93,26 @@ void command_usage(FILE *to) {
 }
 
 int cmd_help(struct cli *c, int argc, char **argv, struct err *e) {
-    const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
-    char help[] = "--help", *words[] = {argc > 1 ? argv[1] : NULL, help, NULL};
+    char help[] = "--help", *words[] = {NULL, help, NULL};
+    const struct command *command;
+    int used;
+    bool group;
 
-    if (argc > 1 && !command)
-        return err_set(e, ERR_INVALID, "there is no command \"%s\"; `hatake help` lists them", argv[1]);
-    if (command && command->run != cmd_help)
-        return command->run(c, 2, words, e);
-    command_usage(stdout);
-    return 0;
+    if (argc < 2) {
+        command_usage(stdout);
+        return 0;
+    }
+    command = command_find_words(argc - 1, argv + 1, &used, &group);
+    if (!command && group && (argc == 2 || streq(argv[2], help))) {
+        command_group_usage(stdout, argv[1]);
+        return 0;
+    }
+    if (!command)
+        return err_set(e, ERR_INVALID, "there is no command \"%s%s%s\"; `hatake help` lists them", argv[1], group ? " " : "", group ? argv[2] : "");
+    if (command->run == cmd_help) {
+        command_usage(stdout);
+        return 0;
+    }
+    words[0] = (char *)command->name;
+    return command->run(c, 2, words, e);
 }

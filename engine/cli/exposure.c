@@ -133,16 +133,6 @@ static int add_all(struct report *rep, const json_t *containers, struct err *e) 
     return r;
 }
 
-static int is_ours(const struct cli *c, bool *ret, struct err *e) {
-    json_t *info = NULL;
-    int r = api_call(c, "GET", "/version", NULL, &info, e);
-
-    if (r >= 0)
-        *ret = strcasestr(json_text(json_object_get(info, "Platform"), "Name"), "hatake") != NULL;
-    json_decref(info);
-    return r;
-}
-
 int cmd_exposure(struct cli *c, int argc, char **argv, struct err *e) {
     bool json = false, outside = false, done;
     _cleanup_strv_ struct strv words = STRV_INIT;
@@ -158,7 +148,7 @@ int cmd_exposure(struct cli *c, int argc, char **argv, struct err *e) {
     if (r < 0 || done)
         return r;
     rep.at_least = outside ? REACH_LINK : REACH_MACHINE;
-    r = is_ours(c, &rep.ours, e);
+    r = api_is_ours(c, &rep.ours, e);
     if (r >= 0)
         r = api_call(c, "GET", "/containers/json", NULL, &list, e);
     if (r < 0)

@@ -119,25 +119,13 @@ int cmd_load(struct cli *c, int argc, char **argv, struct err *e) {
         return err_errno(e, errno, "the archive \"%s\"", input);
     if (!input && isatty(STDIN_FILENO))
         return err_set(e, ERR_INVALID, "name an archive with --input, or give one on standard input");
-    r = http_dial(c->host, &h, e);
-    if (r == 0)
-        r = http_send(h, "POST", c->quiet ? CLI_API "/images/load?quiet=1" : CLI_API "/images/load", "application/x-tar", NULL, 0, HTTP_CHUNKED, e);
+    r = api_upload(c, "POST", c->quiet ? "/images/load?quiet=1" : "/images/load", &h, e);
     if (r < 0)
         return r;
     r = upload(h, input ? opened : STDIN_FILENO, &sent);
-    status = http_head(h, e);
+    status = api_head(h, e);
     if (status < 0)
-        return r < 0 ? err_move(e, &sent) : status;
-    if (status >= 400) {
-        _cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
-        json_t *j;
-
-        ignore_result(http_read_all(h, &text, NULL));
-        j = json_loadb(buf_str(&text), text.len, 0, NULL);
-        r = err_set(e, ERR_INTERNAL, "%s", *json_text(j, "message") ? json_text(j, "message") : "the engine refused the archive");
-        json_decref(j);
-        return r;
-    }
+        return status == -ERR_UNAVAILABLE && r < 0 ? err_move(e, &sent) : status;
     return show_stream(c, h, e);
 }
 

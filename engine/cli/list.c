@@ -7,8 +7,7 @@
 #include "cli/progress.h"
 #include "cli/table.h"
 
-/* --filter name=value ... as the JSON text of the query, or NULL when there are none. */
-static int filters_text(const struct strv *list, char **ret, struct err *e) {
+int api_filters(const struct strv *list, char **ret, struct err *e) {
     json_t *all = json_object();
     int r = json_made(all, e);
 
@@ -93,14 +92,14 @@ static void container_row(struct table *t, const json_t *c, bool whole) {
     table_cell(t, buf_str(&text));
 }
 
-static int fetch_list(const struct cli *c, const char *what, bool all, const char *limit, const struct strv *filters, json_t **ret, struct err *e) {
+int api_list(const struct cli *c, const char *path_of, bool all, const char *limit, const struct strv *filters, json_t **ret, struct err *e) {
     _cleanup_buf_ struct buf path = BUF_INIT(1 << 20);
     _cleanup_free_ char *text = NULL;
-    int r = filters_text(filters, &text, e);
+    int r = api_filters(filters, &text, e);
 
     if (r < 0)
         return r;
-    buf_adds(&path, what);
+    buf_adds(&path, path_of);
     api_query(&path, "all", all ? "1" : NULL);
     api_query(&path, "limit", limit);
     api_query(&path, "filters", text);
@@ -125,7 +124,7 @@ int cmd_ps(struct cli *c, int argc, char **argv, struct err *e) {
 
     if (r < 0 || done)
         return r;
-    r = fetch_list(c, "/containers/json", all || last, last, &filters, &list, e);
+    r = api_list(c, "/containers/json", all || last, last, &filters, &list, e);
     if (r < 0)
         return r;
     if (json) {
@@ -189,7 +188,7 @@ int cmd_images(struct cli *c, int argc, char **argv, struct err *e) {
         return r;
     if (words.n && strv_addf(&filters, "reference=%s", words.v[0]) < 0)
         return err_oom(e);
-    r = fetch_list(c, "/images/json", all, NULL, &filters, &list, e);
+    r = api_list(c, "/images/json", all, NULL, &filters, &list, e);
     if (r < 0)
         return r;
     if (json) {
@@ -235,23 +234,16 @@ static int inspect_one(const struct cli *c, const char *type, const char *name, 
     return err_set(e, ERR_NOT_FOUND, "there is no container, image, network or volume \"%s\"", name);
 }
 
-int cmd_inspect(struct cli *c, int argc, char **argv, struct err *e) {
-    const char *type = NULL;
-    bool done;
-    _cleanup_strv_ struct strv words = STRV_INIT;
+int inspect_names(const struct cli *c, const char *type, const struct strv *names, struct err *e) {
     _cleanup_buf_ struct buf out = BUF_INIT(CLI_REPLY_MAX);
-    json_t *all = NULL;
-    const struct opt table[] = {{"type", 0, OPT_TEXT, &type, "TYPE", "container, image, network or volume"}};
-    int r = opts_command(table, ELEMENTSOF(table), argc, argv, false, 1, -1, &words, &done, e), failed = 0;
+    json_t *all = json_array();
+    int r, failed = 0;
 
-    if (r < 0 || done)
-        return r;
-    all = json_array();
-    for (size_t i = 0; i < words.n; i++) {
+    for (size_t i = 0; i < names->n; i++) {
         _cleanup_err_ struct err why = ERR_INIT;
         json_t *one = NULL;
 
-        r = inspect_one(c, type, words.v[i], &one, &why);
+        r = inspect_one(c, type, names->v[i], &one, &why);
         if (r < 0 && r != -ERR_NOT_FOUND) {
             json_decref(all);
             return err_move(e, &why);
@@ -269,6 +261,16 @@ int cmd_inspect(struct cli *c, int argc, char **argv, struct err *e) {
     if (r >= 0)
         r = out_write(&out, e);
     return r < 0 ? r : failed;
+}
+
+int cmd_inspect(struct cli *c, int argc, char **argv, struct err *e) {
+    const char *type = NULL;
+    bool done;
+    _cleanup_strv_ struct strv words = STRV_INIT;
+    const struct opt table[] = {{"type", 0, OPT_TEXT, &type, "TYPE", "container, image, network or volume"}};
+    int r = opts_command(table, ELEMENTSOF(table), argc, argv, false, 1, -1, &words, &done, e);
+
+    return r < 0 || done ? r : inspect_names(c, type, &words, e);
 }
 
 /* ---- version, info ---- */

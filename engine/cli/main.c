@@ -50,7 +50,8 @@ int main(int argc, char **argv) {
     _cleanup_err_ struct err e = ERR_INIT;
     struct cli c = {.host = default_host()};
     const struct command *command;
-    int at = options(&c, argc, argv, &e), r;
+    int at = options(&c, argc, argv, &e), words, r;
+    bool group;
 
     if (at < 0) {
         fprintf(stderr, "hatake: %s\n", err_msg(&e));
@@ -62,11 +63,19 @@ int main(int argc, char **argv) {
         command_usage(stderr);
         return 1;
     }
-    command = command_find(argv[at]);
+    command = command_find_words(argc - at, argv + at, &words, &group);
+    if (!command && group) {
+        bool asked = at + 1 < argc && (streq(argv[at + 1], "--help") || streq(argv[at + 1], "-h"));
+
+        command_group_usage(asked ? stdout : stderr, argv[at]);
+        return asked ? 0 : 1;
+    }
     if (!command) {
         fprintf(stderr, "hatake: there is no command \"%s\"; `hatake help` lists them\n", argv[at]);
         return EXIT_FAILED_TO_RUN;
     }
+    at += words - 1;
+    argv[at] = (char *)command->name; /* both of its words, and no alias */
     r = command->run(&c, argc - at, argv + at, &e);
     if (r < 0) {
         fprintf(stderr, "hatake: %s\n", err_msg(&e));

@@ -43,6 +43,24 @@ _hatake_names() { # running or all: names of containers, which stand last in the
 
 _hatake_images() { hatake images 2>/dev/null | awk 'NR > 1 && $1 != "<none>" { print $1 ($2 == "latest" ? "" : ":" $2) }'; }
 
+_hatake_volumes() { hatake volume ls -q 2>/dev/null; }
+
+# After `hatake volume`, which stands at $1: its commands, and what they take.
+_hatake_volume() {
+	local cur=${COMP_WORDS[COMP_CWORD]} at=$1 command=${COMP_WORDS[$1 + 1]} words=''
+	if ((COMP_CWORD == at + 1)); then
+		words=$(hatake help volume 2>/dev/null | sed -n 's/^  volume \([a-z]*\) .*/\1/p')
+	elif [[ $cur == -* ]]; then
+		words=$(_hatake_flags hatake help volume "$command")
+	elif [[ $command == @(backup|restore) && (${COMP_WORDS[COMP_CWORD - 1]} == --passphrase-file || $COMP_CWORD -gt $((at + 2))) ]]; then
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+	elif [[ $command == @(rm|inspect|backup|restore) ]]; then
+		words=$(_hatake_volumes)
+	fi
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
 _hatake() {
 	local cur=${COMP_WORDS[COMP_CWORD]} command='' i words=''
 	COMPREPLY=()
@@ -56,6 +74,10 @@ _hatake() {
 			;;
 		esac
 	done
+	if [ "$command" = volume ]; then
+		_hatake_volume "$i"
+		return
+	fi
 	if [ -z "$command" ]; then
 		words="--host --quiet --version $(hatake help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')"
 	elif [[ $cur == -* ]]; then
@@ -65,7 +87,7 @@ _hatake() {
 		exec | stop | kill) words=$(_hatake_names running) ;;
 		logs | start | rm | wait) words=$(_hatake_names all) ;;
 		run | rmi | sbom) words=$(_hatake_images) ;;
-		inspect) words="$(_hatake_names all) $(_hatake_images)" ;;
+		inspect) words="$(_hatake_names all) $(_hatake_images) $(_hatake_volumes)" ;;
 		load)
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 			return
