@@ -19,6 +19,21 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 REFERENCE_PACKAGE = "docker.io"
 
 
+# Join the version 2 cgroup of process $1, then go on as the other words.
+JOIN = """\
+group=$(sed -n 's/^0:://p' "/proc/$1/cgroup")
+for at in /sys/fs/cgroup/unified /sys/fs/cgroup; do [ ! -f "$at$group/cgroup.procs" ] || echo $$ >"$at$group/cgroup.procs"; done
+shift
+exec "$@"
+"""
+
+
+def delegated():
+    """Are cgroup namespaces borders here, so that a daemon which came from outside could not start containers in one?"""
+    with open("/proc/mounts", encoding="ascii", errors="replace") as f:
+        return any(line.split()[2] == "cgroup2" and "nsdelegate" in line.split()[3].split(",") for line in f)
+
+
 class EngineError(Exception):
     """There is no such engine, or it does not answer."""
 
@@ -68,7 +83,8 @@ class Engine:
         """The words that run a shell command in the engine's mount, network and cgroup namespaces."""
         if not self.holder:
             return ["/bin/sh", "-c", command]
-        return ["nsenter", "-m", "-n", "-C", "-t", str(self.holder), "--", "/bin/sh", "-c", command]
+        enter = ["nsenter", "-m", "-n", "-C", "-t", str(self.holder), "--", "/bin/sh", "-c", command]
+        return ["/bin/sh", "-c", JOIN, "sh", str(self.holder), *enter] if delegated() else enter
 
     def on_network(self, command):
         """The words that run a shell command of the machine in the engine's network namespace alone."""

@@ -135,6 +135,22 @@ void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu
     nest_end(b, info);
 }
 
+void nl_link_hairpin(struct nl_batch *b, const char *host) {
+    struct ifinfomsg *m = begin(b, RTM_NEWLINK, 0, sizeof *m);
+    struct rtattr *info, *data;
+    uint8_t on = 1;
+
+    if (!m)
+        return;
+    attr_str(b, IFLA_IFNAME, host);
+    info = attr(b, IFLA_LINKINFO, NULL, 0);
+    attr(b, IFLA_INFO_SLAVE_KIND, "bridge", 6);
+    data = attr(b, IFLA_INFO_SLAVE_DATA, NULL, 0);
+    attr(b, IFLA_BRPORT_MODE, &on, sizeof on);
+    nest_end(b, data);
+    nest_end(b, info);
+}
+
 /* Begin an interface on top of another; *ret_info is to be closed by the caller. */
 static bool begin_upper(struct nl_batch *b, unsigned parent, int mtu, const char *name, const uint8_t *mac, struct nl_ns ns,
                         struct rtattr **ret_info) {

@@ -37,6 +37,8 @@ struct nl_ns {
 
 /* A veth pair: `host` here, enslaved to interface `master` (index, 0: none) and up; `inner` in the namespace `peer`, down. mac may be NULL; mtu 0: default. */
 void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu, const char *inner, const uint8_t mac[6], struct nl_ns peer);
+/* Let the bridge give frames back to the port they came from; `host` is one. */
+void nl_link_hairpin(struct nl_batch *b, const char *host);
 /*
  * An interface on top of `parent` (index, here), born in the namespace `ns` as `name`, down. macvlan: mode MACVLAN_MODE_*, mac may be NULL. ipvlan: mode
  * IPVLAN_MODE_*, flag IPVLAN_F_* (0: bridge), the mac is the parent's. Source: linux/if_link.h.

@@ -45,6 +45,7 @@ struct launch_link {
     char host_ifname[16];     /* veth: name of the end on the bridge, at most 15 bytes */
     char bridge[16];          /* veth: master, "" for none; else the machine's interface below */
     char ifname[16];          /* name inside: eth0, ... */
+    bool hairpin;             /* veth: the bridge gives frames back to this port, too */
     bool has_mac;
     uint8_t mac[6];
     struct launch_addr addrs[LAUNCH_LINK_ADDRS];

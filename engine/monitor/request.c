@@ -75,6 +75,7 @@ static void add_device(struct plan_builder *b, const struct launch_link *l) {
 
     op->i[0] = l->mtu;
     if (l->kind == LAUNCH_VETH) {
+        op->i[1] = l->hairpin;
         plan_set_s(b, 0, l->host_ifname);
         plan_set_s(b, 1, l->bridge);
         plan_set_s(b, 2, l->ifname);

@@ -13,7 +13,8 @@
 #define GUARDED "guarded"
 #define MAP_ANY "any"
 #define MAP_BOUND "bound"
-#define SET_IDS 4 /* in a transaction, per family */
+#define SELF "self"
+#define SET_IDS 5 /* in a transaction, per family */
 
 struct nft_table firewall_own_table(bool v6) {
     return (struct nft_table){v6 ? AF_INET6 : AF_INET, "hatake"};
@@ -82,6 +83,12 @@ static void put_rules(const struct firewall *f, struct buf *b, struct nft_table 
         nft_x_ct_status_dnat(b, false);
         nft_x_masquerade(b);
         nft_rule_close(b, r);
+        /* Where bridged frames are rewritten too (br_netfilter), they leave without having come in, as far as this chain can see. */
+        r = nft_rule_open(b, own, "leaving");
+        nft_x_ifname_set(b, NFT_OUT, false, BRIDGES);
+        nft_x_addr_pair(b, own.family, SELF);
+        nft_x_masquerade(b);
+        nft_rule_close(b, r);
     }
     r = nft_rule_open(b, own, "guard");
     nft_x_ifname_set(b, NFT_OUT, false, GUARDED);
@@ -105,6 +112,8 @@ void firewall_put_own(const struct firewall *f, struct buf *b, bool v6) {
     nft_add_ifname_set(b, own, GUARDED, id + 2);
     nft_add_port_map(b, own, MAP_ANY, id + 3, false);
     nft_add_port_map(b, own, MAP_BOUND, id + 4, true);
+    if (!f->config.proxied)
+        nft_add_pair_set(b, own, SELF, id + 5);
     if (!v6)
         nft_add_base_chain(b, own, "loopback", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW, NF_ACCEPT);
     /* One step after the shared nat table: rules of the machine's owner win. Both families number priorities alike. */
@@ -126,5 +135,7 @@ void firewall_put_ports(const struct firewall *f, struct buf *b, const struct nf
     for (int v6 = 0; v6 < firewall_families(f); v6++) {
         nft_port_elems(b, firewall_own_table(v6), MAP_ANY, false, v, n, add);
         nft_port_elems(b, firewall_own_table(v6), MAP_BOUND, true, v, n, add);
+        if (!f->config.proxied)
+            nft_self_elems(b, firewall_own_table(v6), SELF, v, n, add);
     }
 }

@@ -37,6 +37,12 @@ static void attrs(const struct nlmsghdr *h, size_t head, unsigned max, const str
         netl_parse((const char *)body(h) + head, h->nlmsg_len - NLMSG_HDRLEN - head, max, table);
 }
 
+static bool knob_is(const char *path, const char *value) {
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+
+    return fs_read_file(path, &b, NULL) == 0 && str_has_prefix(buf_str(&b), value);
+}
+
 /* ---- bridge ------------------------------------------------------------------------------------------------------------------------ */
 
 /* The kernel's own words, as Go writes them. */
@@ -77,6 +83,19 @@ static int make_link(struct netl_sock *s, const char *ifname, const char *kind, 
     return netl_talk(s, &b, ret_errno, NULL, e);
 }
 
+static void set_ipv6(const char *ifname, const char *knob, const char *value) {
+    char path[96];
+
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", ifname, knob);
+    if (!knob_is(path, value))
+        ignore_result(fs_write_knob(path, value, NULL) < 0);
+}
+
+void link_enable_ipv6(const char *ifname) {
+    set_ipv6(ifname, "disable_ipv6", "0");
+    set_ipv6(ifname, "accept_ra", "0");
+}
+
 static int make_bridge(struct netl_sock *s, const char *ifname, struct err *e) {
     uint8_t mac[6] = {0x02, 0x42};
     int why = 0, r;
@@ -88,6 +107,8 @@ static int make_bridge(struct netl_sock *s, const char *ifname, struct err *e) {
         return err_wrap(e, "make bridge %s", ifname);
     if (r < 0)
         err_done(e);
+    else
+        set_ipv6(ifname, "accept_ra", "0"); /* a container must not be able to give the machine routes */
     return 0;
 }
 
@@ -399,12 +420,6 @@ int link_list_bridges(const char *prefix, char ***ret, size_t *ret_n, struct err
 
 /* ---- sysctls ----------------------------------------------------------------------------------------------------------------------- */
 
-static bool knob_is(const char *path, const char *value) {
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
-
-    return fs_read_file(path, &b, NULL) == 0 && str_has_prefix(buf_str(&b), value);
-}
-
 int link_forwarding_on(bool *ret_changed, struct err *e) {
     bool changed = !knob_is("/proc/sys/net/ipv4/ip_forward", "1");
     int r = changed ? fs_write_knob("/proc/sys/net/ipv4/ip_forward", "1", e) : 0;
@@ -421,17 +436,6 @@ int link_route_localnet(const char *ifname, bool on, struct err *e) {
     if (knob_is(path, on ? "1" : "0"))
         return 0;
     return fs_write_knob(path, on ? "1" : "0", e);
-}
-
-void link_enable_ipv6(const char *ifname) {
-    static const struct { const char *knob, *value; } want[] = {{"disable_ipv6", "0"}, {"accept_ra", "0"}};
-    char path[96];
-
-    for (size_t i = 0; i < ELEMENTSOF(want); i++) {
-        snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", ifname, want[i].knob);
-        if (!knob_is(path, want[i].value))
-            ignore_result(fs_write_knob(path, want[i].value, NULL) < 0);
-    }
 }
 
 int link_forwarding6_on(bool *ret_changed, struct err *e) {

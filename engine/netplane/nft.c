@@ -298,6 +298,14 @@ void nft_x_dnat_map(struct buf *b, uint8_t family, bool with_addr, const char *m
     expr_close(b, at, d);
 }
 
+/* They follow each other in the packet. */
+void nft_x_addr_pair(struct buf *b, uint8_t family, const char *set) {
+    bool v6 = family == AF_INET6;
+
+    nft_x_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v6 ? 8 : 12, v6 ? 32 : 8, REG);
+    x_lookup(b, REG, set, false, false);
+}
+
 void nft_x_masquerade(struct buf *b) {
     size_t d, at = expr_open(b, "masq", &d);
 
@@ -420,6 +428,53 @@ void nft_port_elems(struct buf *b, struct nft_table table, const char *map, bool
             port_elem(b, &v[i], with_addr, add);
             in++;
         }
+        netl_nest_end(b, list);
+        netl_end(b, m);
+    }
+}
+
+/* ---- pairs of addresses ------------------------------------------------------------------------------------------------------------ */
+
+void nft_add_pair_set(struct buf *b, struct nft_table table, const char *set, uint32_t id) {
+    uint32_t addr = table.family == AF_INET6 ? TYPE_IP6ADDR : TYPE_IPADDR, len = table.family == AF_INET6 ? 16 : 4;
+    size_t m = nft_msg(b, table.family, NFT_MSG_NEWSET, NLM_F_CREATE);
+
+    netl_put_str(b, NFTA_SET_TABLE, table.name);
+    netl_put_str(b, NFTA_SET_NAME, set);
+    netl_put_be32(b, NFTA_SET_FLAGS, 0);
+    netl_put_be32(b, NFTA_SET_KEY_TYPE, addr << TYPE_BITS | addr);
+    netl_put_be32(b, NFTA_SET_KEY_LEN, 2 * len);
+    netl_put_be32(b, NFTA_SET_ID, id);
+    netl_end(b, m);
+}
+
+/* The address of the port's container, in network byte order; 0 when it is of the other family. */
+static size_t addr_bytes(const struct nft_port *p, uint8_t family, unsigned char ret[16]) {
+    uint32_t addr = htonl(p->addr);
+
+    if (p->v6 != (family == AF_INET6))
+        return 0;
+    return p->v6 ? put_bytes(ret, 0, &p->addr6, sizeof(p->addr6)) : put_bytes(ret, 0, &addr, sizeof(addr));
+}
+
+void nft_self_elems(struct buf *b, struct nft_table table, const char *set, const struct nft_port *v, size_t n, bool add) {
+    unsigned char before[16] = {0}, key[32];
+
+    for (size_t i = 0; i < n; i++) {
+        size_t len = addr_bytes(&v[i], table.family, key), m, list, el;
+
+        /* Ports of one container follow each other. */
+        if (!len || memcmp(before, key, len) == 0)
+            continue;
+        memcpy(before, key, len);
+        memcpy(key + len, before, len);
+        m = nft_msg(b, table.family, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0);
+        netl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table.name);
+        netl_put_str(b, NFTA_SET_ELEM_LIST_SET, set);
+        list = netl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
+        el = netl_nest(b, 1);
+        put_data(b, NFTA_SET_ELEM_KEY, key, 2 * len);
+        netl_nest_end(b, el);
         netl_nest_end(b, list);
         netl_end(b, m);
     }

@@ -88,6 +88,8 @@ void nft_x_ct_status_dnat(struct buf *b, bool negate);
 void nft_x_ct_state_new(struct buf *b);
 /* Look protocol [. destination address] . destination port up in the map and rewrite the destination to what is found; no match: next rule. */
 void nft_x_dnat_map(struct buf *b, uint8_t family, bool with_addr, const char *map);
+/* Is the pair of source and destination address in the set? */
+void nft_x_addr_pair(struct buf *b, uint8_t family, const char *set);
 void nft_x_masquerade(struct buf *b);
 void nft_x_counter(struct buf *b);
 /* verdict: NF_ACCEPT, NF_DROP, NFT_RETURN, or NFT_JUMP with a chain. */
@@ -111,5 +113,9 @@ struct nft_port {
 };
 /* Those of the table's family are gathered into as few messages as possible. add: existing equal ones are fine. Removal of a missing one fails the transaction. */
 void nft_port_elems(struct buf *b, struct nft_table table, const char *map, bool with_addr, const struct nft_port *v, size_t n, bool add);
+
+/* A set of pairs of addresses, and those of containers that reach themselves: the address twice, for each container of the ports once. */
+void nft_add_pair_set(struct buf *b, struct nft_table table, const char *set, uint32_t id);
+void nft_self_elems(struct buf *b, struct nft_table table, const char *set, const struct nft_port *v, size_t n, bool add);
 
 #endif

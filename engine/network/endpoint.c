@@ -55,12 +55,13 @@ static void set_addr_text(struct endpoint *ep) {
     mac_format(ep->mac, ep->mac_text);
 }
 
-static int endpoint_new(struct network *net, const struct endpoint_request *req, struct endpoint **ret, struct err *e) {
+static int endpoint_new(struct networks *n, struct network *net, const struct endpoint_request *req, struct endpoint **ret, struct err *e) {
     struct endpoint *ep = calloc(1, sizeof(*ep));
 
     if (!ep)
         return err_oom(e);
     ep->net = network_ref(net);
+    ep->hairpin = !n->engine->config->userland_proxy;
     id_new(ep->id);
     snprintf(ep->container_id, sizeof(ep->container_id), "%s", req->container_id);
     ep->container_name = str_dup(req->container_name);
@@ -253,7 +254,7 @@ void networks_settle(struct networks *n) {
 
 int networks_join(struct networks *n, struct network *net, const struct endpoint_request *req, struct endpoint **ret, struct err *e) {
     struct endpoint *ep = NULL;
-    int r = endpoint_new(net, req, &ep, e);
+    int r = endpoint_new(n, net, req, &ep, e);
 
     if (r < 0)
         return r;
@@ -423,7 +424,7 @@ static int read_saved(struct networks *n, const json_t *o, struct endpoint **ret
 
     if (r < 0)
         return r;
-    r = endpoint_new(net, &req, &ep, e);
+    r = endpoint_new(n, net, &req, &ep, e);
     network_unref(net);
     if (r < 0)
         return r;

@@ -59,6 +59,7 @@ bool endpoint_link(const struct endpoint *ep, bool gateway, struct launch_link *
     snprintf(ret->host_ifname, sizeof(ret->host_ifname), "%s", ep->host_ifname);
     snprintf(ret->bridge, sizeof(ret->bridge), "%s", net->kind == NETWORK_BRIDGE ? net->bridge : net->parent);
     snprintf(ret->ifname, sizeof(ret->ifname), "%s", ep->ifname);
+    ret->hairpin = ep->hairpin;
     ret->has_mac = true;
     memcpy(ret->mac, ep->mac, sizeof(ret->mac));
     put_addr(&ret->addrs[0], ep->ip, net->addr.prefix);

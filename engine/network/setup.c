@@ -342,15 +342,17 @@ static bool inhibit(const struct network *net) {
 int network_make_bridge(struct networks *n, struct network *net, struct err *e) {
     bool own = !net->default_bridge || str_empty(n->engine->config->bridge);
     struct link_bridge b = {.ifname = net->bridge, .addr = net->addr, .addr6 = net->v6 ? &net->addr6 : NULL, .mtu = net->mtu};
-
     bool changed = false;
-    int r = net->v6 && n->engine->config->ip_forward ? link_forwarding6_on(&changed, e) : 0;
+    int r;
 
-    if (changed)
-        firewall_drop_forward6(n->firewall);
     if (inhibit(net))
         b.addr.addr = 0;
-    return r < 0 ? r : link_bridge_ensure(&b, !own, &net->ifindex, e);
+    r = link_bridge_ensure(&b, !own, &net->ifindex, e);
+    if (r == 0 && net->v6 && n->engine->config->ip_forward)
+        r = link_forwarding6_on(&changed, e);
+    if (changed)
+        firewall_drop_forward6(n->firewall);
+    return r;
 }
 
 /* ---- rules ------------------------------------------------------------------------------------------------------------------------- */

@@ -33,6 +33,8 @@ static int add_veth(struct nl_batch *b, int sock, const struct plan *p, const st
         return fault_set(f, ENODEV, "failed to add the host (%s) <=> sandbox (%s) pair interfaces: bridge %s", plan_s(p, op, 0), plan_s(p, op, 2),
                          bridge);
     nl_link_veth(b, plan_s(p, op, 0), master, (int)op->i[0], plan_s(p, op, 2), plan_sn(p, op, 3) == 6 ? (const uint8_t *)plan_s(p, op, 3) : NULL, ns);
+    if (op->i[1])
+        nl_link_hairpin(b, plan_s(p, op, 0));
     r = nl_send(sock, b, NULL);
     return r < 0 ? fault_set(f, r, "failed to add the host (%s) <=> sandbox (%s) pair interfaces", plan_s(p, op, 0), plan_s(p, op, 2)) : 0;
 }

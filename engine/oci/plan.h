@@ -50,7 +50,7 @@ enum plan_op_type {
     PLAN_NAMESPACES,     /* i CLONE_NEW* of namespaces to make */
     PLAN_JOIN,           /* i CLONE_NEW* of one namespace ; s path */
     PLAN_IDMAP,          /* i 0 uid 1 gid ; s text for the map file */
-    PLAN_VETH,           /* i mtu ; s host name, bridge, inner name, mac (6 bytes) */
+    PLAN_VETH,           /* i mtu, hairpin ; s host name, bridge, inner name, mac (6 bytes) */
     PLAN_LOOPBACK,       /* set lo up */
     PLAN_ADDR,           /* i family, prefix ; s interface, address */
     PLAN_LINK_UP,        /* s interface */
