@@ -48,17 +48,16 @@ static int add_extra_hosts(struct networks *n, const struct strv *extra, struct 
 /* The full name first, then its first part; a domain name given apart makes the full name. */
 void endpoint_hosts(const struct endpoint *ep, const char *host, const char *domain, struct buf *out) {
     const char *const ips[] = {endpoint_ipv4(ep), endpoint_ipv6(ep)};
-    const char *dot = strchr(host ? host : "", '.');
+    bool in_domain = !str_empty(domain);
 
     for (size_t i = 0; i < ELEMENTSOF(ips) && !str_empty(host); i++) {
         if (!*ips[i])
             continue;
-        if (!str_empty(domain))
-            buf_addf(out, "%s\t%s.%s %s\n", ips[i], host, domain, host);
-        else if (dot)
-            buf_addf(out, "%s\t%s %.*s\n", ips[i], host, (int)(dot - host), host);
-        else
-            buf_addf(out, "%s\t%s\n", ips[i], host);
+        buf_addf(out, "%s\t%s%s%s", ips[i], host, in_domain ? "." : "", in_domain ? domain : "");
+        /* The short name beside the full one: the hostname itself may be in a domain already. */
+        if (in_domain || strchr(host, '.'))
+            buf_addf(out, " %.*s", (int)strcspn(host, "."), host);
+        buf_addc(out, '\n');
     }
 }
 
