@@ -18,6 +18,7 @@ struct content;
 struct db;
 struct events;
 struct execs;
+struct idmap;
 struct images;
 struct launcher;
 struct layers;
@@ -98,6 +99,7 @@ struct engine {
     const char *version;                        /* what /version says: the reference version we are compatible with */
     const char *libexec_dir;                    /* where hatake-monitor, hatake-netd and hatake-init are */
     const char *seccomp_text;                   /* what the file --seccomp-profile holds; NULL: builtin or unconfined */
+    const struct idmap *ids;                    /* numbers of containers' users on the machine (--userns-remap); NULL: the same as inside */
     int64_t started_at;                         /* wall clock, ns */
     const struct system_facts *facts;           /* of the machine: system/system.h */
     struct db *db;

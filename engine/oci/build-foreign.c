@@ -7,17 +7,22 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
-/* The network namespace is made before, so that links are there when the runtime starts its hooks; it finds it as a file in the bundle. */
+/*
+ * The network namespace is made before, so that links are there when the runtime starts its hooks; it finds it as a file in the bundle. So is the user
+ * namespace that it belongs to, if there is to be one.
+ */
 static int own_network(json_t *linux_, const char *bundle) {
     json_t *ns;
     size_t i;
 
     json_array_foreach(json_object_get(linux_, "namespaces"), i, ns) {
+        const char *type = json_string_value(json_object_get(ns, "type"));
+        bool user = streq_ptr(type, "user");
         _cleanup_free_ char *path = NULL;
 
-        if (!streq_ptr(json_string_value(json_object_get(ns, "type")), "network") || json_object_get(ns, "path"))
+        if ((!user && !streq_ptr(type, "network")) || json_object_get(ns, "path"))
             continue;
-        path = str_printf("%s/" OCI_BUNDLE_NETNS, bundle);
+        path = str_printf("%s/%s", bundle, user ? OCI_BUNDLE_USERNS : OCI_BUNDLE_NETNS);
         if (!path || json_object_set_new(ns, "path", json_string(path)) < 0)
             return -1;
     }
@@ -131,6 +136,8 @@ int oci_build_foreign(struct plan_builder *pb, const struct oci_input *in, const
     plan_set_s(pb, 0, in->id);
     plan_set_s(pb, 1, in->bundle);
     r = build_namespaces(&b);
+    if (r >= 0)
+        r = build_idmaps(&b);
     if (r >= 0)
         r = build_cgroups(&b);
     if (r >= 0)

@@ -19,6 +19,7 @@ struct build {
     const struct oci_input *in;
     const json_t *spec, *linux_;
     int64_t new_ns;   /* CLONE_NEW* to make */
+    bool has_user;    /* a user namespace, new or joined */
     bool dev_is_bind; /* /dev comes from outside: nothing is made in it */
     struct err *e;
 };
@@ -40,6 +41,7 @@ struct device_rule {
  */
 int build_device_program(const struct device_rule *v, size_t n, struct buf *ret, struct err *e); /* build-bpf.c */
 int build_namespaces(struct build *b);                                                           /* build.c */
+int build_idmaps(struct build *b);
 int build_root(struct build *b);
 int build_caps(const json_t *process, uint64_t ret[5], struct err *e); /* build-read.c */
 /* Number of a limit's name ("RLIMIT_NOFILE"); -1 when there is none. */

@@ -207,6 +207,7 @@ int build_namespaces(struct build *b) {
         if (!flag || flag == CLONE_NEWTIME)
             return err_set(b->e, ERR_INVALID, "namespace \"%s\" does not exist", type);
         has_mount = has_mount || (flag == CLONE_NEWNS && !*path);
+        b->has_user = b->has_user || flag == CLONE_NEWUSER;
         if (*path) {
             plan_add(b->b, PLAN_JOIN)->i[0] = flag;
             plan_set_s(b->b, 0, path);
@@ -222,7 +223,7 @@ int build_namespaces(struct build *b) {
     return r < 0 ? r : 0;
 }
 
-static int build_idmaps(struct build *b) {
+int build_idmaps(struct build *b) {
     static const char *const keys[] = {"uidMappings", "gidMappings"};
 
     for (int k = 0; k < 2; k++) {
@@ -243,7 +244,7 @@ static int build_idmaps(struct build *b) {
         }
         if (r < 0)
             return r;
-        if (text.len && b->new_ns & CLONE_NEWUSER) {
+        if (text.len && b->has_user) {
             plan_add(b->b, PLAN_IDMAP)->i[0] = k;
             plan_set_s(b->b, 0, buf_str(&text));
         }

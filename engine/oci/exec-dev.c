@@ -24,6 +24,27 @@ static int open_parent(struct child *c, const char *path, const char **ret_name)
     return root_open_or_create(c, dir, true);
 }
 
+/* In user namespaces nodes cannot be made: the machine's own of that name takes its place, if it is the device that is meant. */
+static void bind_device(struct child *c, const struct plan_op *op, int parent, const char *name) {
+    const char *path = plan_s(c->p, op, 0);
+    _cleanup_close_ int tree = c->k->open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), at = -EBADF;
+    struct stat st;
+    char where[4096];
+    int r = tree;
+
+    if (r >= 0 && (fstat(tree, &st) < 0 || (st.st_mode & S_IFMT) != (op->i[0] & S_IFMT) ||
+                   (!S_ISFIFO(st.st_mode) && st.st_rdev != makedev((unsigned)op->i[1], (unsigned)op->i[2]))))
+        r = -ENODEV;
+    if (r >= 0)
+        r = at = c->k->openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (r >= 0)
+        r = mount_attach(c, tree, at);
+    if (r >= 0 || r == -EEXIST)
+        return;
+    merged_path(c, path, where, sizeof where);
+    child_fail_errno(c, r, "error during container init: error creating device nodes: mount %s:%s (via /proc/self/fd/9), flags: 0x1000", path, where);
+}
+
 void child_device(struct child *c, const struct plan_op *op) {
     const char *path = plan_s(c->p, op, 0), *name;
     _cleanup_close_ int parent = open_parent(c, path, &name);
@@ -32,18 +53,15 @@ void child_device(struct child *c, const struct plan_op *op) {
 
     if (parent < 0)
         child_fail_errno(c, parent, "error during container init: creating device nodes: %s", path);
+    if (c->in_user) {
+        bind_device(c, op, parent, name);
+        return;
+    }
     r = c->k->mknodat(parent, name, mode, makedev((unsigned)op->i[1], (unsigned)op->i[2]));
     if (r == -EEXIST)
         return;
-    if (r == -EPERM) { /* user namespaces may not make device nodes: bind the machine's */
-        _cleanup_close_ int tree = c->k->open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), at = -EBADF;
-
-        r = tree < 0 ? tree : root_make_node(c, parent, name, false);
-        at = r < 0 ? r : c->k->openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
-        r = at < 0 ? at : mount_attach(c, tree, at);
-    } else if (r == 0) {
+    if (r == 0)
         ignore_result(fchownat(parent, name, (uid_t)op->i[3], (gid_t)op->i[4], AT_SYMLINK_NOFOLLOW));
-    }
     if (r < 0)
         child_fail_errno(c, r, "error during container init: creating device nodes: mknod %s", path);
 }

@@ -26,7 +26,7 @@
 /* ---- sysctls ---------------------------------------------------------------------------------------------------------- */
 
 /* A procfs of our own that nothing can be mounted over (R3). */
-static int own_proc(struct child *c) {
+int child_own_proc(struct child *c) {
     int fs, r;
 
     if (c->proc >= 0)
@@ -43,7 +43,7 @@ static int own_proc(struct child *c) {
 
 void child_sysctl(struct child *c, const char *key, const char *value) {
     char path[512];
-    int proc = own_proc(c), fd;
+    int proc = child_own_proc(c), fd;
     ssize_t w;
 
     if (proc < 0)
@@ -285,13 +285,17 @@ static void become_user(struct child *c, const struct plan_op *user) {
 
     r = c->k->setgroups(plan_sn(c->p, user, 0) / sizeof(gid_t), (const gid_t *)(const void *)plan_s(c->p, user, 0));
     if (r < 0 && !(r == -EPERM && plan_sn(c->p, user, 0) == 0))
-        child_fail_errno(c, r, "setgroups");
+        child_fail_errno(c, r, "unable to setup user: setgroups");
     r = c->k->setresgid((gid_t)user->i[1], (gid_t)user->i[1], (gid_t)user->i[1]);
+    if (r == -EINVAL)
+        child_fail(c, EINVAL, "unable to setup user: cannot set gid to unmapped user in user namespace");
     if (r < 0)
-        child_fail_errno(c, r, "setgid");
+        child_fail_errno(c, r, "unable to setup user: setgid");
     r = c->k->setresuid((uid_t)user->i[0], (uid_t)user->i[0], (uid_t)user->i[0]);
+    if (r == -EINVAL)
+        child_fail(c, EINVAL, "unable to setup user: cannot set uid to unmapped user in user namespace");
     if (r < 0)
-        child_fail_errno(c, r, "setuid");
+        child_fail_errno(c, r, "unable to setup user: setuid");
     umask(user->i[2] < 0 ? 0022 : (mode_t)user->i[2]);
 }
 

@@ -12,6 +12,7 @@ struct child {
     const struct plan *p;
     const struct oci_spawn *spawn;
     bool enter;       /* exec into an existing container: nothing is created */
+    bool in_user;     /* in a user namespace: the machine's files and mounts are out of reach */
     int sync;         /* socket to the parent */
     int root;         /* the new root's mount */
     int null;         /* the machine's /dev/null, checked */
@@ -32,6 +33,7 @@ enum sync_type {
     SYNC_HOOKED = 'K', /* parent: its hooks have run */
     SYNC_LINKS = 'L',  /* parent: links are there */
     SYNC_DONE = 'D',   /* child of a netns job: all of it is done */
+    SYNC_NUMBER = 'N', /* the process between: the number of the container's first process (struct sync_number) */
 };
 
 struct sync_fault {
@@ -40,23 +42,34 @@ struct sync_fault {
     char text[OCI_FAULT_TEXT];
 };
 
+struct sync_number {
+    char type;
+    pid_t pid;
+};
+
 void child_fail(struct child *c, int errnum, const char *fmt, ...) __attribute__((noreturn, format(printf, 3, 4)));
 /* "<text>: <strerror>". errnum may be negative. */
 void child_fail_errno(struct child *c, int errnum, const char *fmt, ...) __attribute__((noreturn, format(printf, 3, 4)));
 
 /* exec-mount.c: PLAN_PHASE_MOUNT and PLAN_PHASE_ROOT */
 void child_mounts(struct child *c);
+/* Before, where sources are still the machine's: open those of binds, and in user namespaces the root, as detached mounts. */
+void child_open_trees(struct child *c);
 /* Paths inside the root, never led out of it. Descriptors or -errno. */
 int root_open(struct child *c, const char *path, int flags);
 int root_open_or_create(struct child *c, const char *path, bool dir);
 /* Make the last component of a path whose parent is open; fine when it is there. */
 int root_make_node(struct child *c, int parent, const char *name, bool dir);
+/* How the reference names a place of the container on the machine. */
+void merged_path(const struct child *c, const char *path, char *ret, size_t max);
 /* Mounts by descriptor. */
 int mount_attach(struct child *c, int tree, int target);
 int mount_attrs(struct child *c, int tree, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive);
 int mount_new(struct child *c, const char *fstype, const char *source, const char *data, unsigned attrs);
 /* exec-root.c: mount the root, run the hooks that want the old root still there, go into it */
 void child_root(struct child *c);
+/* The root as a detached mount. Old kernels can only mount an overlay somewhere: unless own_mounts, the caller then leaves its mount namespace for it. */
+int root_tree(const struct kern *k, const struct plan *p, bool own_mounts);
 void child_hooks(struct child *c);
 void child_pivot(struct child *c);
 /* exec-dev.c */
@@ -74,18 +87,39 @@ int parent_links(const struct plan *p, struct nl_ns ns, struct oci_fault *f);
 int parent_resolver(const struct kern *k, const struct plan *p, int pidfd, int ret[OCI_RESOLVER_FDS], struct oci_fault *f);
 /* exec.c: take the next message of the parent; 0, or -1 when it is another one or the parent is gone */
 int wait_for(struct child *c, char type);
+/* Enter the namespace of a PLAN_JOIN. */
+void child_join(struct child *c, const struct plan_op *op);
 /* exec-hooks.c: run the hooks of a kind in order; the first failure ends it */
 bool has_hooks(const struct plan *p, int kind);
 int run_hooks(const struct kern *k, const struct plan *p, int kind, pid_t pid, const char *status, struct oci_fault *f);
+/* exec-user.c: is the container in a user namespace, and is that made for it? */
+bool plan_has_user(const struct plan *p);
+bool plan_makes_user(const struct plan *p);
+/* What only root of the machine can do for somebody in the container's user namespace: its streams, the ceilings of limits. */
+void user_gives(struct child *c, const struct plan *container);
+/* Open what is needed of the machine and go on as another process in the namespaces of `flags`, or in the joined user namespace. */
+void user_enter(struct child *c, int64_t flags, int v2);
+/* Root of the namespace, once its maps are there; makes what must be made by it. */
+void user_become_root(struct child *c, int64_t flags);
+/* A network namespace in a user namespace of the plan's maps: descriptors of both. */
+int user_netns(const struct kern *k, const struct plan *p, int *ret_user, struct oci_fault *f);
+/* Write the maps of a user namespace that was just made. */
+int user_maps(const struct kern *k, const struct plan *p, pid_t pid, struct oci_fault *f);
+/* The parent's half of user_enter(): learn who the container's first process is. */
+int user_follow(const struct kern *k, const struct plan *p, int sock, struct oci_running *run, struct oci_fault *f);
 /* exec-final.c: everything from host name to execve */
 void child_final(struct child *c) __attribute__((noreturn));
-/* Write one sysctl through our own procfs. */
+/* Have a procfs of our own. In user namespaces it must be asked for while the machine's is in sight (kernel: mount_too_revealing()). */
+int child_own_proc(struct child *c);
+/* Write one sysctl through it. */
 void child_sysctl(struct child *c, const char *key, const char *value);
 /* exec-cgroup.c */
 int parent_cgroups(const struct kern *k, const struct plan *p, int *ret_v2_fd, struct oci_fault *f);
 /* Join the v1 groups of a plan (calling thread only). */
 int child_join_cgroups(const struct kern *k, const struct plan *p, const char **ret_where);
 
+/* What a message of n bytes from the child says; negative. */
+int fault_of(const struct sync_fault *m, ssize_t n, struct oci_fault *f);
 int fault_set(struct oci_fault *f, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -31,7 +31,7 @@ int root_make_node(struct child *c, int parent, const char *name, bool dir) {
 }
 
 /* How the reference names a place below the root: by the folder where its storage driver shows the container's files. */
-static void merged_path(const struct child *c, const char *path, char *ret, size_t max) {
+void merged_path(const struct child *c, const char *path, char *ret, size_t max) {
     const struct plan_op *overlay = plan_find(c->p, PLAN_ROOT_OVERLAY), *bind = plan_find(c->p, PLAN_ROOT_BIND);
     const char *upper = overlay ? plan_s(c->p, overlay, 1) : bind ? plan_s(c->p, bind, 0) : "", *slash = overlay ? strrchr(upper, '/') : NULL;
     size_t n = slash ? (size_t)(slash - upper) : strlen(upper);
@@ -166,15 +166,15 @@ int mount_new(struct child *c, const char *fstype, const char *source, const cha
 }
 
 static void __attribute__((noreturn)) mount_failed(struct child *c, int r, const char *source, const char *target, unsigned long flags) {
-    child_fail_errno(c, r, "error during container init: error mounting \"%s\" to rootfs at \"%s\": mount %s:%s (via /proc/self/fd/6), flags: 0x%lx",
-                     source, target, source, target, flags);
+    child_fail_errno(c, r, "error during container init: error mounting \"%s\" to rootfs at \"%s\": mount %s:%s (via /proc/self/fd/%d), flags: 0x%lx",
+                     source, target, source, target, c->in_user ? 10 : 6, flags);
 }
 
 static void __attribute__((noreturn))
 data_failed(struct child *c, int r, const char *source, const char *target, unsigned long flags, const char *data) {
     child_fail_errno(c, r,
-                     "error during container init: error mounting \"%s\" to rootfs at \"%s\": mount %s:%s (via /proc/self/fd/6), flags: 0x%lx%s%s",
-                     source, target, source, target, flags, *data ? ", data: " : "", data);
+                     "error during container init: error mounting \"%s\" to rootfs at \"%s\": mount %s:%s (via /proc/self/fd/%d), flags: 0x%lx%s%s",
+                     source, target, source, target, c->in_user ? 10 : 6, flags, *data ? ", data: " : "", data);
 }
 
 /* The first part of the target that is there and no folder; false when all of its parents are folders (`whole`: and itself). */
@@ -372,8 +372,33 @@ static void open_bind_sources(struct child *c) {
                                  plan_s(c->p, op, 1), source);
             mount_failed(c, fd, source, plan_s(c->p, op, 1), MS_BIND | (op->i[2] & PLAN_BIND_RECURSIVE ? MS_REC : 0));
         }
+        /* The container's mounts are none of the machine's business, as they would not be after a clone into a user namespace. */
+        if (fd >= 0 && c->in_user)
+            ignore_result(mount_attrs(c, fd, 0, 0, MS_SLAVE, true));
         c->bind_trees[i] = fd;
     }
+}
+
+void child_open_trees(struct child *c) {
+    size_t size = (c->p->n_ops + 1) * sizeof(int);
+    const struct plan_op *overlay = plan_find(c->p, PLAN_ROOT_OVERLAY);
+    int r;
+
+    if (!plan_find(c->p, PLAN_PIVOT))
+        child_fail(c, EINVAL, "error during container init: the plan has no root file system");
+    c->bind_trees = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (c->bind_trees == MAP_FAILED)
+        child_fail_errno(c, errno, "error during container init");
+    for (size_t i = 0; i < c->p->n_ops; i++)
+        c->bind_trees[i] = -EBADF;
+    open_bind_sources(c);
+    if (!c->in_user)
+        return;
+    r = c->root = root_tree(c->k, c->p, false);
+    if (r >= 0 && !overlay)
+        r = mount_attrs(c, c->root, 0, 0, MS_PRIVATE, true);
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: error preparing rootfs: %s", overlay ? plan_s(c->p, overlay, 1) : "root.path");
 }
 
 static void do_bind(struct child *c, size_t i) {
@@ -471,18 +496,13 @@ static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
 }
 
 void child_mounts(struct child *c) {
-    size_t size = (c->p->n_ops + 1) * sizeof(int);
     const struct plan_op *console = plan_find(c->p, PLAN_CONSOLE), *prop = plan_find(c->p, PLAN_PROPAGATION);
     int r;
 
-    if (!plan_find(c->p, PLAN_PIVOT))
-        child_fail(c, EINVAL, "error during container init: the plan has no root file system");
-    c->bind_trees = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (c->bind_trees == MAP_FAILED)
-        child_fail_errno(c, errno, "error during container init");
-    for (size_t i = 0; i < c->p->n_ops; i++)
-        c->bind_trees[i] = -EBADF;
-    open_bind_sources(c);
+    if (c->in_user)
+        ignore_result(child_own_proc(c)); /* a setting that needs it says why it is not there */
+    else
+        child_open_trees(c);
     r = c->k->mount(NULL, "/", NULL, prop ? (unsigned long)prop->i[0] : MS_SLAVE | MS_REC, NULL);
     if (r < 0)
         child_fail_errno(c, r, "error during container init: error preparing rootfs: propagation of /");

@@ -170,10 +170,7 @@ int oci_netns_result(int sync, struct oci_fault *f) {
         return 0;
     if (n <= 0 || m.type != SYNC_FAULT)
         return fault_set(f, n < 0 ? errno : EIO, "changing the container's network");
-    f->errnum = m.errnum;
-    m.text[sizeof m.text - 1] = 0;
-    memcpy(f->text, m.text, strlen(m.text) + 1);
-    return -(m.errnum ? m.errnum : EIO);
+    return fault_of(&m, n, f);
 }
 
 /* ---- for another runtime ----------------------------------------------------------------------------------------------------------------- */
@@ -200,19 +197,29 @@ static int configure(const struct kern *k, const struct plan *p, int netns, stru
     return r;
 }
 
-int oci_netns_make(const struct kern *k, const struct plan *p, int ret_resolver[OCI_RESOLVER_FDS], struct oci_fault *f) {
-    _cleanup_close_ int home = k->openat(AT_FDCWD, "/proc/self/ns/net", O_RDONLY | O_CLOEXEC, 0), made = -EBADF;
-    int r = home < 0 ? home : k->unshare(CLONE_NEWNET);
+static int plain_netns(const struct kern *k, struct oci_fault *f) {
+    _cleanup_close_ int home = k->openat(AT_FDCWD, "/proc/self/ns/net", O_RDONLY | O_CLOEXEC, 0);
+    int r = home < 0 ? home : k->unshare(CLONE_NEWNET), made;
 
     if (r < 0)
         return fault_set(f, r, "making a network namespace");
     made = k->openat(AT_FDCWD, "/proc/self/ns/net", O_RDONLY | O_CLOEXEC, 0);
     if (k->setns(home, CLONE_NEWNET) < 0)
         _exit(1); /* going on in the container's network would be worse */
+    return made < 0 ? fault_set(f, made, "making a network namespace") : made;
+}
+
+int oci_netns_make(const struct kern *k, const struct plan *p, int ret_resolver[OCI_RESOLVER_FDS], int *ret_user, struct oci_fault *f) {
+    _cleanup_close_ int user = -EBADF, made = plan_makes_user(p) ? user_netns(k, p, &user, f) : plain_netns(k, f);
+    int r;
+
     if (made < 0)
-        return fault_set(f, made, "making a network namespace");
+        return made;
     r = configure(k, p, made, f);
     if (r >= 0)
         r = parent_resolver(k, p, made, ret_resolver, f);
-    return r < 0 ? r : TAKE_FD(made);
+    if (r < 0)
+        return r;
+    *ret_user = TAKE_FD(user);
+    return TAKE_FD(made);
 }

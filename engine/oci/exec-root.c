@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 
@@ -69,12 +70,47 @@ static int overlay_mount_old(const struct kern *k, const struct plan *p, const s
     return k->openat(AT_FDCWD, plan_s(p, op, 1), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
+int root_tree(const struct kern *k, const struct plan *p, bool own_mounts) {
+    const struct plan_op *overlay = plan_find(p, PLAN_ROOT_OVERLAY), *bind = plan_find(p, PLAN_ROOT_BIND);
+    int tree;
+
+    if (!overlay)
+        return k->open_tree(AT_FDCWD, bind ? plan_s(p, bind, 0) : "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    tree = overlay_mount(k, p, overlay);
+    if (tree == -EINVAL || tree == -ENOSYS) {
+        int r = own_mounts ? 0 : k->unshare(CLONE_NEWNS);
+
+        if (r >= 0 && !own_mounts)
+            r = k->mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL);
+        if (r >= 0)
+            r = overlay_mount_old(k, p, overlay);
+        if (r < 0)
+            return r;
+        close_fd(r);
+        tree = k->open_tree(AT_FDCWD, plan_s(p, overlay, 1), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    }
+    return tree;
+}
+
+/* In a user namespace the place of the root may be out of reach; "/" never is, and what is mounted on it does not hide it from us. */
+static void child_root_of_user(struct child *c) {
+    _cleanup_close_ int at = c->k->openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int r = at < 0 ? at : mount_attach(c, c->root, at);
+
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: error preparing rootfs: mounting it");
+}
+
 void child_root(struct child *c) {
     const struct plan_op *overlay = plan_find(c->p, PLAN_ROOT_OVERLAY), *bind = plan_find(c->p, PLAN_ROOT_BIND);
     const char *where = overlay ? plan_s(c->p, overlay, 1) : bind ? plan_s(c->p, bind, 0) : "";
     _cleanup_close_ int at = -EBADF;
     int r;
 
+    if (c->in_user) {
+        child_root_of_user(c);
+        return;
+    }
     at = c->k->openat(AT_FDCWD, where, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (at < 0)
         child_fail_errno(c, at, "error during container init: error preparing rootfs: open %s", where);
@@ -137,19 +173,11 @@ void child_pivot(struct child *c) {
 }
 
 int oci_root_mount(const struct kern *k, const struct plan *p, const char *target, struct oci_fault *f) {
-    const struct plan_op *overlay = plan_find(p, PLAN_ROOT_OVERLAY), *bind = plan_find(p, PLAN_ROOT_BIND);
     _cleanup_close_ int tree = -EBADF, at = k->openat(AT_FDCWD, target, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     int r = at;
 
-    if (r >= 0) {
-        tree = overlay ? overlay_mount(k, p, overlay)
-                       : k->open_tree(AT_FDCWD, bind ? plan_s(p, bind, 0) : "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-        if (overlay && (tree == -EINVAL || tree == -ENOSYS)) {
-            close_fd(overlay_mount_old(k, p, overlay));
-            tree = k->open_tree(AT_FDCWD, plan_s(p, overlay, 1), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-        }
-        r = tree;
-    }
+    if (r >= 0)
+        r = tree = root_tree(k, p, true);
     if (r >= 0)
         r = k->move_mount(tree, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
     return r < 0 ? fault_set(f, r, "error preparing rootfs: mounting it at %s", target) : 0;

@@ -91,24 +91,26 @@ int wait_for(struct child *c, char type) {
     return n == 1 && got == type ? 0 : -1;
 }
 
-/* Namespaces that exist already. The pid namespace was joined by the parent, as it only applies to children. */
-static void join_namespaces(struct child *c) {
-    for (int user_first = 1; user_first >= 0; user_first--)
-        for (size_t i = 0; i < c->p->n_ops; i++) {
-            const struct plan_op *op = &c->p->ops[i];
-            const char *path = plan_s(c->p, op, 0);
-            int fd, r;
+void child_join(struct child *c, const struct plan_op *op) {
+    const char *path = plan_s(c->p, op, 0);
+    int fd = c->k->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), r;
 
-            if (op->type != PLAN_JOIN || op->i[0] == CLONE_NEWPID || (op->i[0] == CLONE_NEWUSER) != user_first)
-                continue;
-            fd = c->k->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-            if (fd < 0)
-                child_fail_errno(c, fd, "error during container init: lstat %s", path);
-            r = c->k->setns(fd, (int)op->i[0]);
-            if (r < 0)
-                child_fail_errno(c, r, "error during container init: joining namespace %s", path);
-            close_fd(fd);
-        }
+    if (fd < 0)
+        child_fail_errno(c, fd, "error during container init: lstat %s", path);
+    r = c->k->setns(fd, (int)op->i[0]);
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: joining namespace %s", path);
+    close_fd(fd);
+}
+
+/* Namespaces that exist already. Those of pids and users were joined before, as they only apply to children, or must be there first. */
+static void join_namespaces(struct child *c) {
+    for (size_t i = 0; i < c->p->n_ops; i++) {
+        const struct plan_op *op = &c->p->ops[i];
+
+        if (op->type == PLAN_JOIN && op->i[0] != CLONE_NEWPID && op->i[0] != CLONE_NEWUSER)
+            child_join(c, op);
+    }
 }
 
 /* Before the mount namespace changes: /proc is the machine's, and nothing of the container can be in the way. */
@@ -188,7 +190,7 @@ static void lift_stdio(struct child *c, struct oci_spawn *copy) {
     c->spawn = copy;
 }
 
-static void __attribute__((noreturn)) child_main(struct child *c) {
+static void __attribute__((noreturn)) child_main(struct child *c, int v2) {
     const struct plan_op *ns = plan_find(c->p, PLAN_NAMESPACES);
     int64_t flags = ns ? ns->i[0] : 0;
     struct oci_spawn copy;
@@ -198,16 +200,14 @@ static void __attribute__((noreturn)) child_main(struct child *c) {
     reset_signals();
     lift_stdio(c, &copy);
     ignore_result(c->k->prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+    set_oom_score(c);
+    if (c->in_user)
+        user_enter(c, flags, v2);
     r = child_join_cgroups(c->k, c->p, &where);
     if (r < 0)
         child_fail_errno(c, r, "unable to apply cgroup configuration: joining %s", where);
-    set_oom_score(c);
-    if (flags & CLONE_NEWUSER) {
-        if (wait_for(c, SYNC_MAPPED) < 0)
-            _exit(1);
-        ignore_result(c->k->setresgid(0, 0, 0));
-        ignore_result(c->k->setresuid(0, 0, 0));
-    }
+    if (c->in_user)
+        user_become_root(c, flags);
     join_namespaces(c);
     if (flags & CLONE_NEWCGROUP) {
         r = c->k->unshare(CLONE_NEWCGROUP); /* after joining: the group of that moment becomes its root */
@@ -229,23 +229,6 @@ static void __attribute__((noreturn)) child_main(struct child *c) {
 
 /* ---- parent ----------------------------------------------------------------------------------------------------------- */
 
-static int write_maps(const struct kern *k, const struct plan *p, pid_t pid, struct oci_fault *f) {
-    char path[64];
-
-    for (size_t i = 0; i < p->n_ops; i++) {
-        const struct plan_op *op = &p->ops[i];
-        int r;
-
-        if (op->type != PLAN_IDMAP)
-            continue;
-        snprintf(path, sizeof path, "/proc/%d/%cid_map", (int)pid, op->i[0] ? 'g' : 'u');
-        r = kern_write_file(k, AT_FDCWD, path, plan_s(p, op, 0));
-        if (r < 0)
-            return fault_set(f, r, "failed to set up user namespace: write %s", path);
-    }
-    return 0;
-}
-
 /* Take one message; a descriptor that comes with it goes to *fd. Length, 0 at the end, -errno. */
 static ssize_t sync_recv(int sock, void *buf, size_t n, int *fd) {
     char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
@@ -264,6 +247,18 @@ static ssize_t sync_recv(int sock, void *buf, size_t n, int *fd) {
     if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
         memcpy(fd, CMSG_DATA(c), sizeof *fd);
     return got;
+}
+
+int fault_of(const struct sync_fault *m, ssize_t n, struct oci_fault *f) {
+    size_t head = offsetof(struct sync_fault, text), len = n > (ssize_t)head ? (size_t)n - head : 0;
+
+    if (!len || m->type != SYNC_FAULT)
+        return fault_set(f, n < 0 ? errno : EIO, "waiting for the container's first process");
+    f->errnum = m->errnum;
+    len = len < sizeof f->text ? len : sizeof f->text - 1;
+    memcpy(f->text, m->text, len);
+    f->text[len] = 0;
+    return -(m->errnum ? m->errnum : EIO);
 }
 
 static void tell(int sock, char type) {
@@ -287,12 +282,7 @@ static int follow_child(const struct oci_spawn *s, int sock, struct oci_running 
         any = true;
         switch (m.type) {
         case SYNC_FAULT:
-            f->errnum = m.errnum;
-            m.text[sizeof m.text - 1] = 0;
-            if ((size_t)n < sizeof m)
-                ((char *)&m)[n] = 0;
-            memcpy(f->text, m.text, strlen(m.text) + 1);
-            return -(m.errnum ? m.errnum : EIO);
+            return fault_of(&m, n, f);
         case SYNC_PTY:
             run->pty = fd;
             break;
@@ -322,11 +312,8 @@ static void prefer_childs_word(int sock, struct oci_fault *f) {
         n = poll(&p, 1, 0) > 0 ? sync_recv(sock, &m, sizeof m, &fd) : 0;
         close_fd(fd);
     } while (n > 0 && m.type != SYNC_FAULT);
-    if (n <= (ssize_t)offsetof(struct sync_fault, text))
-        return;
-    ((char *)&m)[(size_t)n < sizeof m ? (size_t)n : sizeof m - 1] = 0;
-    f->errnum = m.errnum;
-    memcpy(f->text, m.text, strlen(m.text) + 1);
+    if (n > (ssize_t)offsetof(struct sync_fault, text))
+        fault_of(&m, n, f);
 }
 
 static void reap(pid_t pid) {
@@ -407,11 +394,12 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
     struct oci_running run = nothing_running();
     _cleanup_close_ int v2 = -EBADF, mine = -EBADF, theirs = -EBADF;
     int64_t flags = ns ? ns->i[0] : 0;
+    bool in_user = plan_has_user(s->plan);
     struct child c;
     int sp[2], r;
 
     r = parent_cgroups(s->k, s->plan, &v2, f);
-    if (r == 0)
+    if (r == 0 && !in_user)
         r = join_pid_namespace(s->k, s->plan, f);
     if (r == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp) < 0)
         r = fault_set(f, errno, "socketpair");
@@ -420,21 +408,19 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
     mine = sp[0];
     theirs = sp[1];
     child_init(&c, s, theirs);
-    run.pid = clone_child(s, (uint64_t)(flags & ~(int64_t)CLONE_NEWCGROUP), v2, &run.pidfd);
+    c.in_user = in_user;
+    run.pid = in_user ? clone_child(s, 0, -EBADF, &run.pidfd) : clone_child(s, (uint64_t)(flags & ~(int64_t)CLONE_NEWCGROUP), v2, &run.pidfd);
     if (run.pid == 0) {
         close_fd(mine);
-        child_main(&c);
+        child_main(&c, v2);
     }
     if (run.pid < 0) {
         r = fault_set(f, run.pid, "error creating the container's first process: clone3");
         goto fail;
     }
     theirs = close_fd(theirs);
-    if (flags & CLONE_NEWUSER) {
-        r = write_maps(s->k, s->plan, run.pid, f);
-        if (r == 0)
-            tell(mine, SYNC_MAPPED);
-    }
+    if (in_user)
+        r = user_follow(s->k, s->plan, mine, &run, f);
     if (r == 0)
         r = parent_links(s->plan, (struct nl_ns){run.pid, -1}, f);
     if (r == 0)
@@ -474,7 +460,7 @@ int oci_poststop(const struct kern *k, const struct plan *p, struct oci_fault *f
 /* ---- exec ------------------------------------------------------------------------------------------------------------- */
 
 static void __attribute__((noreturn)) enter_main(struct child *c, const struct plan *container, int init_pidfd) {
-    const struct plan_op *ns = plan_find(container, PLAN_NAMESPACES), *console = plan_find(c->p, PLAN_CONSOLE);
+    const struct plan_op *console = plan_find(c->p, PLAN_CONSOLE);
     int flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
     struct oci_spawn copy;
     const char *where = "";
@@ -489,11 +475,15 @@ static void __attribute__((noreturn)) enter_main(struct child *c, const struct p
     set_oom_score(c);
     open_null(c);
     child_stdio(c);
-    if (ns && ns->i[0] & CLONE_NEWUSER)
+    if (c->in_user) {
+        user_gives(c, container);
         flags |= CLONE_NEWUSER;
+    }
     r = c->k->setns(init_pidfd, flags);
     if (r < 0)
         child_fail_errno(c, r, "error joining the container's namespaces: setns");
+    if (c->in_user)
+        user_become_root(c, 0);
     setsid();
     umask(0);
     c->root = c->k->openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
@@ -527,6 +517,7 @@ int oci_enter(const struct oci_spawn *s, const struct plan *container, pid_t ini
     theirs = sp[1];
     child_init(&c, s, theirs);
     c.enter = true;
+    c.in_user = plan_has_user(container);
     run.pid = clone_child(s, 0, v2, &run.pidfd);
     if (run.pid == 0) {
         close_fd(mine);

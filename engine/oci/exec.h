@@ -86,10 +86,13 @@ int oci_resolver(const struct kern *k, int pidfd, unsigned udp_port, unsigned tc
 
 /*
  * For containers that another runtime makes (PLAN_RUNTIME): mount the plan's root at a folder, in the caller's mount namespace; make a network namespace with
- * the plan's links and, in `ret_resolver`, the sockets of its name server. The latter gives a descriptor of the namespace. The caller has one thread.
+ * the plan's links and, in `ret_resolver`, the sockets of its name server. The latter gives a descriptor of the namespace, and in *ret_user one of the user
+ * namespace it belongs to where the plan makes one. The caller has one thread.
  */
 int oci_root_mount(const struct kern *k, const struct plan *p, const char *target, struct oci_fault *f);
-int oci_netns_make(const struct kern *k, const struct plan *p, int ret_resolver[OCI_RESOLVER_FDS], struct oci_fault *f);
+int oci_netns_make(const struct kern *k, const struct plan *p, int ret_resolver[OCI_RESOLVER_FDS], int *ret_user, struct oci_fault *f);
+/* Pipes that are to be somebody's streams in the container's user namespace become its root's: else /dev/stdout could not be opened there. */
+void oci_give_streams(const struct plan *container, const int stdio[3]);
 
 /* Set the limits of a running container anew: what oci_build_update() planned. 0, or a negative value with *f filled; limits set before that one stay. */
 int oci_update(const struct kern *k, const struct plan *p, struct oci_fault *f);

@@ -113,6 +113,7 @@ enum plan_op_type {
 /* Names in the bundle of a container that another runtime makes */
 #define OCI_BUNDLE_ROOT "rootfs"
 #define OCI_BUNDLE_NETNS "netns"
+#define OCI_BUNDLE_USERNS "userns"
 #define OCI_BUNDLE_BIND "bind." /* and a number */
 
 struct plan_str {

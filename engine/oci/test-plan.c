@@ -230,3 +230,20 @@ TEST(signal_and_capability_names) {
     CHECK_INT(oci_cap_number("CAP_CHECKPOINT_RESTORE"), 40);
     CHECK_INT(oci_cap_number("CHOWN"), -1);
 }
+
+#define MAPS                                                                                                                                         \
+    "\"uidMappings\":[{\"containerID\":0,\"hostID\":200000,\"size\":10},{\"containerID\":10,\"hostID\":500000,\"size\":5}],"                         \
+    "\"gidMappings\":[{\"containerID\":0,\"hostID\":300000,\"size\":10}]"
+
+TEST(plan_of_user_namespaces) {
+    _cleanup_free_ char *made = plan_text(HEAD ",{\"type\":\"user\"}]," MAPS "}}", NULL);
+    _cleanup_free_ char *joined = plan_text(HEAD ",{\"type\":\"user\",\"path\":\"/proc/5/ns/user\"}]," MAPS "}}", NULL);
+    _cleanup_free_ char *none = plan_text(HEAD "]," MAPS "}}", NULL);
+
+    CHECK(contains(made, "namespaces flags=0x30020000\n"));
+    CHECK(contains(made, "idmap gid=0 map=\"0 200000 10\\n10 500000 5\\n\"\nidmap gid=1 map=\"0 300000 10\\n\"\n"));
+    /* Nothing is written for a namespace that is there, but who its root is must be known. */
+    CHECK(contains(joined, "join type=0x10000000 path=/proc/5/ns/user\n"));
+    CHECK(contains(joined, "namespaces flags=0x20020000\n") && contains(joined, "idmap gid=0 map="));
+    CHECK(!strstr(none, "idmap"));
+}
