@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/engine.h"
 #include "base/fs.h"
+#include "base/idmap.h"
 #include "base/spawn.h"
 #include "base/str.h"
 #include "container/files-wire.h"
@@ -115,6 +116,13 @@ static int write_request(struct buf *b, struct container *c, const struct ctr_fi
         pair(b, "whole", root.upper);
     pair(b, "below", root.below);
     layers_rootfs_done(&root);
+    if (c->cs->engine->ids) {
+        _cleanup_free_ char *ids = idmap_text(c->cs->engine->ids);
+
+        if (!ids)
+            return err_oom(e);
+        pair(b, "ids", ids);
+    }
     if (o->keep_kind)
         pair(b, "keep-kind", "1");
     if (o->exact)

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/id.h"
+#include "base/idmap.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "container/links.h"
@@ -288,6 +289,9 @@ static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const struct
         if (r < 0)
             return r;
     }
+    r = idmap_give_group(cs->engine->ids, dir, e);
+    if (r < 0)
+        return r;
     if (ctr_log_has_folder(f->host.log_config)) {
         _cleanup_free_ char *logs = str_printf("%s/local-logs", dir);
 

@@ -28,10 +28,11 @@ struct packer {
     struct map links; /* device and inode → name in the archive */
     char *buffer;
     const char *base, *as;
-    bool layer;          /* what was changed, in the form of a layer */
-    bool exact;          /* nothing that a file has is left out: attributes, holes, parts of seconds */
-    int below;           /* -EBADF, or the folder that it was changed from */
-    struct strv pending; /* folders on the way that are as before: written once something in them is not */
+    const struct idmap *ids; /* or NULL */
+    bool layer;              /* what was changed, in the form of a layer */
+    bool exact;              /* nothing that a file has is left out: attributes, holes, parts of seconds */
+    int below;               /* -EBADF, or the folder that it was changed from */
+    struct strv pending;     /* folders on the way that are as before: written once something in them is not */
 };
 
 static void put_octal(char *at, int width, int64_t v) {
@@ -122,6 +123,19 @@ static int send_records(struct packer *p, const struct buf *b, const char *name,
 
 static int send_pending(struct packer *p, struct err *e);
 
+/* The owners as they are called inside; false when they are nobody there. */
+static bool call_owners(const struct packer *p, struct stat *st) {
+    uint32_t uid, gid;
+
+    if (!p->ids)
+        return true;
+    if (!id_list_in(&p->ids->uids, st->st_uid, &uid) || !id_list_in(&p->ids->gids, st->st_gid, &gid))
+        return false;
+    st->st_uid = uid;
+    st->st_gid = gid;
+    return true;
+}
+
 /* All attributes that are not the business of an overlay below. */
 static int add_attributes(struct buf *b, const char *path, struct err *e) {
     _cleanup_free_ char *names = malloc(XATTR_LIST_MAX), *value = malloc(XATTR_SIZE_MAX);
@@ -148,11 +162,13 @@ static int add_attributes(struct buf *b, const char *path, struct err *e) {
     return 0;
 }
 
-static int add_capability(struct buf *b, const char *path) {
-    char capability[256];
+static int add_capability(struct buf *b, const struct idmap *ids, const char *path) {
+    char capability[256], inside[IDMAP_CAP_MAX];
     ssize_t n = lgetxattr(path, "security.capability", capability, sizeof capability);
 
-    if (n > 0)
+    if (n > 0 && ids)
+        add_record(b, "SCHILY.xattr.security.capability", inside, idmap_cap_in(ids, capability, (size_t)n, inside));
+    else if (n > 0)
         add_record(b, "SCHILY.xattr.security.capability", capability, (size_t)n);
     return 0;
 }
@@ -192,7 +208,7 @@ static int send_header_of(struct packer *p, const char *name, const char *link, 
     if (r >= 0 && p->exact && type != '1')
         r = add_attributes(&records, path, e);
     else if (r >= 0 && type == '0')
-        r = add_capability(&records, path);
+        r = add_capability(&records, p->ids, path);
     if (r < 0)
         return r;
     add_number_record(&records, "gid", st->st_gid, OCTAL_7);
@@ -279,8 +295,8 @@ static int send_file(struct packer *p, const char *path, const char *name, const
         return 0;
     if (fd < 0 || fstat(fd, &st) < 0)
         return err_errno(e, errno, "open %s", path);
-    if (!S_ISREG(st.st_mode))
-        return 0; /* replaced meanwhile */
+    if (!S_ISREG(st.st_mode) || !call_owners(p, &st))
+        return 0; /* replaced meanwhile, or given away */
     if (p->exact) {
         _cleanup_(files_holes_done) struct files_holes holes = {0};
 
@@ -363,7 +379,7 @@ static int send_pending(struct packer *p, struct err *e) {
 
         if (!name)
             return err_oom(e);
-        if (fstatat(AT_FDCWD, folders.v[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
+        if (fstatat(AT_FDCWD, folders.v[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && call_owners(p, &st))
             r = send_header(p, name, "", &st, '5', 0, folders.v[i], e);
     }
     return r;
@@ -478,6 +494,8 @@ static int pack(struct packer *p, const char *path, int depth, struct err *e) {
     same = compare(p, path, &st, e);
     if (same < 0 || (same && !S_ISDIR(st.st_mode)))
         return same < 0 ? same : 0;
+    if (!call_owners(p, &st)) /* what is in a folder is looked at all the same */
+        return S_ISDIR(st.st_mode) ? pack_folder(p, path, name, &st, depth, true, e) : 0;
     r = send_as_link(p, name, &st, e);
     if (r != 0)
         return r < 0 ? r : 0;
@@ -515,14 +533,14 @@ static int pack_all(struct packer *p, struct err *e) {
     return r;
 }
 
-int files_pack(const char *base, const char *as, bool exact, files_sink_fn sink, void *arg, struct err *e) {
-    struct packer p = {.sink = sink, .arg = arg, .base = base, .as = as, .exact = exact, .below = -EBADF};
+int files_pack(const char *base, const char *as, bool exact, const struct idmap *ids, files_sink_fn sink, void *arg, struct err *e) {
+    struct packer p = {.sink = sink, .arg = arg, .base = base, .as = as, .exact = exact, .ids = ids, .below = -EBADF};
 
     return pack_all(&p, e);
 }
 
-int files_pack_layer(int below, files_sink_fn sink, void *arg, struct err *e) {
-    struct packer p = {.sink = sink, .arg = arg, .base = ".", .as = "", .layer = true, .below = below};
+int files_pack_layer(int below, const struct idmap *ids, files_sink_fn sink, void *arg, struct err *e) {
+    struct packer p = {.sink = sink, .arg = arg, .base = ".", .as = "", .ids = ids, .layer = true, .below = below};
 
     return pack_all(&p, e);
 }

@@ -74,15 +74,19 @@ static int entry_path(const struct unpacker *u, const char *name, char **ret, st
     return *ret ? kept.n == 0 : err_oom(e);
 }
 
-static int make_parents(const char *path, struct err *e) {
+static int make_parents(const struct idmap *ids, const char *path, struct err *e) {
     _cleanup_free_ char *copy = strdup(path);
 
     if (!copy)
         return err_oom(e);
     for (char *s = strchr(copy, '/'); s; s = strchr(s + 1, '/')) {
         *s = 0;
-        if (mkdirat(AT_FDCWD, copy, 0755) < 0 && errno != EEXIST)
+        if (mkdirat(AT_FDCWD, copy, 0755) == 0) {
+            if (ids && fchownat(AT_FDCWD, copy, ids->root_uid, ids->root_gid, AT_SYMLINK_NOFOLLOW) < 0)
+                return err_errno(e, errno, "lchown %s", copy);
+        } else if (errno != EEXIST) {
             return err_errno(e, errno, "mkdir %s", copy);
+        }
         *s = '/';
     }
     return 0;
@@ -178,16 +182,23 @@ static void drop_inherited(const char *path) {
     ignore_result(lremovexattr(path, "system.posix_acl_default") < 0);
 }
 
-static int set_xattrs(const struct tar_entry *t, const char *path, bool exact, struct err *e) {
+static int set_xattrs(const struct unpacker *u, const struct tar_entry *t, const char *path, struct err *e) {
+    bool exact = u->how->exact;
+    char own[IDMAP_CAP_MAX];
+
     if (exact && t->type != TAR_SYMLINK)
         drop_inherited(path);
     for (size_t i = 0; i < t->n_xattrs; i++) {
-        const char *name = t->xattr_text + t->xattrs[i].name;
+        const char *name = t->xattr_text + t->xattrs[i].name, *value = t->xattr_text + t->xattrs[i].value;
+        size_t n = t->xattrs[i].value_len;
 
         if (str_has_prefix(name, "trusted.overlay.") || str_has_prefix(name, "user.overlay."))
             continue;
-        if (lsetxattr(path, name, t->xattr_text + t->xattrs[i].value, t->xattrs[i].value_len, 0) < 0 &&
-            (exact || (errno != EOPNOTSUPP && errno != EPERM)))
+        if (u->how->ids && streq(name, "security.capability")) {
+            n = idmap_cap_out(u->how->ids, value, n, own);
+            value = own;
+        }
+        if (lsetxattr(path, name, value, n, 0) < 0 && (exact || (errno != EOPNOTSUPP && errno != EPERM)))
             return err_errno(e, errno, "setxattr %s", path);
     }
     return 0;
@@ -213,18 +224,30 @@ static int remember(struct unpacker *u, const char *path, const struct timespec 
     return 0;
 }
 
-static int finish_entry(struct unpacker *u, const struct tar_entry *t, const char *path, struct err *e) {
+/* Whose the entry becomes. */
+static int find_owners(const struct unpacker *u, const struct tar_entry *t, uid_t *ret_uid, gid_t *ret_gid, struct err *e) {
+    const struct idmap *ids = u->how->ids;
+    int64_t uid = u->how->chown ? u->how->uid : t->uid, gid = u->how->chown ? u->how->gid : t->gid;
+
+    *ret_uid = (uid_t)uid;
+    *ret_gid = (gid_t)gid;
+    if (ids && (uid < 0 || uid > UINT32_MAX || !id_list_out(&ids->uids, (uint32_t)uid, ret_uid)))
+        return err_set(e, ERR_INTERNAL, "Container ID %lld cannot be mapped to a host ID", (long long)uid);
+    if (ids && (gid < 0 || gid > UINT32_MAX || !id_list_out(&ids->gids, (uint32_t)gid, ret_gid)))
+        return err_set(e, ERR_INTERNAL, "Container ID %lld cannot be mapped to a host ID", (long long)gid);
+    return 0;
+}
+
+static int finish_entry(struct unpacker *u, uid_t uid, gid_t gid, const struct tar_entry *t, const char *path, struct err *e) {
     struct timespec mtime = {t->mtime_sec, (long)t->mtime_nsec},
                     at[2] = {t->has_atime ? (struct timespec){t->atime_sec, (long)t->atime_nsec} : mtime, mtime};
-    uid_t uid = (uid_t)(u->how->chown ? u->how->uid : t->uid);
-    gid_t gid = (gid_t)(u->how->chown ? u->how->gid : t->gid);
     int r;
 
     if (t->type == TAR_HARDLINK)
         return 0;
     if (fchownat(AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, errno, "lchown %s", path);
-    r = set_xattrs(t, path, u->how->exact, e);
+    r = set_xattrs(u, t, path, e);
     if (r < 0)
         return r;
     if (t->type != TAR_SYMLINK && fchmodat(AT_FDCWD, path, t->mode & 07777, 0) < 0)
@@ -236,6 +259,8 @@ static int finish_entry(struct unpacker *u, const struct tar_entry *t, const cha
 
 static int place(struct unpacker *u, const struct tar_entry *t, struct err *e) {
     _cleanup_free_ char *path = NULL;
+    uid_t uid;
+    gid_t gid;
     int r;
 
     if (t->type == TAR_GLOBAL)
@@ -243,7 +268,9 @@ static int place(struct unpacker *u, const struct tar_entry *t, struct err *e) {
     r = entry_path(u, t->name, &path, e);
     if (r != 0)
         return r < 0 ? r : 0; /* the folder itself stays as it is */
-    r = make_parents(path, e);
+    r = find_owners(u, t, &uid, &gid, e);
+    if (r >= 0)
+        r = make_parents(u->how->ids, path, e);
     if (r >= 0)
         r = make_room(u, t, path, e);
     if (r < 0)
@@ -269,7 +296,7 @@ static int place(struct unpacker *u, const struct tar_entry *t, struct err *e) {
     default:
         return err_set(e, ERR_INTERNAL, "unhandled tar header type %d", t->type_flag);
     }
-    return r < 0 ? r : finish_entry(u, t, path, e);
+    return r < 0 ? r : finish_entry(u, uid, gid, t, path, e);
 }
 
 int files_unpack(struct tar_reader *reader, const struct files_unpack *how, struct err *e) {

@@ -13,6 +13,7 @@
  *   whole   the finished folder (vfs; for a layer: the folder of changes)
  *   below   what the whole folder is compared with (a layer of vfs)
  *   owner   "uid:gid" given to all that is unpacked
+ *   ids     map of users and groups (base/idmap.h): archives have the numbers inside
  *   keep-kind "1": a folder and what is none do not replace each other
  *   exact "1": attributes, holes and times as they are; links that lead anywhere
  *   read-only "1": nothing may be unpacked outside of mounts

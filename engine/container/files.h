@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/err.h"
+#include "base/idmap.h"
 #include "layers/tar.h"
 
 typedef int (*files_sink_fn)(void *arg, const void *p, size_t n, struct err *e);
@@ -18,14 +19,15 @@ typedef int (*files_sink_fn)(void *arg, const void *p, size_t n, struct err *e);
  * Write an archive of `base` in the working directory to the sink: names begin with `as` instead of `base` ("" and base ".": names are relative and the
  * folder itself is left out). Order is by name; sockets are left out; a file that shrinks meanwhile is filled up with zeros.
  * `exact`: with all extended attributes, holes and parts of seconds, none of which the reference's archives have.
+ * `ids` (NULL: none): owners are named by their numbers inside, and files of owners that are not in it are left out.
  */
-int files_pack(const char *base, const char *as, bool exact, files_sink_fn sink, void *arg, struct err *e);
+int files_pack(const char *base, const char *as, bool exact, const struct idmap *ids, files_sink_fn sink, void *arg, struct err *e);
 
 /*
  * Write what was changed as a layer (OCI image-spec, layer.md). `below` negative: the working directory is the writable folder of an overlay, and its marks
  * become whiteouts. Else: it is a whole root, compared with the folder `below` (borrowed); unchanged files are left out.
  */
-int files_pack_layer(int below, files_sink_fn sink, void *arg, struct err *e);
+int files_pack_layer(int below, const struct idmap *ids, files_sink_fn sink, void *arg, struct err *e);
 
 struct files_unpack {
     const char *dest; /* as messages name it */
@@ -33,6 +35,7 @@ struct files_unpack {
     /* What the archive says and nothing else: links may lead anywhere (they are never followed out of the root), no attribute is missed or inherited. */
     bool exact;
     int64_t uid, gid;
+    const struct idmap *ids; /* all numbers are those inside; NULL: the machine's */
 };
 /* Unpack everything the reader delivers into the working directory. The umask must be 0. */
 int files_unpack(struct tar_reader *r, const struct files_unpack *how, struct err *e);

@@ -29,7 +29,8 @@ struct bind {
 
 struct request {
     struct buf text;
-    const char *mode, *path, *place, *upper, *work, *whole, *below, *owner;
+    const char *mode, *path, *place, *upper, *work, *whole, *below, *owner, *ids_text;
+    const struct idmap *ids; /* or NULL */
     struct strv lowers;
     struct bind binds[BINDS_MAX];
     size_t n_binds;
@@ -70,8 +71,8 @@ static int take_pair(struct request *q, const char *key, const char *value) {
     const struct {
         const char *key;
         const char **slot;
-    } texts[] = {{"mode", &q->mode}, {"path", &q->path},   {"place", &q->place}, {"upper", &q->upper},
-                 {"work", &q->work}, {"whole", &q->whole}, {"below", &q->below}, {"owner", &q->owner}};
+    } texts[] = {{"mode", &q->mode},   {"path", &q->path},   {"place", &q->place}, {"upper", &q->upper}, {"work", &q->work},
+                 {"whole", &q->whole}, {"below", &q->below}, {"owner", &q->owner}, {"ids", &q->ids_text}};
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
         if (streq(key, texts[i].key))
@@ -98,6 +99,7 @@ static int take_pair(struct request *q, const char *key, const char *value) {
 }
 
 static int read_request(struct request *q, struct err *e) {
+    static struct idmap ids;
     const char *p, *end;
 
     for (;;) {
@@ -122,6 +124,9 @@ static int read_request(struct request *q, struct err *e) {
             return err_oom(e);
         p = stop + 1;
     }
+    if (q->ids_text && idmap_parse(&ids, q->ids_text) < 0)
+        return err_set(e, ERR_INTERNAL, "bad request");
+    q->ids = q->ids_text ? &ids : NULL;
     return q->mode && q->path && q->place ? 0 : err_set(e, ERR_INTERNAL, "bad request");
 }
 
@@ -460,9 +465,9 @@ static int gather(void *arg, const void *data, size_t n, struct err *e) {
     return 0;
 }
 
-static int send_archive(const char *base, const char *as, bool exact, struct err *e) {
+static int send_archive(const char *base, const char *as, bool exact, const struct idmap *ids, struct err *e) {
     _cleanup_free_ struct pieces *p = calloc(1, sizeof *p);
-    int r = p ? files_pack(base, as, exact, gather, p, e) : err_oom(e);
+    int r = p ? files_pack(base, as, exact, ids, gather, p, e) : err_oom(e);
 
     return r < 0 ? r : flush_pieces(p, e);
 }
@@ -475,7 +480,7 @@ static int send_layer(const struct request *q, struct err *e) {
     if (r >= 0 && (chdir("/new") < 0 || (q->below && below < 0)))
         r = err_errno(e, errno, "entering the changed files");
     if (r >= 0)
-        r = files_pack_layer(below, gather, p, e);
+        r = files_pack_layer(below, q->ids, gather, p, e);
     return r < 0 ? r : flush_pieces(p, e);
 }
 
@@ -497,7 +502,7 @@ static int get(const char *path, bool exact, struct err *e) {
         return err_oom(e);
     if (enter(dir) < 0)
         return path_error("open", dir, errno, e);
-    return send_archive(S_ISDIR(st.st_mode) ? "." : name, name, exact, e);
+    return send_archive(S_ISDIR(st.st_mode) ? "." : name, name, exact, NULL, e); /* whoever copies is on the machine */
 }
 
 struct input {
@@ -540,7 +545,8 @@ static int check_writable(const struct request *q, const char *where, struct err
 }
 
 static int put(const struct request *q, const char *path, const char *where, struct err *e) {
-    struct files_unpack how = {.keep_kind = q->keep_kind, .chown = q->owner != NULL, .exact = q->exact};
+    /* What is exact is of this machine, as it is when it is read. */
+    struct files_unpack how = {.keep_kind = q->keep_kind, .chown = q->owner != NULL, .exact = q->exact, .ids = q->exact ? NULL : q->ids};
     struct input in = {.buffer = malloc(INPUT_SIZE)};
     struct tar_reader *reader = NULL;
     _cleanup_free_ char *gid = q->owner && strchr(q->owner, ':') ? strdup(strchr(q->owner, ':') + 1) : NULL;
@@ -602,7 +608,7 @@ static int run(struct request *q, struct err *e) {
         return send_layer(q, e);
     if (streq(q->mode, "get"))
         return get(path, q->exact, e);
-    return streq(q->mode, "put") ? put(q, path, where, e) : send_archive(".", "", false, e);
+    return streq(q->mode, "put") ? put(q, path, where, e) : send_archive(".", "", false, q->ids, e);
 }
 
 int main(int argc, char **argv) {

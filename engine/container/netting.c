@@ -10,6 +10,7 @@
 
 #include "base/fs.h"
 #include "base/id.h"
+#include "base/idmap.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -187,7 +188,9 @@ int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
 static int write_one(struct container *c, const char *name, const char *data, size_t n, struct err *e) {
     _cleanup_free_ char *path = container_path(c, name);
 
-    return path ? fs_replace_file_volatile(path, data, n, 0644, e) : err_oom(e);
+    int r = path ? fs_replace_file_volatile(path, data, n, 0644, e) : err_oom(e);
+
+    return r < 0 ? r : idmap_give(c->cs->engine->ids, path, e);
 }
 
 static int check_dns(const struct api_host_config *h, struct err *e) {

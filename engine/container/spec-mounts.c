@@ -46,7 +46,8 @@ static int add_fixed(const struct ctr_spec_input *in, json_t *l, struct err *e) 
             continue;
         }
         for (size_t k = 0; fixed_mounts[i].options[k]; k++)
-            if (!(open && streq(fixed_mounts[i].options[k], "ro")))
+            /* Control groups are not writable for who is in a user namespace, whatever the mount says; clients know it as writable. */
+            if (!(streq(fixed_mounts[i].options[k], "ro") && (open || (in->ids && streq(fixed_mounts[i].type, "cgroup")))))
                 json_array_append_new(options, json_string(fixed_mounts[i].options[k]));
         r = add(l, fixed_mounts[i].destination, fixed_mounts[i].type, fixed_mounts[i].source, options, e);
         if (r < 0)

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <sys/prctl.h>
 
+#include "base/idmap.h"
 #include "base/str.h"
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -260,11 +261,31 @@ static int build_namespaces(const struct ctr_spec_input *in, json_t *linux_part,
         r = add_ns(l, "ipc", in->ipcns_path, e);
     if (r >= 0 && ctr_mode_is(h->cgroupns_mode, "private"))
         r = add_ns(l, "cgroup", NULL, e);
+    if (r >= 0 && in->ids)
+        r = add_ns(l, "user", in->userns_path, e);
     if (r < 0) {
         json_decref(l);
         return r;
     }
     return set_new(linux_part, "namespaces", l, e);
+}
+
+static json_t *mappings(const struct id_list *ids) {
+    json_t *l = json_array();
+
+    for (size_t i = 0; l && i < ids->n; i++)
+        if (json_array_append_new(l, json_pack("{s:I,s:I,s:I}", "containerID", (json_int_t)ids->v[i].inside, "hostID", (json_int_t)ids->v[i].outside,
+                                               "size", (json_int_t)ids->v[i].count)) < 0) {
+            json_decref(l);
+            return NULL;
+        }
+    return l;
+}
+
+static int build_mappings(const struct ctr_spec_input *in, json_t *linux_part, struct err *e) {
+    int r = in->ids ? set_new(linux_part, "uidMappings", mappings(&in->ids->uids), e) : 0;
+
+    return r < 0 || !in->ids ? r : set_new(linux_part, "gidMappings", mappings(&in->ids->gids), e);
 }
 
 static int build_sysctl(const struct ctr_spec_input *in, json_t *linux_part, struct err *e) {
@@ -275,7 +296,9 @@ static int build_sysctl(const struct ctr_spec_input *in, json_t *linux_part, str
 
     if (own_net) {
         bad |= json_object_set_new(o, "net.ipv4.ip_unprivileged_port_start", json_string("0"));
-        bad |= json_object_set_new(o, "net.ipv4.ping_group_range", json_string("0 2147483647"));
+        /* Not all of these groups are there in a user namespace, so that the kernel would refuse it. */
+        if (str_empty(in->config->userns_remap) || ctr_mode_is(h->userns_mode, "host"))
+            bad |= json_object_set_new(o, "net.ipv4.ping_group_range", json_string("0 2147483647"));
     }
     for (size_t i = 0; i < h->sysctls.n; i++)
         bad |= json_object_set_new(o, h->sysctls.v[i].key, json_string(h->sysctls.v[i].value ? h->sysctls.v[i].value : ""));
@@ -335,6 +358,8 @@ static int build_linux(const struct ctr_spec_input *in, const struct ctr_securit
         r = set_new(linux_part, "cgroupsPath", json_string(cgroup), e);
     if (r >= 0)
         r = build_namespaces(in, linux_part, e);
+    if (r >= 0)
+        r = build_mappings(in, linux_part, e);
     if (r >= 0)
         r = build_sysctl(in, linux_part, e);
     if (r >= 0)

@@ -28,6 +28,8 @@ struct ctr_spec_input {
     const struct ctr_user *user;
     const char *hostname_path, *hosts_path, *resolv_path; /* binds over /etc/...; NULL: none */
     const char *netns_path, *pidns_path, *ipcns_path;     /* of the container to join; NULL: by the modes */
+    const char *userns_path;                              /* of that container, whose namespaces belong to its own; NULL: a new one, if any */
+    const struct idmap *ids;                              /* of the user namespace; NULL: it is in the machine's */
     const char *const *volume_paths;                      /* source of each volume mount, in order, without its subpath */
     const char *hostname;                                 /* NULL: the configuration's */
     const struct strv *link_env;                          /* of linked containers; NULL: none */

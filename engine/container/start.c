@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/id.h"
+#include "base/idmap.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -41,7 +42,8 @@ struct launching {
     char *hostname, joined[65]; /* of the container whose network is shared */
     struct strv link_env, link_hosts;
     char *shm_path;
-    char *netns_path, *pidns_path, *ipcns_path;
+    char *netns_path, *pidns_path, *ipcns_path, *userns_path;
+    const struct idmap *ids; /* of its user namespace, or NULL */
     const char **volume_paths;
     struct strv volume_sources; /* what volume_paths points to */
     bool host_volumes;          /* some are mounted where only the host's mount namespace has them */
@@ -64,6 +66,7 @@ static void launching_done(struct launching *l) {
     free(l->netns_path);
     free(l->pidns_path);
     free(l->ipcns_path);
+    free(l->userns_path);
     free(l->volume_paths);
     strv_done(&l->volume_sources);
     strv_done(&l->link_env);
@@ -189,6 +192,12 @@ static int join_ns(struct launching *l, const char *mode, const char *ns, const 
     *ret = str_printf("/proc/%lld/ns/%s", (long long)v->pid, ns);
     if (!*ret)
         return err_oom(e);
+    if (l->ids) {
+        free(l->userns_path);
+        l->userns_path = str_printf("/proc/%lld/ns/user", (long long)v->pid);
+        if (!l->userns_path)
+            return err_oom(e);
+    }
     if (streq(ns, "net")) {
         l->hosts_path = container_path(other, "hosts");
         l->resolv_path = container_path(other, "resolv.conf");
@@ -211,14 +220,14 @@ static int join_all(struct launching *l, struct err *e) {
 }
 
 /* ---- volumes and binds ------------------------------------------------------------------------------------------------------------ */
-static int make_bind_source(const struct ctr_mount *m, struct err *e) {
+static int make_bind_source(const struct idmap *ids, const struct ctr_mount *m, struct err *e) {
     struct stat st;
 
     if (stat(m->source, &st) == 0)
         return 0;
     if (!m->make_source)
         return err_set(e, ERR_INVALID, "invalid mount config for type \"bind\": bind source path does not exist: %s", m->source);
-    return fs_mkdir_p(m->source, 0755, e);
+    return idmap_mkdir_p(ids, m->source, 0755, e);
 }
 
 /*
@@ -263,7 +272,7 @@ static int plug_mounts(struct launching *l, struct err *e) {
         int r = 0;
 
         if (m->kind == CTR_MOUNT_BIND) {
-            r = make_bind_source(m, e);
+            r = make_bind_source(c->cs->engine->ids, m, e);
             if (r >= 0)
                 r = ctr_check_propagation(m, e);
         } else if (m->kind == CTR_MOUNT_VOLUME && k < c->n_volumes) {
@@ -288,13 +297,24 @@ static int plug_mounts(struct launching *l, struct err *e) {
 }
 
 /* ---- the request ---------------------------------------------------------------------------------------------------------------------- */
+/* Runtimes other than ours find the root below this folder by its path, as root of the user namespace. */
+static int open_way(struct launching *l, struct err *e) {
+    _cleanup_free_ char *above = str_printf("%s/hatake", l->c->cs->engine->config->exec_root);
+
+    if (!above)
+        return err_oom(e);
+    if (chmod(above, 0711) < 0 || chmod(l->exec_dir, 0710) < 0)
+        return err_errno(e, errno, "mode of %s", l->exec_dir);
+    return idmap_give_group(l->ids, l->exec_dir, e);
+}
+
 static int make_exec_dir(struct launching *l, struct err *e) {
     l->exec_dir = str_printf("%s/hatake/%s", l->c->cs->engine->config->exec_root, l->c->id);
     if (!l->exec_dir)
         return err_oom(e);
-    if (mkdir(l->exec_dir, 0700) == 0 || errno == EEXIST)
-        return 0;
-    return fs_mkdir_p(l->exec_dir, 0700, e);
+    if (mkdir(l->exec_dir, 0700) < 0 && errno != EEXIST && fs_mkdir_p(l->exec_dir, 0700, e) < 0)
+        return -(int)ERR_INTERNAL;
+    return l->ids && !streq(l->f->host.runtime, "runc") ? open_way(l, e) : 0;
 }
 
 static int take_clients(struct launching *l, struct err *e) {
@@ -412,6 +432,8 @@ static int prepare(struct launching *l, struct err *e) {
     struct ctr_spec_input in = {.config = cs->engine->config, .fixed = l->f, .user = &l->user, .seccomp_text = cs->engine->seccomp_text};
     int r = images_may_use(cs->engine->images, l->f->image_id, l->f->config.image, e);
 
+    l->ids = ctr_mode_is(l->f->host.userns_mode, "host") ? NULL : cs->engine->ids;
+
     if (r >= 0)
         r = layers_container_get(cs->engine->layers, l->c->id, &l->rootfs, e);
     if (r >= 0)
@@ -450,6 +472,8 @@ static int prepare(struct launching *l, struct err *e) {
     in.netns_path = l->netns_path;
     in.pidns_path = l->pidns_path;
     in.ipcns_path = l->ipcns_path;
+    in.userns_path = l->userns_path;
+    in.ids = l->ids;
     in.volume_paths = l->volume_paths;
     r = ctr_spec_build(&in, &l->spec, e);
     if (r < 0 && e &&

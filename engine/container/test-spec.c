@@ -2,6 +2,7 @@
 /* The runtime's document: what the defaults mean, and what options change. */
 #include <string.h>
 
+#include "base/idmap.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "base/test.h"
@@ -16,10 +17,11 @@ struct bench {
     struct err e;
 };
 
-static void bench_make(struct bench *b, const char *config, const char *host) {
+static void bench_make_in(struct bench *b, const struct idmap *ids, const char *config, const char *host) {
     json_t *c = json_loads(config, 0, NULL), *h = json_loads(host, 0, NULL);
 
     *b = (struct bench){.f = ctr_fixed_new()};
+    b->cfg.userns_remap = ids ? (char *)(uintptr_t) "remap" : NULL;
     memset(b->f->id, 'a', 64);
     b->f->path = strdup("sh");
     ignore_result(api_container_config_read(&b->f->config, c, NULL, NULL));
@@ -28,10 +30,15 @@ static void bench_make(struct bench *b, const char *config, const char *host) {
     json_decref(c);
     json_decref(h);
     b->user = (struct ctr_user){.home = "/root", .groups = &b->gid, .n_groups = 1};
-    struct ctr_spec_input in = {.config = &b->cfg, .fixed = b->f, .user = &b->user, .hosts_path = "/h", .hostname_path = "/n", .resolv_path = "/r"};
+    struct ctr_spec_input in = {
+        .config = &b->cfg, .fixed = b->f, .user = &b->user, .hosts_path = "/h", .hostname_path = "/n", .resolv_path = "/r", .ids = ids};
 
     if (ctr_spec_build(&in, &b->doc, &b->e) < 0)
         b->doc = NULL;
+}
+
+static void bench_make(struct bench *b, const char *config, const char *host) {
+    bench_make_in(b, NULL, config, host);
 }
 
 static void bench_done(struct bench *b) {
@@ -114,6 +121,20 @@ TEST(modes_and_privileges) {
     CHECK_JSON(at(b.doc, "linux/sysctl"), "{}");
     CHECK_JSON(json_object_get(mount_at(b.doc, "/sys"), "options"), "[\"nosuid\",\"noexec\",\"nodev\"]");
     CHECK_JSON(json_object_get(mount_at(b.doc, "/dev/shm"), "type"), "\"bind\"");
+    bench_done(&b);
+}
+
+TEST(user_namespaces) {
+    struct idmap ids = {.uids = {1, {{0, 200000, 10}}}, .gids = {2, {{0, 300000, 10}, {10, 400000, 5}}}, .root_uid = 200000, .root_gid = 300000};
+    struct bench b;
+
+    bench_make_in(&b, &ids, "{}", "{}");
+    CHECK_JSON(at(b.doc, "linux/uidMappings"), "[{\"containerID\":0,\"hostID\":200000,\"size\":10}]");
+    CHECK_JSON(at(b.doc, "linux/gidMappings"),
+               "[{\"containerID\":0,\"hostID\":300000,\"size\":10},{\"containerID\":10,\"hostID\":400000,\"size\":5}]");
+    CHECK_JSON(json_array_get(at(b.doc, "linux/namespaces"), json_array_size(at(b.doc, "linux/namespaces")) - 1), "{\"type\":\"user\"}");
+    CHECK(!at(b.doc, "linux/sysctl/net.ipv4.ping_group_range"));
+    CHECK(at(b.doc, "linux/sysctl/net.ipv4.ip_unprivileged_port_start") != NULL);
     bench_done(&b);
 }
 

@@ -389,11 +389,29 @@ static int check_links(const struct api_string_list *l, struct err *e) {
     return 0;
 }
 
+/* What a container in a user namespace cannot have, as it belongs to the machine's. */
+static int check_userns(const struct engine_config *cfg, const struct api_host_config *h, struct err *e) {
+    if (str_empty(cfg->userns_remap) || ctr_mode_is(h->userns_mode, "host"))
+        return 0;
+    if (h->has_privileged && h->privileged)
+        return err_set(
+            e, ERR_INVALID,
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged "
+            "mode");
+    if (ctr_mode_is(h->network_mode, "host"))
+        return err_set(e, ERR_INVALID, "cannot share the host's network namespace when user namespaces are enabled");
+    if (ctr_mode_is(h->pid_mode, "host"))
+        return err_set(e, ERR_INVALID, "cannot share the host PID namespace when user namespaces are enabled");
+    return 0;
+}
+
 static int check_host_parts(const struct engine_config *cfg, const struct api_host_config *h, struct err *e) {
     if (val(h->has_shm_size, h->shm_size) < 0)
         return err_set(e, ERR_INVALID, "SHM size can not be less than 0");
     if (val(h->has_oom_score_adj, h->oom_score_adj) < -1000 || val(h->has_oom_score_adj, h->oom_score_adj) > 1000)
         return err_set(e, ERR_INVALID, "Invalid value %lld, range for oom score adj is [-1000, 1000]", (long long)h->oom_score_adj);
+    if (check_userns(cfg, h, e) < 0)
+        return -(int)ERR_INVALID;
     if (!str_empty(h->runtime) && !ctr_runtime_known(cfg, h->runtime))
         return err_set(e, ERR_INVALID, "unknown or invalid runtime name: %s", h->runtime);
     return 0;

@@ -165,7 +165,7 @@ static int serve(struct options *o, int argc, char **argv) {
         startup_down(&d);
         return 1;
     }
-    log_kv(LOG_LVL_INFO, "Daemon has completed initialization", "version", HATAKE_VERSION, "data-root", o->config.data_root, NULL);
+    log_kv(LOG_LVL_INFO, "Daemon has completed initialization", "version", HATAKE_VERSION, "data-root", d.engine.config->data_root, NULL);
     notify_manager("READY=1");
     wait_for_end(&again, &set);
     notify_manager("STOPPING=1");

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/options-internal.h"
+#include "daemon/userns.h"
 #include "image/image.h"
 
 /* ---- values ------------------------------------------------------------------------------------------------------------------- */
@@ -79,29 +80,6 @@ static const char *go_errno(int n) {
     return n == ENOENT ? "no such file or directory" : n == EACCES ? "permission denied" : n == ENOTDIR ? "not a directory" : strerrordesc_np(n);
 }
 
-/* USER[:GROUP], names or numbers; "default" stands for an account of the engine's own. */
-static int check_userns(const char *value, struct err *e) {
-    _cleanup_free_ char *user = NULL;
-    const char *colon, *group;
-    int64_t number;
-
-    if (str_empty(value) || streq(value, "default"))
-        return 0;
-    colon = strchr(value, ':');
-    if (colon && strchr(colon + 1, ':'))
-        return err_set(e, ERR_INVALID, "Invalid user/group specification in --userns-remap: \"%s\"", value);
-    user = strndup(value, colon ? (size_t)(colon - value) : strlen(value));
-    if (!user)
-        return err_oom(e);
-    group = colon ? colon + 1 : user;
-    if (parse_int_range(user, 0, UINT32_MAX - 1, &number) == 0 ? !getpwuid((uid_t)number) : !getpwnam(user))
-        return err_set(e, ERR_INVALID, "Error during uid lookup for \"%s\": getent unable to find entry \"%s\" in passwd database", user, user);
-    if (colon && (parse_int_range(group, 0, UINT32_MAX - 1, &number) == 0 ? !getgrgid((gid_t)number) : !getgrnam(group)))
-        return err_set(e, ERR_INVALID, "Error during groupname lookup for \"%s\": getent unable to find entry \"%s\" in group database", group,
-                       group);
-    return 0;
-}
-
 static int check_tls(const struct options *o, struct err *e) {
     const struct engine_config *c = &o->config;
     const char *cert = c->tlscert ? c->tlscert : "", *key = c->tlskey ? c->tlskey : "", *missing;
@@ -151,7 +129,7 @@ int options_validate(struct options *o, struct err *e) {
     if (r == 0)
         r = check_network(&o->config, e);
     if (r == 0)
-        r = check_userns(o->config.userns_remap, e);
+        r = userns_check(o->config.userns_remap, e);
     if (r == 0)
         r = images_check_policy(o->config.signature_policy, e);
     return r < 0 ? r : check_tls(o, e);

@@ -108,8 +108,7 @@ const struct option option_table[] = {
     {"userland-proxy", 0, OPT_BOOL, AT(userland_proxy), NULL, "", BRIDGE, "Proxy for what the kernel cannot publish (default true)", NULL},
     {"userland-proxy-path", 0, OPT_STRING, AT(userland_proxy_path), NULL, "string", BRIDGE, "Accepted for compatibility",
      "hatake-netd holds all proxies in one process"},
-    {"userns-remap", 0, OPT_STRING, AT(userns_remap), NULL, "string", "", "User and group of the user namespace of containers",
-     "the engine does not start with it: root in a container would be root on the machine, which is what it is to prevent"},
+    {"userns-remap", 0, OPT_STRING, AT(userns_remap), NULL, "string", "", "User and group of the user namespace of containers", NULL},
     {"validate", 0, OPT_BOOL, OPTION_IGNORED, "", "", "", "Check the configuration and exit", NULL},
     {"version", 'v', OPT_BOOL, OPTION_IGNORED, "", "", "", "Print the version and exit", NULL},
     /* only in the file */

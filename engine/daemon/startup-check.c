@@ -181,12 +181,10 @@ static int check_registries(const struct engine_config *c, struct err *e) {
 
 /* ---- the API -------------------------------------------------------------------------------------------------------------------- */
 
-/* To go on without a plugin that is to guard the API would open it; without user namespaces, root in a container is root here. */
+/* To go on without a plugin that is to guard the API would open it. */
 static int check_guards(const struct engine_config *c, struct err *e) {
     if (c->authorization_plugins.n > 0)
         return err_set(e, ERR_INVALID, "failed to validate authorization plugin: plugin \"%s\" not found", c->authorization_plugins.v[0]);
-    if (!str_empty(c->userns_remap))
-        return err_set(e, ERR_INVALID, "user namespaces of containers (--userns-remap) are not built: start without it");
     if (!str_empty(c->metrics_addr) && !strchr(c->metrics_addr, ':'))
         return err_set(e, ERR_INVALID, "failed to start metrics server: error parsing tcp address: address %s: missing port in address",
                        c->metrics_addr);

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "container/container.h"
+#include "daemon/userns.h"
 #include "db/db.h"
 #include "db/journal.h"
 #include "exec/exec.h"
@@ -55,7 +56,7 @@ static int check_roots(const struct engine_config *c, struct err *e) {
     return 0;
 }
 
-static int make_folders(const struct engine_config *c, struct err *e) {
+static int make_folders(const struct engine_config *c, const struct idmap *ids, struct err *e) {
     _cleanup_free_ char *containers = str_printf("%s/containers", c->data_root), *tmp = str_printf("%s/tmp", c->data_root);
     int r;
 
@@ -66,11 +67,27 @@ static int make_folders(const struct engine_config *c, struct err *e) {
         r = fs_mkdir_p(c->exec_root, 0711, e);
     if (r == 0)
         r = fs_mkdir_p(containers, 0710, e);
+    if (r == 0)
+        r = idmap_give_group(ids, containers, e);
     if (r < 0)
         return r;
     /* What an engine that died left in tmp belongs to nobody. */
     r = fs_remove_tree(tmp, e);
     return r < 0 ? r : fs_mkdir_p(tmp, 0700, e);
+}
+
+/* Data of containers in user namespaces is apart, as its owners differ. */
+static int enter_userns(struct daemon_state *d, struct err *e) {
+    int r = userns_find(d->config.userns_remap, &d->ids, e);
+
+    if (r > 0)
+        d->engine.ids = &d->ids;
+    if (r < 0 || str_empty(d->config.userns_remap))
+        return r;
+    r = userns_data_root(&d->ids, d->config.data_root, &d->data_root, e);
+    if (r == 0)
+        d->config.data_root = d->data_root;
+    return r;
 }
 
 /* One engine for a data root: two would fight over its layers and its database. */
@@ -238,7 +255,10 @@ static int check_driver(const struct engine_config *c, struct layers *layers, st
 
 static int start_managers(struct daemon_state *d, struct err *e) {
     struct engine *en = &d->engine;
-    struct layers_config lc = {en->config->data_root, str_empty(en->config->storage_driver) ? NULL : en->config->storage_driver, en->libexec_dir};
+    struct layers_config lc = {.data_root = en->config->data_root,
+                               .driver = str_empty(en->config->storage_driver) ? NULL : en->config->storage_driver,
+                               .libexec_dir = en->libexec_dir,
+                               .ids = en->ids};
     int r = loop_new("streams", &en->loop, e);
 
     if (r == 0)
@@ -347,17 +367,20 @@ int startup_up(struct daemon_state *d, const struct engine_config *config, struc
     int r;
 
     *d = (struct daemon_state){.lock_fd = -EBADF};
-    d->engine.config = config;
+    d->config = *config;
+    d->engine.config = config = &d->config;
     d->engine.version = COMPATIBLE_VERSION;
     d->engine.started_at = clock_wall_ns();
     r = startup_check(config, e);
     if (r == 0)
         r = check_roots(config, e);
+    if (r == 0)
+        r = enter_userns(d, e);
     if (r < 0)
         return r;
     r = load_seccomp(d, e);
     if (r == 0)
-        r = make_folders(config, e);
+        r = make_folders(config, d->engine.ids, e);
     if (r == 0)
         r = lock_data_root(d, config, e);
     if (r == 0)
@@ -410,6 +433,7 @@ bool startup_down(struct daemon_state *d) {
     db_close(en->db);
     close_fd(d->lock_fd);
     system_facts_done(&d->facts);
+    free(d->data_root);
     free(d->engine_id);
     free(d->libexec_dir);
     free(d->seccomp_text);

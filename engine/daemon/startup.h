@@ -10,6 +10,7 @@
 
 #include "base/engine.h"
 #include "base/err.h"
+#include "base/idmap.h"
 #include "system/system.h"
 
 struct server;
@@ -18,6 +19,9 @@ struct daemon_state {
     struct engine engine;
     struct system_facts facts;
     struct server *server;
+    struct engine_config config; /* as it was given, but for the data root of containers in user namespaces */
+    char *data_root;             /* theirs, or NULL */
+    struct idmap ids;
     char *engine_id;
     char *libexec_dir;
     char *seccomp_text;

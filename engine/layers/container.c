@@ -101,20 +101,26 @@ static bool chain_stat(const struct layer *top, const char *path, struct stat *r
     return false;
 }
 
+static int init_owner(const struct layers *l, int dir, const char *path, struct err *e) {
+    if (l->ids && fchownat(dir, path, l->ids->root_uid, l->ids->root_gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return err_errno(e, errno, "init layer: %s", path);
+    return 0;
+}
+
 /* A folder that exists below keeps its looks: the init folder lies over it. */
-static int init_dir(const struct layer *top, int dir, const char *path, struct err *e) {
+static int init_dir(const struct layers *l, const struct layer *top, int dir, const char *path, struct err *e) {
     struct stat st;
 
     if (mkdirat(dir, path, 0755) < 0 && errno != EEXIST)
         return err_errno(e, errno, "init layer: mkdir %s", path);
     if (!chain_stat(top, path, &st) || !S_ISDIR(st.st_mode))
-        return 0;
+        return init_owner(l, dir, path, e);
     if (fchownat(dir, path, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(dir, path, st.st_mode & 07777, 0) < 0)
         return err_errno(e, errno, "init layer: %s", path);
     return 0;
 }
 
-static int fill_init(const struct layer *top, const char *diff, struct err *e) {
+static int fill_init(const struct layers *l, const struct layer *top, const char *diff, struct err *e) {
     _cleanup_close_ int dir = open(diff, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (dir < 0)
@@ -124,14 +130,13 @@ static int fill_init(const struct layer *top, const char *diff, struct err *e) {
         int r = 0;
 
         if (streq(what, "d")) {
-            r = init_dir(top, dir, path, e);
+            r = init_dir(l, top, dir, path, e);
         } else if (streq(what, "f")) {
             _cleanup_close_ int fd = openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);
 
-            if (fd < 0 || fchmod(fd, 0755) < 0)
-                r = err_errno(e, errno, "init layer: %s", path);
-        } else if (symlinkat(what, dir, path) < 0) {
-            r = err_errno(e, errno, "init layer: %s", path);
+            r = fd < 0 || fchmod(fd, 0755) < 0 ? err_errno(e, errno, "init layer: %s", path) : init_owner(l, dir, path, e);
+        } else {
+            r = symlinkat(what, dir, path) < 0 ? err_errno(e, errno, "init layer: %s", path) : init_owner(l, dir, path, e);
         }
         if (r < 0)
             return r;
@@ -156,7 +161,11 @@ static int build_init(struct layers *l, const struct layer *top, const char *nam
         return err_oom(e);
     if (mkdir(staged, 0710) < 0 || mkdir(diff, 0755) < 0)
         return err_errno(e, errno, "mkdir %s", diff);
-    r = fill_init(top, diff, e);
+    r = idmap_give_group(l->ids, staged, e);
+    if (r == 0)
+        r = idmap_give(l->ids, diff, e);
+    if (r == 0)
+        r = fill_init(l, top, diff, e);
     if (r == 0)
         r = fs_replace_file_volatile(link_file, link, LINK_LEN, 0644, e);
     if (r == 0 && symlink(target, link_path) < 0)
@@ -268,14 +277,14 @@ static void write_mount_id(struct layers *l, const struct container_layer *c, bo
 }
 
 /* vfs has no overlay to hide things with: files that are there make way. */
-static int fill_vfs_init(const char *diff, struct err *e) {
+static int fill_vfs_init(const struct layers *l, const char *diff, struct err *e) {
     _cleanup_close_ int dir = open(diff, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (dir < 0)
         return err_errno(e, errno, "open %s", diff);
     for (size_t i = 0; i < ELEMENTSOF(init_entries); i++)
         unlinkat(dir, init_entries[i].path, 0); /* fails on folders, which is right */
-    return fill_init(NULL, diff, e);
+    return fill_init(l, NULL, diff, e);
 }
 
 static int make_folders(struct layers *l, const struct container_layer *c, struct err *e) {
@@ -283,11 +292,15 @@ static int make_folders(struct layers *l, const struct container_layer *c, struc
 
     for (size_t i = 0; i < (l->overlay ? 4 : 1); i++) {
         _cleanup_free_ char *path = driver_path(l, c->mount_id, parts[i]);
+        int r;
 
         if (!path)
             return err_oom(e);
         if (mkdir(path, i == 0 ? 0710 : i == 2 ? 0700 : 0755) < 0)
             return err_errno(e, errno, "mkdir %s", path);
+        r = i == 0 ? idmap_give_group(l->ids, path, e) : idmap_give(l->ids, path, e);
+        if (r < 0)
+            return r;
     }
     if (!l->overlay) {
         _cleanup_free_ char *below = c->top ? driver_path(l, c->top->cache_id, "diff") : NULL, *diff = driver_path(l, c->mount_id, "diff");
@@ -296,7 +309,9 @@ static int make_folders(struct layers *l, const struct container_layer *c, struc
         if (!diff || (c->top && !below))
             return err_oom(e);
         r = vfs_merge(below, NULL, diff, e);
-        return r < 0 ? r : fill_vfs_init(diff, e);
+        if (r == 0)
+            r = idmap_give(l->ids, diff, e);
+        return r < 0 ? r : fill_vfs_init(l, diff, e);
     }
     return 0;
 }

@@ -79,6 +79,8 @@ static int make_home(struct layers *l, const char *driver, struct err *e) {
         return err_oom(e);
     r = fs_mkdir_p(l->home, 0710, e);
     if (r == 0)
+        r = idmap_give_group(l->ids, l->home, e);
+    if (r == 0)
         spread_folders(l->home);
     if (r == 0 && streq(driver, "overlay2")) {
         _cleanup_free_ char *links = str_printf("%s/l", l->home);
@@ -172,6 +174,9 @@ static int overlay_install(struct layers *l, struct layer *layer, const char *st
     }
     if (symlink(target, link) < 0)
         return err_errno(e, errno, "symlink %s", link);
+    r = idmap_give_group(l->ids, staged, e);
+    if (r < 0)
+        return r;
     if (chmod(staged, 0710) < 0 || rename(staged, place) < 0)
         return err_errno(e, errno, "rename %s", place);
     return 0;
@@ -186,6 +191,8 @@ static int vfs_install(struct layers *l, struct layer *layer, const char *staged
     if (!place || !diff || !whole || (layer->parent && !below))
         return err_oom(e);
     r = vfs_merge(below, diff, whole, e);
+    if (r == 0)
+        r = idmap_give(l->ids, whole, e);
     if (r == 0)
         r = fs_remove_tree(diff, e);
     if (r < 0)

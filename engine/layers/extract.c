@@ -36,6 +36,8 @@ struct late_dir {
 struct extractor {
     int root;
     enum whiteout_form form;
+    const struct idmap *ids;
+    int64_t unmapped; /* owner of the present entry that the map has no place for, or -1 */
     struct framing_writer *framing;
     struct cached_dir cache[DIR_CACHE];
     uint64_t clock;
@@ -142,6 +144,10 @@ static void cache_flush(struct extractor *x) {
     }
 }
 
+static int give_root(const struct extractor *x, int dir, const char *name) {
+    return x->ids ? fchownat(dir, name, x->ids->root_uid, x->ids->root_gid, AT_SYMLINK_NOFOLLOW) : 0;
+}
+
 /* Make the missing folders of a path, one component after the other, each resolved below the root. */
 static int make_parents(struct extractor *x, const char *path, struct err *e) {
     _cleanup_free_ char *part = strdup(path);
@@ -164,7 +170,7 @@ static int make_parents(struct extractor *x, const char *path, struct err *e) {
             up = base ? openat_in_root(x->root, part, O_PATH | O_DIRECTORY, 0) : dup(x->root);
             if (base)
                 *base = '/';
-            if (up < 0 || mkdirat(up, base ? base + 1 : part, 0755) < 0) {
+            if (up < 0 || mkdirat(up, base ? base + 1 : part, 0755) < 0 || give_root(x, up, base ? base + 1 : part) < 0) {
                 /* Something is there that leads nowhere: what was to be put into it cannot be. */
                 if (up >= 0 && errno == EEXIST && x->base)
                     return err_errno(e, ENOENT, "open /%s/%s", path, x->base);
@@ -252,7 +258,18 @@ static bool private_xattr(const char *name) {
            streq(name, "user.overlay");
 }
 
-static int set_xattrs(const struct tar_entry *t, int dirfd, const char *base, const char *path, struct err *e) {
+/* Capabilities of a file count in the user namespace whose root they name (capabilities(7), "File capability versioning"); without a name: in the machine's. */
+static int set_xattr(const struct extractor *x, const char *base, const char *name, const char *value, size_t n) {
+    char own[IDMAP_CAP_MAX];
+
+    if (x->ids && streq(name, "security.capability")) {
+        n = idmap_cap_out(x->ids, value, n, own);
+        value = own;
+    }
+    return lsetxattr(base, name, value, n, 0);
+}
+
+static int set_xattrs(const struct extractor *x, const struct tar_entry *t, int dirfd, const char *base, const char *path, struct err *e) {
     if (t->n_xattrs == 0)
         return 0;
     /* Through /proc would need procfs in the cage; *xattrat() needs a new kernel. A folder descriptor plus fchdir and a bare name serves. */
@@ -263,7 +280,7 @@ static int set_xattrs(const struct tar_entry *t, int dirfd, const char *base, co
 
         if (private_xattr(name))
             continue;
-        if (lsetxattr(base, name, t->xattr_text + t->xattrs[i].value, t->xattrs[i].value_len, 0) == 0)
+        if (set_xattr(x, base, name, t->xattr_text + t->xattrs[i].value, t->xattrs[i].value_len) == 0)
             continue;
         if (errno == EOPNOTSUPP || (errno == EPERM && str_has_prefix(name, "user.")))
             continue;
@@ -353,7 +370,7 @@ static int write_file(struct extractor *x, struct tar_reader *r, const struct ta
     x->result.size += t->size;
     if ((t->uid || t->gid) && fchown(fd, (uid_t)t->uid, (gid_t)t->gid) < 0)
         return err_errno(e, errno, "failed to Lchown \"/%s\" for UID %lld, GID %lld", path, (long long)t->uid, (long long)t->gid);
-    k = set_xattrs(t, dirfd, base, path, e);
+    k = set_xattrs(x, t, dirfd, base, path, e);
     if (k < 0)
         return k;
     /* Owner changes and writes drop set-id bits: the mode comes last. */
@@ -366,13 +383,13 @@ static int write_file(struct extractor *x, struct tar_reader *r, const struct ta
 }
 
 /* Owner, mode, attributes and times of anything but files and folders. */
-static int finish_special(const struct tar_entry *t, int dirfd, const char *base, const char *path, struct err *e) {
+static int finish_special(const struct extractor *x, const struct tar_entry *t, int dirfd, const char *base, const char *path, struct err *e) {
     struct timespec times[2];
     int k;
 
     if ((t->uid || t->gid) && fchownat(dirfd, base, (uid_t)t->uid, (gid_t)t->gid, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, errno, "failed to Lchown \"/%s\" for UID %lld, GID %lld", path, (long long)t->uid, (long long)t->gid);
-    k = set_xattrs(t, dirfd, base, path, e);
+    k = set_xattrs(x, t, dirfd, base, path, e);
     if (k < 0)
         return k;
     if (t->type != TAR_SYMLINK && fchmodat(dirfd, base, t->mode, 0) < 0)
@@ -390,7 +407,7 @@ static int make_dir(struct extractor *x, const struct tar_entry *t, int dirfd, c
         return err_errno(e, errno, "mkdir /%s", path);
     if (fchownat(dirfd, base, (uid_t)t->uid, (gid_t)t->gid, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, errno, "failed to Lchown \"/%s\" for UID %lld, GID %lld", path, (long long)t->uid, (long long)t->gid);
-    k = set_xattrs(t, dirfd, base, path, e);
+    k = set_xattrs(x, t, dirfd, base, path, e);
     if (k < 0)
         return k;
     if (fchmodat(dirfd, base, t->mode, 0) < 0)
@@ -439,17 +456,17 @@ static int make_hardlink(struct extractor *x, const struct tar_entry *t, int dir
         return err_errno(e, errno, "lstat /%s", path);
     if (S_ISLNK(st.st_mode))
         return 0;
-    return finish_special(t, dirfd, base, path, e);
+    return finish_special(x, t, dirfd, base, path, e);
 }
 
-static int make_node(const struct tar_entry *t, int dirfd, const char *base, const char *path, struct err *e) {
+static int make_node(const struct extractor *x, const struct tar_entry *t, int dirfd, const char *base, const char *path, struct err *e) {
     mode_t kind = t->type == TAR_CHAR ? S_IFCHR : t->type == TAR_BLOCK ? S_IFBLK : S_IFIFO;
 
     if (t->dev_major < 0 || t->dev_major > 0xfff || t->dev_minor < 0 || t->dev_minor > 0xfffff)
         return err_set(e, ERR_INVALID, "archive: device number out of range: /%s", path);
     if (mknodat(dirfd, base, kind | (t->mode & 07777), kind == S_IFIFO ? 0 : makedev((unsigned)t->dev_major, (unsigned)t->dev_minor)) < 0)
         return err_errno(e, errno, "mknod /%s", path);
-    return finish_special(t, dirfd, base, path, e);
+    return finish_special(x, t, dirfd, base, path, e);
 }
 
 static int make_whiteout(struct extractor *x, const struct tar_entry *t, int dirfd, const char *base, const char *path, struct err *e) {
@@ -499,8 +516,23 @@ static int make_room(const struct tar_entry *t, int dirfd, const char *base, con
     return 0;
 }
 
-static bool owner_ok(const struct tar_entry *t) {
-    return t->uid >= 0 && t->uid < UINT32_MAX && t->gid >= 0 && t->gid < UINT32_MAX;
+/* What the entry's owners are on the machine. */
+static void map_owner(struct extractor *x, struct tar_entry *t) {
+    uint32_t uid = 0, gid = 0;
+
+    x->unmapped = -1;
+    if (!x->ids)
+        return;
+    if (t->uid < 0 || t->uid > UINT32_MAX || !id_list_out(&x->ids->uids, (uint32_t)t->uid, &uid))
+        x->unmapped = t->uid;
+    else if (t->gid < 0 || t->gid > UINT32_MAX || !id_list_out(&x->ids->gids, (uint32_t)t->gid, &gid))
+        x->unmapped = t->gid;
+    t->uid = uid;
+    t->gid = gid;
+}
+
+static bool owner_ok(const struct extractor *x, const struct tar_entry *t) {
+    return x->unmapped < 0 && t->uid >= 0 && t->uid < UINT32_MAX && t->gid >= 0 && t->gid < UINT32_MAX;
 }
 
 static int place(struct extractor *x, struct tar_reader *r, const struct tar_entry *t, char *path, struct err *e) {
@@ -517,7 +549,7 @@ static int place(struct extractor *x, struct tar_reader *r, const struct tar_ent
     if (dirfd < 0)
         return dirfd;
     /* The usual case without a look at what is there: nothing is. */
-    if (t->type == TAR_FILE && !str_has_prefix(base, WHITEOUT) && owner_ok(t)) {
+    if (t->type == TAR_FILE && !str_has_prefix(base, WHITEOUT) && owner_ok(x, t)) {
         int fd = new_file(t, dirfd, base);
 
         if (fd >= 0 || errno != EEXIST)
@@ -540,7 +572,9 @@ static int place(struct extractor *x, struct tar_reader *r, const struct tar_ent
     }
     if (str_has_prefix(base, WHITEOUT))
         return make_whiteout(x, t, dirfd, base, path, e);
-    if (!owner_ok(t))
+    if (x->unmapped >= 0)
+        return err_set(e, ERR_INTERNAL, "Container ID %lld cannot be mapped to a host ID", (long long)x->unmapped);
+    if (!owner_ok(x, t))
         return err_set(e, ERR_INVALID, "archive: owner %lld:%lld of /%s is out of range", (long long)t->uid, (long long)t->gid, path);
     switch (t->type) {
     case TAR_FILE:
@@ -553,11 +587,11 @@ static int place(struct extractor *x, struct tar_reader *r, const struct tar_ent
         if (symlinkat(t->link, dirfd, base) < 0)
             return err_errno(e, errno, "symlink %s /%s", t->link, path);
         x->result.size += (int64_t)strlen(t->link);
-        return finish_special(t, dirfd, base, path, e);
+        return finish_special(x, t, dirfd, base, path, e);
     case TAR_CHAR:
     case TAR_BLOCK:
     case TAR_FIFO:
-        return make_node(t, dirfd, base, path, e);
+        return make_node(x, t, dirfd, base, path, e);
     default:
         return err_set(e, ERR_INVALID, "unhandled tar header type %d", t->type_flag);
     }
@@ -586,9 +620,10 @@ static void extractor_done(struct extractor *x) {
     free(x->seen);
 }
 
-int extract_layer(struct tar_reader *r, int dirfd, enum whiteout_form form, struct framing_writer *w, extract_tick_fn tick_fn, void *tick_arg,
+int extract_layer(struct tar_reader *r, const struct extract_how *how, struct framing_writer *w, extract_tick_fn tick_fn, void *tick_arg,
                   struct extract_result *ret, struct err *e) {
-    __attribute__((cleanup(extractor_done))) struct extractor x = {.root = dirfd, .form = form, .framing = w, .tick = tick_fn, .tick_arg = tick_arg};
+    __attribute__((cleanup(extractor_done))) struct extractor x = {
+        .root = how->dir, .form = how->form, .ids = how->ids, .framing = w, .tick = tick_fn, .tick_arg = tick_arg};
     const struct tar_entry *t;
     int k;
 
@@ -596,6 +631,7 @@ int extract_layer(struct tar_reader *r, int dirfd, enum whiteout_form form, stru
         x.cache[i].fd = -EBADF;
     while ((k = tar_reader_next(r, &t, e)) > 0) {
         char path[LIMIT_ARCHIVE_PATH + 1];
+        struct tar_entry own = *t;
 
         x.result.entries++;
         if (t->type == TAR_GLOBAL)
@@ -610,7 +646,8 @@ int extract_layer(struct tar_reader *r, int dirfd, enum whiteout_form form, stru
             return err_set(e, ERR_INVALID, "duplicates of file paths not supported");
         if (!*path)
             continue; /* the root itself keeps what the driver gave it */
-        k = place(&x, r, t, path, e);
+        map_owner(&x, &own);
+        k = place(&x, r, &own, path, e);
         if (k < 0)
             return k;
     }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/idmap.h"
 #include "layers/framing.h"
 #include "layers/tar.h"
 
@@ -30,10 +31,16 @@ struct extract_result {
 /* Before each entry is opened and every few MiB: return <0 with e set to stop (disk reserve, progress). */
 typedef int (*extract_tick_fn)(void *arg, int64_t bytes_written, struct err *e);
 
+struct extract_how {
+    int dir; /* borrowed */
+    enum whiteout_form form;
+    const struct idmap *ids; /* whose files become what the archive says of them; NULL: as it says. Borrowed */
+};
+
 /*
- * Unpack everything `r` delivers into dirfd, recording the framing in w (raw bytes are recorded by the reader's listener). The umask must be 0.
+ * Unpack everything `r` delivers into a folder, recording the framing in w (raw bytes are recorded by the reader's listener). The umask must be 0.
  */
-int extract_layer(struct tar_reader *r, int dirfd, enum whiteout_form form, struct framing_writer *w, extract_tick_fn tick, void *tick_arg,
+int extract_layer(struct tar_reader *r, const struct extract_how *how, struct framing_writer *w, extract_tick_fn tick, void *tick_arg,
                   struct extract_result *ret, struct err *e);
 
 /*

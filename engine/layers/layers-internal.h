@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include "base/idmap.h"
 #include "base/map.h"
 #include "db/db.h"
 #include "layers/layers.h"
@@ -34,6 +35,7 @@ struct layers {
     struct db *db;
     char *data_root, *libexec_dir;
     char *home; /* <data root>/<driver> */
+    const struct idmap *ids;
     bool overlay;
     char *backing; /* name of the file system below, as /info shows it */
     bool d_type, userxattr;

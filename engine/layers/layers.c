@@ -132,6 +132,7 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
     if (!l)
         return err_oom(e);
     l->db = db;
+    l->ids = config->ids;
     pthread_mutex_init(&l->lock, NULL);
     pthread_mutex_init(&l->init_lock, NULL);
     pthread_mutex_init(&l->publish_lock, NULL);

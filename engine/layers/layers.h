@@ -27,6 +27,7 @@
 #include "base/strv.h"
 
 struct db;
+struct idmap;
 struct layers;
 struct layer;
 
@@ -34,6 +35,7 @@ struct layers_config {
     const char *data_root;
     const char *driver;      /* "overlay2", "vfs", or NULL: overlay2 when the data root bears it, else vfs */
     const char *libexec_dir; /* where hatake-unpack is */
+    const struct idmap *ids; /* files get the owners that containers' users have on the machine; NULL: as archives say. Kept */
 };
 
 /* Open the store, load the rows, clear leftovers of a crash. The db must stay open until layers_free(). */

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/id.h"
+#include "base/idmap.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "layers/cage.h"
@@ -26,6 +27,7 @@ struct worker {
     int root;
     enum whiteout_form form;
     int64_t reserve;         /* bytes */
+    const struct idmap *ids; /* or NULL */
     bool known_diff;         /* the layer's diff ID is not asked for */
     unsigned char *input[2]; /* filled in turn */
     struct turn input_turn, outer_turn, inner_turn;
@@ -244,7 +246,7 @@ static int open_staging(struct worker *w, int index, int *ret_dir, int *ret_fram
     *ret_dir = openat(w->root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     snprintf(path, sizeof path, "%d/framing", index);
     *ret_framing = openat(w->root, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (*ret_dir < 0 || *ret_framing < 0)
+    if (*ret_dir < 0 || *ret_framing < 0 || (w->ids && fchown(*ret_dir, w->ids->root_uid, w->ids->root_gid) < 0))
         return err_errno(e, errno, "opening the staging folder");
     return 0;
 }
@@ -275,7 +277,7 @@ static int unpack_one(struct worker *w, tar_fill_fn fill, struct extract_result 
     reader = framing ? tar_reader_new(fill, w, raw_to_framing, framing) : NULL;
     if (!reader)
         return err_oom(e);
-    k = extract_layer(reader, dir, w->form, framing, check_space, w, ret, e);
+    k = extract_layer(reader, &(struct extract_how){dir, w->form, w->ids}, framing, check_space, w, ret, e);
     if (k == 0)
         k = framing_finish(framing, e);
     if (k == 0)
@@ -559,16 +561,19 @@ static bool is_mode(const char *s) {
 int main(int argc, char **argv) {
     _cleanup_err_ struct err e = ERR_INIT;
     _cleanup_buf_ struct buf none = BUF_INIT(1);
+    static struct idmap ids;
     struct worker w = {.root = -EBADF};
     uint64_t reserve;
+    int mapped = argc == 5 ? idmap_parse(&ids, argv[4]) : -EINVAL;
 
     signal(SIGPIPE, SIG_IGN);
-    if (argc != 4 || parse_u64(argv[3], &reserve) < 0 || !is_mode(argv[1])) {
+    if (mapped < 0 || parse_u64(argv[3], &reserve) < 0 || !is_mode(argv[1])) {
         fprintf(stderr, "hatake-unpack: started by hataked, not by hand\n");
         return 2;
     }
     w.form = streq(argv[2], "file") ? WHITEOUT_FILE : WHITEOUT_OVERLAY;
     w.reserve = (int64_t)reserve;
+    w.ids = mapped ? &ids : NULL;
     if (run(&w, argv[1], &e) < 0) {
         send_error(&e);
         return 1;

@@ -104,9 +104,11 @@ static int collect(void *arg, const void *p, size_t n, struct err *e) {
 struct place {
     char base[64], root[80], canary[96];
     int dir, record;
+    const struct idmap *ids;
 };
 
 static void place_init(struct place *t) {
+    t->ids = NULL;
     snprintf(t->base, sizeof t->base, "/tmp/test-unpack-XXXXXX");
     CHECK(mkdtemp(t->base) != NULL);
     snprintf(t->root, sizeof t->root, "%s/root", t->base);
@@ -144,7 +146,7 @@ static int unpack(struct place *t, const struct buf *archive, size_t step, enum 
     struct source src = {archive->data, archive->len, step};
     struct framing_writer *w = framing_writer_new(t->record);
     struct tar_reader *r = tar_reader_new(fill, &src, raw, w);
-    int k = extract_layer(r, t->dir, form, w, NULL, NULL, x, e);
+    int k = extract_layer(r, &(struct extract_how){t->dir, form, t->ids}, w, NULL, NULL, x, e);
 
     if (k == 0)
         k = framing_finish(w, e);
@@ -202,6 +204,56 @@ TEST(an_archive_comes_back_byte_for_byte) {
         CHECK_INT(st.st_uid, 1000);
         place_done(&t);
     }
+}
+
+static struct stat look(const struct place *t, const char *name) {
+    struct stat st = {0};
+
+    CHECK_INT(fstatat(t->dir, name, &st, AT_SYMLINK_NOFOLLOW), 0);
+    return st;
+}
+
+TEST(owners_are_those_of_the_user_namespace_and_the_archive_comes_back) {
+    static const struct spec entries[] = {{"d/", '5', NULL, NULL, 0755, 0, NULL},
+                                          {"d/f", '0', NULL, "hello", 04755, 0, "0000005"},
+                                          {"deep/er/x", '0', NULL, "x", 0600, 0, NULL},
+                                          {"d/s", '2', "f", NULL, 0777, 0, "0000006"}};
+    static const struct spec stranger = {"g", '0', NULL, NULL, 0644, 0, "0001750"}; /* 1000 */
+    struct idmap ids = {.uids = {1, {{0, 200000, 1000}}}, .gids = {1, {{0, 300000, 1000}}}, .root_uid = 200000, .root_gid = 300000};
+    _cleanup_buf_ struct buf b = BUF_INIT(1 << 20), again = BUF_INIT(1 << 20), bad = BUF_INIT(1 << 20);
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct extract_result x;
+    struct place t;
+    struct stat st;
+    int64_t total = 0;
+
+    if (!is_root())
+        TEST_SKIP("needs root");
+    for (size_t i = 0; i < ELEMENTSOF(entries); i++)
+        add_entry(&b, &entries[i]);
+    add_end(&b);
+    place_init(&t);
+    t.ids = &ids;
+    CHECK_INT(unpack(&t, &b, 4096, WHITEOUT_OVERLAY, &x, &e), 0);
+    st = look(&t, "d");
+    CHECK(st.st_uid == 200000 && st.st_gid == 300000);
+    st = look(&t, "d/f");
+    CHECK(st.st_uid == 200005 && st.st_gid == 300000 && (st.st_mode & 07777) == 04755);
+    st = look(&t, "deep/er"); /* made on the way */
+    CHECK(st.st_uid == 200000 && st.st_gid == 300000);
+    st = look(&t, "d/s");
+    CHECK(st.st_uid == 200006);
+    CHECK_INT(lseek(t.record, 0, SEEK_SET), 0);
+    CHECK_INT(framing_replay(t.record, t.dir, collect, &again, &total, &e), 0);
+    CHECK(again.len == b.len && memcmp(again.data, b.data, b.len) == 0);
+    place_done(&t);
+    add_entry(&bad, &stranger);
+    add_end(&bad);
+    place_init(&t);
+    t.ids = &ids;
+    CHECK(unpack(&t, &bad, 4096, WHITEOUT_OVERLAY, &x, &e) < 0);
+    CHECK_STR(err_msg(&e), "Container ID 1000 cannot be mapped to a host ID");
+    place_done(&t);
 }
 
 TEST(hostile_archives_end_in_an_error_and_touch_nothing_outside) {

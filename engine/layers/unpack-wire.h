@@ -2,11 +2,12 @@
 /*
  * unpack-wire.h - what the engine and its helper hatake-unpack say to each other.
  *
- * Arguments: hatake-unpack MODE FORM RESERVE
+ * Arguments: hatake-unpack MODE FORM RESERVE IDS
  *   MODE     "layer": the input is one layer archive; "archive": the input is an image archive with layers inside; "file": a
  *            layer archive in a file that still grows; "known-file": the same, whose diff ID is known and not computed
  *   FORM     "overlay" or "file": how whiteouts are stored (extract.h)
  *   RESERVE  bytes of the file system that stay free
+ *   IDS      whose files become: a map of users and groups (base/idmap.h), "": as the archives say
  * Descriptors: 0 input, 1 results, 2 log, 3 the empty staging folder.
  * Input: a line with the number of known diff IDs, then as many lines of 64 hex digits each, then the stream. In the modes for files 0 is the file, and 1 a socket
  * from which numbers of 64 bits (machine order) are read: how many bytes of the file may be read by now. Its end is the end of the archive.

@@ -72,12 +72,13 @@ static int64_t disk_reserve(const char *path) {
 
 static int spawn_helper(struct unpack *u, int in, int out, int dir, struct err *e) {
     _cleanup_free_ char *program = str_printf("%s/hatake-unpack", u->layers->libexec_dir);
+    _cleanup_free_ char *ids = idmap_text(u->layers->ids);
     char reserve[24];
-    char *argv[] = {program, (char *)(uintptr_t)u->mode, u->layers->overlay ? "overlay" : "file", reserve, NULL};
+    char *argv[] = {program, (char *)(uintptr_t)u->mode, u->layers->overlay ? "overlay" : "file", reserve, ids, NULL};
     char *envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
     const struct spawn_fd fds[] = {{in, STDIN_FILENO}, {out, STDOUT_FILENO}, {dir, 3}};
 
-    if (!program)
+    if (!program || !ids)
         return err_oom(e);
     snprintf(reserve, sizeof reserve, "%lld", (long long)disk_reserve(u->layers->home));
     return spawn_start(program, argv, envp, fds, ELEMENTSOF(fds), &u->pid, e);

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
+#include "base/idmap.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -147,8 +148,12 @@ int launcher_ask(struct launcher *l, const struct mp_head *h, const int *fds, in
     return ask_with(l, h, NULL, fds, n_fds, ret_answer, NULL, e);
 }
 
-int launcher_shm(struct launcher *l, const char *path, int64_t size, struct err *e) {
-    struct mp_head h = {.type = MP_SHM, .len = (uint32_t)strlen(path), .v = {size}, .trace = client_trace()}, answer;
+int launcher_shm(struct launcher *l, const char *path, int64_t size, const struct idmap *ids, struct err *e) {
+    struct mp_head h = {.type = MP_SHM,
+                        .len = (uint32_t)strlen(path),
+                        .v = {size, ids ? ids->root_uid : 0, ids ? ids->root_gid : 0},
+                        .trace = client_trace()},
+                   answer;
     int r = ask_with(l, &h, path, NULL, 0, &answer, NULL, e);
 
     return r == 0 && answer.v[0] ? err_errno(e, (int)answer.v[0], "mounting shm tmpfs") : r;

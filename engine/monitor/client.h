@@ -24,6 +24,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/idmap.h"
 #include "monitor/launch.h"
 
 struct launcher;
@@ -98,10 +99,10 @@ int launcher_start(struct launcher *l, struct launch_request *req, const struct 
 int launcher_netns(struct launcher *l, const struct launch_netns *req, struct err *e);
 
 /*
- * Mounts that the daemon needs, made by the launcher: a tmpfs of `size` bytes at a folder (negative: take it away; fine when it is not there), and a view of
- * layers (topmost first), read-only and attached nowhere: a descriptor. ERR_INTERNAL with errnum.
+ * Mounts that the daemon needs, made by the launcher: a tmpfs of `size` bytes at a folder, owned by root of `ids` (NULL: of the machine; a negative size: take it
+ * away; fine when it is not there), and a view of layers (topmost first), read-only and attached nowhere: a descriptor. ERR_INTERNAL with errnum.
  */
-int launcher_shm(struct launcher *l, const char *path, int64_t size, struct err *e);
+int launcher_shm(struct launcher *l, const char *path, int64_t size, const struct idmap *ids, struct err *e);
 int launcher_view(struct launcher *l, const char *upper, const struct strv *lowers, struct err *e);
 
 /*

@@ -97,9 +97,19 @@ static struct command command(struct mon *m, const char *verb) {
 }
 
 /* 0 or -errno. */
+static int ended_pipe(void) {
+    int p[2];
+
+    if (pipe2(p, O_CLOEXEC) < 0)
+        return -EBADF;
+    close_fd(p[1]);
+    return p[0];
+}
+
 static int spawn(struct command *c, const int stdio[3], pid_t *ret_pid) {
     char path[4200];
     char *env[] = {path, NULL};
+    _cleanup_close_ int nothing = -EBADF;
     _cleanup_err_ struct err e = ERR_INIT;
     struct spawn_fd fds[3];
     size_t n = 0;
@@ -109,6 +119,9 @@ static int spawn(struct command *c, const int stdio[3], pid_t *ret_pid) {
     for (int i = 0; i < 3; i++)
         if (stdio[i] >= 0) /* else the null device: it is what the monitor has, too */
             fds[n++] = (struct spawn_fd){stdio[i], i};
+    /* Some runtimes give the streams they have to root of a user namespace, and the null device is the machine's. */
+    if (stdio[0] < 0 && plan_find(&c->m->plan, PLAN_IDMAP) && (nothing = ended_pipe()) >= 0)
+        fds[n++] = (struct spawn_fd){nothing, STDIN_FILENO};
     r = spawn_start(c->program, (char *const *)(uintptr_t)c->argv, env, fds, n, ret_pid, &e);
     return r == -(int)ERR_NOT_FOUND ? -ENOENT : r < 0 ? -(e.errnum ? e.errnum : EIO) : 0;
 }
@@ -282,18 +295,24 @@ static int hold_binds(struct mon *m, struct oci_fault *f) {
     return 0;
 }
 
-static int own_network(struct mon *m, struct oci_running *ret, struct oci_fault *f) {
-    _cleanup_close_ int ns = -EBADF;
+static int keep_namespace(struct mon *m, int ns, const char *name, struct oci_fault *f) {
     char path[600];
+    int r = put_file(in_bundle(m, name, path), "", 0, f);
+
+    if (r >= 0 && (r = bind_fd(m, ns, path)) < 0)
+        fault(f, -r, "keeping the %s namespace: %s", name, strerrordesc_np(-r));
+    return r;
+}
+
+static int own_network(struct mon *m, struct oci_running *ret, struct oci_fault *f) {
+    _cleanup_close_ int ns = -EBADF, user = -EBADF;
     int r;
 
     if (!plan_find(&m->plan, PLAN_RUNTIME)->i[1])
         return 0;
-    ns = oci_netns_make(m->k, &m->plan, ret->resolver, f);
-    r = ns < 0 ? ns : put_file(in_bundle(m, OCI_BUNDLE_NETNS, path), "", 0, f);
-    if (r >= 0 && (r = bind_fd(m, ns, path)) < 0)
-        fault(f, -r, "keeping the network namespace: %s", strerrordesc_np(-r));
-    return r;
+    ns = oci_netns_make(m->k, &m->plan, ret->resolver, &user, f);
+    r = ns < 0 ? ns : keep_namespace(m, ns, OCI_BUNDLE_NETNS, f);
+    return r < 0 || user < 0 ? r : keep_namespace(m, user, OCI_BUNDLE_USERNS, f);
 }
 
 static int prepare(struct mon *m, struct oci_running *ret, struct oci_fault *f) {
@@ -434,6 +453,7 @@ int foreign_start(struct mon *m, const int stdio[3], struct oci_running *ret, st
     int r;
 
     *ret = nothing();
+    oci_give_streams(&m->plan, stdio);
     r = prepare(m, ret, f);
     if (r >= 0) {
         forget_leftover(m);
@@ -456,6 +476,7 @@ int foreign_exec(struct mon *m, const struct plan *plan, const int stdio[3], str
     int r;
 
     *ret = nothing();
+    oci_give_streams(&m->plan, stdio);
     if (!op)
         return fault(f, EPROTO, "the plan of the process is not for this container's runtime");
     r = put_file(in_bundle(m, "exec.json", path), plan_s(plan, op, 3), plan_sn(plan, op, 3), f);
@@ -512,11 +533,12 @@ int foreign_update(struct mon *m, const struct plan *plan, struct oci_fault *f) 
 }
 
 void foreign_delete(struct mon *m) {
-    static const char *const files[] = {"config.json", LOG_FILE, PID_FILE, CONSOLE_FILE, OCI_BUNDLE_NETNS, NULL};
+    static const char *const files[] = {"config.json", LOG_FILE, PID_FILE, CONSOLE_FILE, OCI_BUNDLE_NETNS, OCI_BUNDLE_USERNS, NULL};
     char path[600];
 
     forget(m, false);
     ignore_result(m->k->umount2(in_bundle(m, OCI_BUNDLE_NETNS, path), MNT_DETACH));
+    ignore_result(m->k->umount2(in_bundle(m, OCI_BUNDLE_USERNS, path), MNT_DETACH));
     ignore_result(m->k->umount2(in_bundle(m, OCI_BUNDLE_ROOT, path), MNT_DETACH));
     ignore_result(rmdir(path));
     for (size_t i = 0; i < m->plan.n_ops; i++)

@@ -105,7 +105,7 @@ int launcher_few_mounts(const struct kern *k, const char *const *folders, int *r
 
 /* ---- mounts for the daemon ------------------------------------------------------------------------------------------------------------- */
 
-int launcher_mount_shm(const struct kern *k, const char *path, int64_t size) {
+int launcher_mount_shm(const struct kern *k, const char *path, int64_t size, uid_t uid, gid_t gid) {
     char options[64];
     int r;
 
@@ -114,7 +114,8 @@ int launcher_mount_shm(const struct kern *k, const char *path, int64_t size) {
         return r == -EINVAL || r == -ENOENT ? 0 : r;
     }
     snprintf(options, sizeof options, "mode=1777,size=%lld", (long long)size);
-    return k->mount("shm", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options);
+    r = k->mount("shm", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options);
+    return r >= 0 && (uid || gid) && chown(path, uid, gid) < 0 ? -errno : r;
 }
 
 /* One lower at a time where the kernel has "lowerdir+" (6.5), else all in one text, which it cuts at 256 bytes. */

@@ -21,7 +21,7 @@ struct kern;
 int launcher_few_mounts(const struct kern *k, const char *const *folders, int *ret_host);
 
 /* Carry out MP_SHM. 0 or -errno. */
-int launcher_mount_shm(const struct kern *k, const char *path, int64_t size);
+int launcher_mount_shm(const struct kern *k, const char *path, int64_t size, uid_t uid, gid_t gid);
 /* Carry out MP_VIEW: `layers` of n bytes, each with a NUL. Descriptor or -errno. */
 int launcher_mount_view(const struct kern *k, const char *layers, size_t n);
 

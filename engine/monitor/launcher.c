@@ -137,7 +137,7 @@ void launcher_process(int sock, const char *monitor_path, const struct launcher_
             answer.v[0] = run_netns(fds[0], fds[1], fds[2], &pid);
             answer.v[1] = pid;
         } else if (h.type == MP_SHM) {
-            answer.v[0] = -launcher_mount_shm(&kern_linux, body, h.v[0]);
+            answer.v[0] = -launcher_mount_shm(&kern_linux, body, h.v[0], (uid_t)h.v[1], (gid_t)h.v[2]);
         } else if (h.type == MP_VIEW) {
             view = launcher_mount_view(&kern_linux, body, h.len);
             answer.v[0] = view < 0 ? -view : 0;

@@ -45,7 +45,7 @@ enum mp_type {
     MP_TAKEN,    /* another daemon has come: this connection ends, and is not to be made again */
     /* daemon → launcher */
     MP_SPAWN = 128, /* v0 host mounts; fds: plan, control socket. Reply: v1 pid */
-    MP_SHM,         /* v0 bytes; body: path: mount a tmpfs there. Negative: detach it */
+    MP_SHM,         /* v0 bytes, v1 and v2 its owner; body: path: mount a tmpfs there. Negative: detach it */
     MP_VIEW,        /* body: layers, topmost first, NUL after each. Reply with a detached read-only mount of them */
     MP_NETNS,       /* fds: plan, network namespace, socket for the outcome (oci_netns_result). Reply: v1 pid */
 };

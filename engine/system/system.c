@@ -271,12 +271,15 @@ static int info_machine(const struct system_facts *f, struct api_system_info *re
     return r < 0 ? r : text(&ret->system_time, now, e);
 }
 
-static int info_security(const struct engine_config *config, struct api_system_info *ret, struct err *e) {
+static int info_security(const struct engine *engine, struct api_system_info *ret, struct err *e) {
+    const struct engine_config *config = engine->config;
     _cleanup_free_ char *seccomp = str_printf("name=seccomp,profile=%s", str_empty(config->seccomp_profile) ? "builtin" : config->seccomp_profile);
     int r = seccomp ? api_string_list_add(&ret->security_options, seccomp, e) : err_oom(e);
 
     if (r >= 0 && !str_empty(config->seccomp_profile) && !streq(config->seccomp_profile, "builtin"))
         r = api_string_list_add(&ret->warnings, "WARNING: daemon is not using the default seccomp profile", e);
+    if (r >= 0 && engine->ids)
+        r = api_string_list_add(&ret->security_options, "name=userns", e);
     if (r >= 0 && streq_ptr(config->default_cgroupns_mode, "private"))
         r = api_string_list_add(&ret->security_options, "name=cgroupns", e);
     if (r >= 0 && config->no_new_privileges)
@@ -312,7 +315,7 @@ static int info_settings(struct engine *engine, struct api_system_info *ret, str
         r = text(&ret->init_binary, config->init_path ? config->init_path : "docker-init", e);
     if (r == 0)
         r = add_strv(&ret->labels, &config->labels, e);
-    return r < 0 ? r : info_security(config, ret, e);
+    return r < 0 ? r : info_security(engine, ret, e);
 }
 
 static int info_swarm(struct api_system_info *ret, struct err *e) {

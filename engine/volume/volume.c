@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/id.h"
+#include "base/idmap.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "db/journal.h"
@@ -283,6 +284,8 @@ int volume_make_folders(struct volumes *vs, const struct volume *v, struct err *
     /* mkdir(2) applies the umask; the modes are part of the layout. */
     if (chmod(dir, 0701) < 0)
         return err_errno(e, errno, "mode of %s", dir);
+    if (idmap_give(vs->engine->ids, v->record.mountpoint, e) < 0)
+        return -(int)ERR_INTERNAL;
     if (size && volume_size_parse(size, &bytes) == 0 && bytes)
         return volume_limit_set(vs, v, bytes, e);
     return 0;
