@@ -81,7 +81,15 @@ LAYER='r["method"] == "GET" and "/blobs/" in r["path"]'
     same 0 "$(asked there 'r["authorization"]')"
     [ "$(asked here "$LAYER"' and r["authorization"]')" -gt 0 ]
     # The same place by another port is another place, too.
-    rules "{\"basic\": \"me:secret\", \"elsewhere\": \"ftp://$there\"}"
+    serve port 127.0.0.1 layers12
+    there=$AT
+    STATE_OF=$BATS_TEST_TMPDIR/here rules "{\"basic\": \"me:secret\", \"elsewhere\": \"http://$there\"}"
+    docker rmi "$here"
+    pull "$here" "X-Registry-Auth: $(auth '{"username": "me", "password": "secret"}')"
+    pulled
+    same "$(layers_of layers12)" "$(asked port "$LAYER")"
+    same 0 "$(asked port 'r["authorization"]')"
+    STATE_OF=$BATS_TEST_TMPDIR/here rules "{\"basic\": \"me:secret\", \"elsewhere\": \"ftp://$there\"}"
     docker rmi "$here"
     pull "$here" "X-Registry-Auth: $(auth '{"username": "me", "password": "secret"}')"
     [[ $BODY == *'"error"'* ]] || fail "$BODY"
@@ -156,6 +164,7 @@ LAYER='r["method"] == "GET" and "/blobs/" in r["path"]'
 
 @test "proxies: all but what NO_PROXY names" {
     serve proxy 127.0.0.1 hello-world
+    local proxy=$AT
     with_flags --http-proxy "http://$AT" --https-proxy "http://$AT" --no-proxy 127.0.0.9 --insecure-registry nowhere.test:5000
     pull nowhere.test:5000/hello-world:latest
     pulled
@@ -170,6 +179,21 @@ LAYER='r["method"] == "GET" and "/blobs/" in r["path"]'
     pull "$REGISTRY/busybox:latest"
     pulled
     same 0 "$(asked proxy True)"
+    # Without flags those of the environment, as info shows them; the machine itself is never behind a proxy.
+    HTTP_PROXY=http://$proxy https_proxy=http://$proxy NO_PROXY=${REGISTRY%:*} with_flags --insecure-registry nowhere.test:5000
+    same "http://$proxy http://$proxy ${REGISTRY%:*}" "$(docker info -f '{{.HTTPProxy}} {{.HTTPSProxy}} {{.NoProxy}}')"
+    docker rmi nowhere.test:5000/hello-world "$REGISTRY/busybox"
+    : >"$BATS_TEST_TMPDIR/proxy/log"
+    pull "$REGISTRY/busybox:latest"
+    pulled
+    serve near 127.0.0.1 busybox
+    docker rmi "$REGISTRY/busybox"
+    pull "$NAME"
+    pulled
+    same 0 "$(asked proxy True)"
+    pull nowhere.test:5000/hello-world:latest
+    pulled
+    [ "$(asked proxy 'r["proxied"]')" -gt 0 ]
 }
 
 @test "a registry that is busy is asked again, as late as it says, and not for ever" {
@@ -182,6 +206,16 @@ LAYER='r["method"] == "GET" and "/blobs/" in r["path"]'
     rules '{"fail": [["/blobs/", 429, 3, {"Retry-After": "1"}]]}'
     pull "$NAME"
     pulled
+    # Three refusals, so three waits of a second at least, whatever runs beside them.
+    python3 - "$BATS_TEST_TMPDIR/limited/log" <<'END'
+import json, sys
+times = {}
+for line in map(json.loads, open(sys.argv[1])):
+    if "/blobs/" in line["path"]:
+        times.setdefault(line["path"], []).append(line["at"])
+gaps = [b - a for at in times.values() for a, b in zip(at, at[1:])]
+assert len(gaps) == 3 and min(gaps) >= 1, gaps
+END
     docker rmi "$NAME"
     serve dead 127.0.0.1 busybox
     rules '{"fail": [["/blobs/", 503, 1000, {}]]}'
@@ -200,12 +234,48 @@ LAYER='r["method"] == "GET" and "/blobs/" in r["path"]'
     pulled
     [ "$(asked token 'r["path"].startswith("/token")')" -gt 2 ]
     same 0 "$(asked token 'not r["path"].startswith("/token") and "Basic" in (r["authorization"] or "")')"
+    # For this repository, and to read it, is all that a token is asked for.
+    same 0 "$(asked token 'r["path"].startswith("/token") and "scope=repository%3Asemantics%3Apull&" not in r["path"] + "&"')"
+    same 0 "$(asked token 'r["path"].startswith("/token") and "offline_token" in r["path"]')"
+    docker rmi "$NAME"
+    serve given 127.0.0.1 semantics
+    rules '{"bearer": "tok-given"}'
+    pull "$NAME" "X-Registry-Auth: $(auth '{"registrytoken": "tok-given"}')"
+    pulled
+    same 0 "$(asked given 'r["path"].startswith("/token")')"
     docker rmi "$NAME"
     serve identity 127.0.0.1 semantics
     rules '{"token": 3, "needs": "nobody:knows", "identity": "tok-of-mine"}'
     pull "$NAME" "X-Registry-Auth: $(auth '{"identitytoken": "tok-of-mine"}')"
     pulled
     [ "$(asked identity 'r["method"] == "POST" and r["form"]["grant_type"] == ["refresh_token"] and r["form"]["refresh_token"] == ["tok-of-mine"]')" -gt 0 ]
+}
+
+@test "a token server that is neither the registry nor behind TLS gets no credentials" {
+    local realm
+    serve other 127.0.0.1 hello-world
+    serve asking 127.0.0.1 hello-world
+    # Another place, and one whose address begins like that of the registry.
+    for realm in "http://$(sed "s/.*/127.0.0.1:&/" "$BATS_TEST_TMPDIR/other/ready")" "http://${AT}1"; do
+        rules "{\"token\": 3, \"needs\": \"me:secret\", \"realm\": \"$realm\"}"
+        pull "$NAME" "X-Registry-Auth: $(auth '{"username": "me", "password": "secret"}')"
+        contains "$BODY" 'which is neither itself nor protected by TLS: they are not sent'
+    done
+    [ ! -e "$BATS_TEST_TMPDIR/other/log" ] || same 0 "$(asked other 'r["authorization"]')"
+}
+
+@test "login: an identity token from who gives one for good, which is then all that is stored" {
+    serve token 127.0.0.1 hello-world
+    rules '{"token": 5, "needs": "me:secret", "refresh": "tok-for-good", "identity": "tok-for-good"}'
+    request POST /v1.45/auth "{\"username\": \"me\", \"password\": \"wrong\", \"serveraddress\": \"$AT\"}"
+    same 401 "$STATUS"
+    request POST /v1.45/auth "{\"username\": \"me\", \"password\": \"secret\", \"serveraddress\": \"$AT\"}"
+    same 200 "$STATUS"
+    same '{"IdentityToken":"tok-for-good","Status":"Login Succeeded"}' "$BODY"
+    [ "$(asked token '"offline_token=true" in r["path"] and "client_id=docker" in r["path"]')" -gt 0 ]
+    DOCKER_CONFIG=$BATS_TEST_TMPDIR docker login -u me --password-stdin "$AT" <<<secret
+    DOCKER_CONFIG=$BATS_TEST_TMPDIR docker pull -q "$NAME"
+    [ "$(asked token 'r["method"] == "POST" and r["form"]["refresh_token"] == ["tok-for-good"]')" -gt 0 ]
 }
 
 @test "no more downloads at a time than configured, in all pulls together" {

@@ -93,7 +93,7 @@ static int configure(struct options *o, int argc, char **argv) {
         printf("HATAKE Engine version %s, compatible with Docker Engine 26.1.5 (API 1.45)\n", HATAKE_VERSION);
         return 1;
     }
-    if (options_load_file(o, &e) < 0 || options_validate(o, &e) < 0)
+    if (options_load_file(o, &e) < 0 || options_take_environment(o, &e) < 0 || options_validate(o, &e) < 0)
         return refuse(&e) + 1;
     if (o->validate) {
         printf("configuration OK\n");

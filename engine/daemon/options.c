@@ -46,6 +46,21 @@ int options_init(struct options *o, struct err *e) {
     return 0;
 }
 
+int options_take_environment(struct options *o, struct err *e) {
+    const struct {
+        char **slot;
+        const char *names[2];
+    } rows[] = {{&o->config.http_proxy, {"HTTP_PROXY", "http_proxy"}},
+                {&o->config.https_proxy, {"HTTPS_PROXY", "https_proxy"}},
+                {&o->config.no_proxy, {"NO_PROXY", "no_proxy"}}};
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+        for (size_t k = 0; k < 2 && str_empty(*rows[i].slot); k++)
+            if (str_set(rows[i].slot, getenv(rows[i].names[k])) < 0)
+                return err_oom(e);
+    return 0;
+}
+
 void options_done(struct options *o) {
     struct engine_config *c = &o->config;
 

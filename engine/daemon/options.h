@@ -39,6 +39,9 @@ int options_parse_argv(struct options *o, int argc, char **argv, struct err *e);
  */
 int options_load_file(struct options *o, struct err *e);
 
+/* Proxies that nobody set are those of the environment: HTTP_PROXY, HTTPS_PROXY, NO_PROXY, else the same in small letters. */
+int options_take_environment(struct options *o, struct err *e);
+
 /* What can only be checked when everything is known. Messages as the reference. */
 int options_validate(struct options *o, struct err *e);
 

@@ -141,3 +141,24 @@ TEST(validation_uses_the_reference_words) {
         options_done(&o);
     }
 }
+
+TEST(proxies_come_from_the_environment_when_nobody_sets_them) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct options o;
+
+    setenv("HTTP_PROXY", "http://great:1", 1);
+    setenv("http_proxy", "http://small:1", 1);
+    setenv("https_proxy", "http://small:2", 1);
+    setenv("NO_PROXY", "here", 1);
+    CHECK_INT(options_init(&o, &e), 0);
+    CHECK_INT(PARSE(&o, &e, (char *)"--no-proxy", (char *)"there"), 0);
+    CHECK_INT(options_take_environment(&o, &e), 0);
+    CHECK_STR(o.config.http_proxy, "http://great:1");
+    CHECK_STR(o.config.https_proxy, "http://small:2");
+    CHECK_STR(o.config.no_proxy, "there");
+    options_done(&o);
+    unsetenv("HTTP_PROXY");
+    unsetenv("http_proxy");
+    unsetenv("https_proxy");
+    unsetenv("NO_PROXY");
+}

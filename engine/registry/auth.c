@@ -181,7 +181,8 @@ int auth_challenge(struct registry_session *s, const char *header, struct err *e
     if (!str_has_prefix(s->realm, "https://") && (s->auth.username || s->auth.identity_token)) {
         size_t n = strlen(s->base);
 
-        if (strncmp(s->realm, s->base, n) != 0)
+        /* Whole: http://host:5000 is not where http://host:50001 is. */
+        if (strncmp(s->realm, s->base, n) != 0 || !strchr("/?", s->realm[n]))
             return err_set(e, ERR_INTERNAL,
                            "the registry %s wants credentials sent to %s, which is neither itself nor protected by TLS: they are not sent", s->host,
                            s->realm);

@@ -255,13 +255,13 @@ static int set_certificates(CURL *h, struct transfer *t, struct err *e) {
     return 0;
 }
 
+/* This machine is never asked for through a proxy, whatever NO_PROXY says. */
 static void set_proxy(CURL *h, const struct engine_config *c, const char *url) {
-    const char *proxy = str_has_prefix(url, "https:") ? c->https_proxy : c->http_proxy;
+    const char *proxy = str_has_prefix(url, "https:") ? c->https_proxy : c->http_proxy, *named = c->no_proxy ? c->no_proxy : "";
+    _cleanup_free_ char *without = streq(named, "*") ? strdup("*") : str_printf("%s%slocalhost,127.0.0.0/8,::1", named, *named ? "," : "");
 
-    if (!str_empty(proxy))
-        curl_easy_setopt(h, CURLOPT_PROXY, proxy);
-    if (!str_empty(c->no_proxy))
-        curl_easy_setopt(h, CURLOPT_NOPROXY, c->no_proxy);
+    curl_easy_setopt(h, CURLOPT_PROXY, proxy ? proxy : ""); /* "": none, and not the environment's, which the configuration has taken up */
+    curl_easy_setopt(h, CURLOPT_NOPROXY, without);
 }
 
 static CURL *take_handle(struct registry_session *s) {
