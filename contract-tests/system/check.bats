@@ -36,8 +36,8 @@ own_end() {
 }
 check() { run -"$1" "$HATAKED" check --data-root "$ENGINE_ROOT" "${@:2}"; }
 sql() { python3 -c 'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print("\n".join("|".join(map(str, r)) for r in c.execute(sys.argv[2]))); c.commit()' "$ENGINE_ROOT/engine.db" "$1"; }
-# the folder of the top layer of the image with that label
-folder_of() { sql "SELECT cache_id FROM layer JOIN image ON image.top = layer.chain_id JOIN image_name ON image_name.image = image.id WHERE image_name.name LIKE '%/$1:latest'"; }
+# the folder of the top layer of the image with that name, and tag if it is not latest
+folder_of() { sql "SELECT cache_id FROM layer JOIN image ON image.top = layer.chain_id JOIN image_name ON image_name.image = image.id WHERE image_name.name LIKE '%/$1:${2-latest}'"; }
 hex() { head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
 @test "after ordinary work nothing is wrong, down to the last bit" {
@@ -122,6 +122,52 @@ END
     check 0
     check 1 --bits
     contains "$output" "its contents have changed"
+    check 0 --bits --repair
+    check 0 --bits
+}
+
+@test "what no digest of bytes shows: modes, links, what is gone, what came from elsewhere" {
+    local diff file
+    own_start
+    docker import - "$N:plain" < <("$BATS_TEST_DIRNAME/odd-images" tar "$BATS_TEST_TMPDIR/tar" && cat "$BATS_TEST_TMPDIR/tar/layer.tar")
+    own_end
+    check 0 --bits
+    diff=$ENGINE_ROOT/overlay2/$(folder_of "$N" plain)/diff
+    # found WORDS: now, and not any more once the layer is as it was
+    found() {
+        check 0
+        check 1 --bits
+        contains "$output" "$1"
+    }
+    chmod 711 "$diff/d/suid"
+    found '/d/suid has another mode'
+    chmod 4711 "$diff/d/suid"
+    ln -sf /elsewhere "$diff/link"
+    found '/link leads elsewhere'
+    ln -sf d/file "$diff/link"
+    mv "$diff/link" "$BATS_TEST_TMPDIR/link"
+    found '/link is gone'
+    mv "$BATS_TEST_TMPDIR/link" "$diff/link"
+    rmdir "$diff/empty"
+    found '/empty is gone'
+    echo x >"$diff/empty"
+    found '/empty is of another kind'
+    rm "$diff/empty"
+    mkdir "$diff/empty"
+    chmod 755 "$diff/empty"
+    mkdir -p "$diff/d/new"
+    echo x >"$diff/d/new/file"
+    found '/d/new is not of the layer'
+    contains "$output" '/d/new/file is not of the layer'
+    rm -r "$diff/d/new"
+    file=$(find "$diff" -type c)
+    rm "$file"
+    found 'is gone'
+    mknod "$file" c 0 0
+    check 0 --bits
+    # With --repair its image is forgotten, as one whose bytes have changed.
+    echo x >"$diff/stray"
+    check 1 --bits
     check 0 --bits --repair
     check 0 --bits
 }

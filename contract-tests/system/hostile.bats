@@ -30,21 +30,56 @@ nothing_came() { # USED OUTSIDE WHAT
     poll space_is_back "$1" || fail "$3 left something: $(find "$ENGINE_ROOT/overlay2" "$ENGINE_ROOT/content" "$ENGINE_ROOT/tmp" | head)"
 }
 
-@test "what registries should not send" {
-    local name pattern before state=$BATS_TEST_TMPDIR/state away names
+# serve KIND: a registry with these images of odd-images; sets NAMES and PORT
+serve() {
+    local state=$BATS_TEST_TMPDIR/state names
     mkdir "$state"
-    "$BATS_TEST_DIRNAME/odd-images" hostile "$BATS_TEST_TMPDIR/images"
+    "$BATS_TEST_DIRNAME/odd-images" "$1" "$BATS_TEST_TMPDIR/images"
     mapfile -t names <"$BATS_TEST_TMPDIR/images/names"
     ip netns exec "$SUBJECT_NETNS" "$BATS_TEST_DIRNAME/test-registry" "$state" 127.0.0.1 "${names[@]}" >&2 3>&- &
     poll test -e "$state/ready"
+    NAMES=("${names[@]%%=*}")
+    PORT=$(cat "$state/ready")
+}
+
+@test "what registries should not send" {
+    local name pattern before away
+    serve hostile
     before=$(used) away=$(outside)
     while IFS=$'\t' read -r name pattern; do
-        request POST "/v1.45/images/create?fromImage=127.0.0.1:$(cat "$state/ready")/$name&tag=latest"
+        request POST "/v1.45/images/create?fromImage=127.0.0.1:$PORT/$name&tag=latest"
         [[ $(tail -n 1 <<<"$BODY") =~ (errorDetail|message).*($pattern) ]] || fail "$name: $(tail -n 2 <<<"$BODY" | cut -c1-500)"
         nothing_came "$before" "$away" "$name"
     done <"$BATS_TEST_TMPDIR/images/expect"
     request GET /_ping
     same 200 "$STATUS"
+}
+
+@test "what looks for a way out ends inside, by pull and run, cp and save" {
+    local name id away before
+    serve harmless
+    before=$(used) away=$(outside)
+    for name in "${NAMES[@]}"; do
+        request POST "/v1.45/images/create?fromImage=127.0.0.1:$PORT/$name&tag=latest"
+        same 200 "$STATUS" "$name"
+        same "$away" "$(outside)" "$name: pull"
+        # Refused or not, clearly. What came must bear what is done with images.
+        if [[ $BODY != *'Downloaded newer image'* ]]; then
+            [[ $BODY == *errorDetail* ]] || fail "$name: $BODY"
+            nothing_came "$before" "$away" "$name"
+            continue
+        fi
+        docker save "127.0.0.1:$PORT/$name" | tar -tf - >/dev/null
+        id=$(docker create --network none "127.0.0.1:$PORT/$name" x)
+        docker export "$id" | tar -tf - >"$BATS_TEST_TMPDIR/inside"
+        ! docker start "$id" 2>/dev/null || fail "$name: there is nothing to run in it"
+        docker cp "$BATS_TEST_TMPDIR/inside" "$id:/l/canary" >/dev/null 2>&1 || true
+        docker cp "$id:/l/canary" - >/dev/null 2>&1 || true
+        same "$away" "$(outside)" "$name: use"
+        docker rm "$id" >/dev/null
+        docker rmi "127.0.0.1:$PORT/$name" >/dev/null
+        nothing_came "$before" "$away" "$name"
+    done
 }
 
 @test "what archives should not hold" {

@@ -224,6 +224,19 @@ END
     same '' "$(docker images -q)"
 }
 
+@test "a registry that stalls is given up, not waited for" {
+    [ -n "${LONG-}" ] || skip "it is given a minute: LONG=1"
+    with_flags --max-download-attempts 1
+    serve stalling 127.0.0.1 busybox
+    rules '{"link": "stall 0"}'
+    pull_later "$BATS_TEST_TMPDIR/stalled" "$NAME"
+    PATIENCE=300 poll grep -q '"error"' "$BATS_TEST_TMPDIR/stalled"
+    same '' "$(docker images -q)"
+    rules '{}'
+    pull "$NAME"
+    pulled
+}
+
 @test "tokens: fetched with the credentials, again when they are used up, or by an identity token" {
     with_flags --max-concurrent-downloads 1
     serve token 127.0.0.1 semantics

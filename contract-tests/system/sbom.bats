@@ -5,12 +5,13 @@ load helpers
 
 hatake() { "$TOP/build/bin/hatake" -H "$ENGINE_HOST" "$@"; }
 teardown() {
-    docker images -q "$N*" | sort -u | xargs -r "$CLI" -H "$ENGINE_HOST" rmi -f >/dev/null 2>&1 || true
+    [ ! -e "$BATS_TEST_TMPDIR/ids" ] || sort -u "$BATS_TEST_TMPDIR/ids" | xargs -r "$CLI" -H "$ENGINE_HOST" rmi -f >/dev/null 2>&1 || true
 }
 # image LAYER...: loads one as $N
 image() {
     "$BATS_TEST_DIRNAME/make-archive" "$BATS_TEST_TMPDIR/image.tar" "$N:latest" "$@"
     docker load -qi "$BATS_TEST_TMPDIR/image.tar" >/dev/null
+    docker images -q --no-trunc "$N" >>"$BATS_TEST_TMPDIR/ids"
 }
 # sbom [NAME]: sets DOC, and SAID to what stands on standard error
 sbom() {

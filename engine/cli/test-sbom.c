@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Headers of RPM's database, whole and broken; purls. What needs an image is in contract-tests/system/sbom.bats. */
+/* Headers of RPM's database and archives, whole and broken; purls. What needs an image is in contract-tests/system/sbom.bats. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "base/test.h"
@@ -82,6 +83,124 @@ TEST(keys_in_the_rpm_database_are_no_packages) {
     CHECK_INT(sbom_rpm_header(key, sizeof key, &p, NULL), 0);
     CHECK(!p.name);
 }
+
+/* ---- archives ------------------------------------------------------------------------------------------------------------------- */
+
+/* ustar, which is all that this needs. */
+static void add_member(struct buf *b, const char *name, char type, const void *data, size_t n) {
+    char head[512] = {0};
+    unsigned sum = 8 * ' ';
+
+    snprintf(head, 100, "%s", name);
+    snprintf(head + 100, 8, "%07o", 0644);
+    snprintf(head + 124, 12, "%011zo", n);
+    head[156] = type;
+    memcpy(head + 257, "ustar\00000", 7);
+    for (size_t i = 0; i < sizeof head; i++)
+        sum += (unsigned char)head[i];
+    snprintf(head + 148, 8, "%06o", sum);
+    buf_add(b, head, sizeof head);
+    buf_add(b, data, n);
+    memset(head, 0, sizeof head);
+    buf_add(b, head, (512 - n % 512) % 512);
+}
+
+static void add_end(struct buf *b) {
+    static const char zeros[1024];
+
+    buf_add(b, zeros, sizeof zeros);
+}
+
+struct bytes {
+    const char *at;
+    size_t left;
+};
+
+static ssize_t read_bytes(void *arg, void *p, size_t n, struct err *e) {
+    struct bytes *b = arg;
+
+    n = MIN(n, b->left);
+    memcpy(p, b->at, n);
+    b->at += n;
+    b->left -= n;
+    return (ssize_t)n;
+}
+
+static int scan(struct sbom_scan *s, const char *p, size_t n, struct err *e) {
+    struct bytes b = {p, n};
+
+    CHECK_INT(sbom_scan_init(s, e), 0);
+    return sbom_scan_stream(s, read_bytes, &b, e);
+}
+
+/* An image of one layer with one package. */
+static void make_image(struct buf *ret, const char *manifest) {
+    static const char status[] = "Package: p\nVersion: 1\n";
+    _cleanup_buf_ struct buf layer = BUF_INIT(1 << 20);
+
+    add_member(&layer, "./var/lib/dpkg/status", '0', status, strlen(status));
+    add_end(&layer);
+    add_member(ret, "layer", '0', layer.data, layer.len);
+    add_member(ret, "VERSION", '0', "1.0", 3);
+    add_member(ret, "manifest.json", '0', manifest, strlen(manifest));
+    add_end(ret);
+}
+
+TEST(an_archive_is_read_whole_or_refused) {
+    _cleanup_buf_ struct buf image = BUF_INIT(1 << 20);
+    struct sbom_packages p = {0};
+    struct sbom_scan s;
+
+    make_image(&image, "[{\"Layers\":[\"./layer\"]}]");
+    CHECK_INT(scan(&s, image.data, image.len, NULL), 0);
+    CHECK_INT(sbom_gather(&s, &p, NULL), 0);
+    CHECK_INT(p.n, 1);
+    sbom_packages_done(&p);
+    sbom_scan_done(&s);
+    /* Cut anywhere before the end of its last member it is an error and not a shorter list. */
+    for (size_t n = 0; n < image.len - 1024; n += 97) {
+        _cleanup_err_ struct err e = ERR_INIT;
+
+        CHECK(scan(&s, image.data, n, &e) < 0);
+        CHECK(*err_msg(&e));
+        sbom_scan_done(&s);
+    }
+    /* Bent anywhere it is read or refused; the sanitizers watch. */
+    for (size_t at = 0; at < image.len; at += 7) {
+        image.data[at] ^= 0x55;
+        ignore_result(scan(&s, image.data, image.len, NULL));
+        ignore_result(sbom_gather(&s, &p, NULL));
+        sbom_packages_done(&p);
+        sbom_scan_done(&s);
+        image.data[at] ^= 0x55;
+    }
+}
+
+TEST(manifests_that_lie_are_refused) {
+    static const char *const rows[][2] = {{"[]", "holds 0 images"},
+                                          {"{}", "holds 0 images"},
+                                          {"[{}]", "holds 1 images"},
+                                          {"[{\"Layers\":[]},{\"Layers\":[]}]", "holds 2 images"},
+                                          {"[{\"Layers\":[\"other\"]}]", "names the layer other"},
+                                          {"[{\"Layers\":[\"../layer\"]}]", "names the layer ?"},
+                                          {"[{\"Layers\":[1]}]", "names the layer ?"},
+                                          {"[{\"Layers\":[\"VERSION\"]}]", "names the layer VERSION"},
+                                          {"[", "manifest.json: "}};
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        _cleanup_buf_ struct buf image = BUF_INIT(1 << 20);
+        _cleanup_err_ struct err e = ERR_INIT;
+        struct sbom_scan s;
+
+        make_image(&image, rows[i][0]);
+        CHECK(scan(&s, image.data, image.len, &e) < 0);
+        if (!strstr(err_msg(&e), rows[i][1]))
+            CHECK_STR(err_msg(&e), rows[i][1]);
+        sbom_scan_done(&s);
+    }
+}
+
+/* ---- purls ------------------------------------------------------------------------------------------------------------------------ */
 
 static void purl(const struct sbom_packages *all, const struct sbom_package *one, const char *want) {
     _cleanup_free_ char *got = sbom_purl(all, one);

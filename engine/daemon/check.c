@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -20,6 +21,7 @@
 #include "base/strv.h"
 #include "content/digest.h"
 #include "db/db.h"
+#include "layers/compare.h"
 #include "layers/framing.h"
 #include "layers/layers.h"
 
@@ -101,6 +103,37 @@ static bool is_whole(const char *folder, const char *diff_id) {
     return same;
 }
 
+struct odd {
+    struct check *check;
+    const char *chain;
+    int n;
+};
+#define ODD_SHOWN 20 /* of each layer */
+
+static void say_odd(void *arg, const char *path, const char *what) {
+    struct odd *o = arg;
+
+    if (o->n++ < ODD_SHOWN)
+        say(o->check, false, "layer %s: /%s %s", o->chain, path, what);
+}
+
+/* What no digest of bytes covers; only of layers whose digest is right. */
+static bool is_as_its_archive(struct check *c, const char *chain, const char *folder) {
+    _cleanup_free_ char *record = str_printf("%s/framing", folder), *diff = str_printf("%s/diff", folder);
+    _cleanup_close_ int fd = record ? open(record, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
+    _cleanup_close_ int dir = diff ? open(diff, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
+    _cleanup_err_ struct err why = ERR_INIT;
+    struct odd odd = {c, chain, 0};
+
+    if (fd < 0 || dir < 0 || layer_compare(fd, dir, say_odd, &odd, &why) < 0) {
+        say(c, false, "layer %s: cannot be compared with its archive: %s", chain, err_msg(&why));
+        return false;
+    }
+    if (odd.n > ODD_SHOWN)
+        say(c, false, "layer %s: %d more of this kind", chain, odd.n - ODD_SHOWN);
+    return odd.n == 0;
+}
+
 static bool text_is(const char *path, const char *want) {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
 
@@ -151,6 +184,8 @@ static int check_layer(const struct db_row *row, void *arg, struct err *e) {
         say(c, false, "layer %s: %s", chain, fault);
         return strv_add(&c->broken, chain) < 0 ? err_oom(e) : 0;
     }
+    if (c->bits && c->overlay && !is_as_its_archive(c, chain, folder) && strv_add(&c->broken, chain) < 0)
+        return err_oom(e);
     if (c->overlay)
         check_link(c, chain, link, cache_id);
     return 0;
@@ -394,13 +429,13 @@ static int run(struct check *c, struct err *e) {
 
 static int usage(void) {
     fprintf(stderr, "usage: hataked check [--data-root DIR] [--bits] [--repair]\n"
-                    "  --bits    read every layer and compare it with its digest\n"
+                    "  --bits    read every layer and compare it with its digest, and its folder with its archive\n"
                     "  --repair  mend what can be mended without losing anybody's data\n");
     return 2;
 }
 
 int check_main(int argc, char **argv) {
-    struct check c = {.root = "/var/lib/docker"};
+    struct check c = {.root = "/var/lib/hatake"};
     _cleanup_err_ struct err e = ERR_INIT;
     int r;
 
@@ -416,6 +451,7 @@ int check_main(int argc, char **argv) {
         else
             return usage();
     }
+    signal(SIGPIPE, SIG_IGN);
     r = run(&c, &e);
     if (r < 0)
         fprintf(stderr, "hataked check: %s\n", err_msg(&e));
