@@ -368,7 +368,8 @@ static int write_file(struct extractor *x, struct tar_reader *r, const struct ta
     if (t->sparse && ftruncate(fd, t->size) < 0)
         return err_errno(e, errno, "truncate /%s", path);
     x->result.size += t->size;
-    if ((t->uid || t->gid) && fchown(fd, (uid_t)t->uid, (gid_t)t->gid) < 0)
+    /* Also where both are 0: a folder may hand on its group. */
+    if (fchown(fd, (uid_t)t->uid, (gid_t)t->gid) < 0)
         return err_errno(e, errno, "failed to Lchown \"/%s\" for UID %lld, GID %lld", path, (long long)t->uid, (long long)t->gid);
     k = set_xattrs(x, t, dirfd, base, path, e);
     if (k < 0)
@@ -387,7 +388,7 @@ static int finish_special(const struct extractor *x, const struct tar_entry *t, 
     struct timespec times[2];
     int k;
 
-    if ((t->uid || t->gid) && fchownat(dirfd, base, (uid_t)t->uid, (gid_t)t->gid, AT_SYMLINK_NOFOLLOW) < 0)
+    if (fchownat(dirfd, base, (uid_t)t->uid, (gid_t)t->gid, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, errno, "failed to Lchown \"/%s\" for UID %lld, GID %lld", path, (long long)t->uid, (long long)t->gid);
     k = set_xattrs(x, t, dirfd, base, path, e);
     if (k < 0)
