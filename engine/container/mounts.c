@@ -589,8 +589,11 @@ int ctr_mounts_populate(struct containers *cs, const char *id, const struct laye
     for (size_t i = 0; i < l->n; i++) {
         const struct ctr_mount *m = &l->v[i];
         _cleanup_close_ int src = -EBADF;
+        _cleanup_free_ char *shown = str_printf("%s%s", rootfs->merged, m->destination);
         int r;
 
+        if (!shown)
+            return err_oom(e);
         if (m->kind != CTR_MOUNT_VOLUME)
             continue;
         k++;
@@ -602,7 +605,7 @@ int ctr_mounts_populate(struct containers *cs, const char *id, const struct laye
                 return r;
         }
         src = ctr_root_openat(root, m->destination, O_RDONLY | O_DIRECTORY);
-        r = volumes_copy_up(cs->engine->volumes, volumes[k - 1], id, src < 0 ? -1 : src, e);
+        r = volumes_copy_up(cs->engine->volumes, volumes[k - 1], id, src == -ENOTDIR || src >= 0 ? src : -1, shown, e);
         if (r < 0)
             return r;
     }

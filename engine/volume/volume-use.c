@@ -232,19 +232,26 @@ static bool is_empty_dir(int fd) {
 }
 
 /* `copying` is held. */
-static int copy_into(struct volume *v, int src_dirfd, struct err *e) {
+static int copy_into(struct volume *v, int src_dirfd, const char *source, struct err *e) {
     _cleanup_close_ int dst = open(v->record.mountpoint, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    int r;
 
     if (dst < 0)
         return err_errno(e, errno, "open %s", v->record.mountpoint);
-    return is_empty_dir(dst) ? volume_copy_tree(src_dirfd, dst, e) : 0;
+    if (!is_empty_dir(dst))
+        return 0;
+    if (src_dirfd == -ENOTDIR)
+        return err_set(e, ERR_INTERNAL, "source %s is not directory", source);
+    r = volume_copy_tree(src_dirfd, dst, e);
+    return r < 0 ? err_wrap(e, "copy the image's content into volume %s", v->record.name) : 0;
 }
 
-int volumes_copy_up(struct volumes *vs, struct volume *v, const char *container_id, int src_dirfd, struct err *e) {
+int volumes_copy_up(struct volumes *vs, struct volume *v, const char *container_id, int src_dirfd, const char *source, struct err *e) {
     int r = 0;
 
     /* What a plugin keeps is the plugin's to fill. */
-    if (src_dirfd < 0 || v->remote)
+    if ((src_dirfd < 0 && src_dirfd != -ENOTDIR) || v->remote)
         return 0;
     pthread_mutex_lock(&v->copying);
     if (v->has_device) {
@@ -253,9 +260,7 @@ int volumes_copy_up(struct volumes *vs, struct volume *v, const char *container_
             err_wrap(e, "failed to populate volume: error while mounting volume '%s'", v->record.mountpoint);
     }
     if (r == 0) {
-        r = copy_into(v, src_dirfd, e);
-        if (r < 0)
-            err_wrap(e, "copy the image's content into volume %s", v->record.name);
+        r = copy_into(v, src_dirfd, source, e);
         if (v->has_device)
             end_use(vs, v, v->n_uses - 1);
     }
