@@ -66,8 +66,12 @@ struct images {
     int uploads; /* layers being sent */
 };
 
+/* A name as long as it points to one image: it never changes, so lists hold it without a copy. */
 struct image_name {
+    _Atomic int refs;
     char *image_id;
+    char *canonical; /* its key in images.names */
+    char *shown;     /* as people type it */
     struct reference ref;
 };
 
@@ -100,12 +104,9 @@ int images_drop_name(struct images *s, const struct reference *ref, struct err *
 int images_names_of(struct images *s, const char *id, struct strv *ret, struct err *e);
 /* Canonical names with this repository ("docker.io/library/busybox"), sorted. */
 int images_names_in(struct images *s, const char *repository, struct strv *ret, struct err *e);
-/* All names, in no particular order; release with image_named_free(). */
-struct image_named {
-    char *image_id, *name;
-};
-int images_all_names(struct images *s, struct image_named **ret, size_t *ret_n, struct err *e);
-void image_named_free(struct image_named *v, size_t n);
+/* All names, counted, in no particular order; release with image_names_free(). */
+int images_all_names(struct images *s, struct image_name ***ret, size_t *ret_n, struct err *e);
+void image_names_free(struct image_name **v, size_t n);
 /* Id a reference points to (fresh memory), NULL when none. */
 char *images_lookup(struct images *s, const struct reference *ref);
 /* All images, counted, in no particular order. */

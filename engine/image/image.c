@@ -32,10 +32,14 @@ static void record_free(void *p) {
     free(r);
 }
 
-static void name_free(void *p) {
+static void name_unref(void *p) {
     struct image_name *n = p;
 
+    if (!n || atomic_fetch_sub(&n->refs, 1) != 1)
+        return;
     free(n->image_id);
+    free(n->canonical);
+    free(n->shown);
     reference_done(&n->ref);
     free(n);
 }
@@ -74,17 +78,17 @@ static int load_image(const struct db_row *row, void *arg, struct err *e) {
 }
 
 static int put_name(struct images *s, const struct reference *ref, const char *id, struct err *e) {
-    _cleanup_free_ char *key = reference_canonical(ref);
     struct image_name *n = calloc(1, sizeof *n);
     void *old = NULL;
 
-    if (!key || !n || reference_copy(&n->ref, ref, NULL) < 0 || !(n->image_id = strdup(id)) || map_set(&s->names, key, n, &old) < 0) {
-        if (n)
-            name_free(n);
+    if (!n)
+        return err_oom(e);
+    *n = (struct image_name){.refs = 1, .image_id = strdup(id), .canonical = reference_canonical(ref), .shown = reference_familiar(ref)};
+    if (!n->image_id || !n->canonical || !n->shown || reference_copy(&n->ref, ref, NULL) < 0 || map_set(&s->names, n->canonical, n, &old) < 0) {
+        name_unref(n);
         return err_oom(e);
     }
-    if (old)
-        name_free(old);
+    name_unref(old);
     return 0;
 }
 
@@ -145,7 +149,7 @@ struct images *images_free(struct images *s) {
     if (s->own_registry)
         registry_free(s->registry);
     content_free(s->content);
-    map_done_with(&s->names, name_free);
+    map_done_with(&s->names, name_unref);
     /* Memory goes, layers stay: what images hold must not be removed from disk now. */
     for (struct map_entry *i = NULL; (i = map_next(&s->records, i));)
         ((struct image_record *)i->value)->image->top = NULL;
@@ -266,30 +270,25 @@ int images_names_in(struct images *s, const char *repository, struct strv *ret, 
     return collect_names(s, NULL, repository, ret, e);
 }
 
-void image_named_free(struct image_named *v, size_t n) {
-    for (size_t i = 0; v && i < n; i++) {
-        free(v[i].image_id);
-        free(v[i].name);
-    }
+void image_names_free(struct image_name **v, size_t n) {
+    for (size_t i = 0; v && i < n; i++)
+        name_unref(v[i]);
     free(v);
 }
 
-int images_all_names(struct images *s, struct image_named **ret, size_t *ret_n, struct err *e) {
-    struct image_named *v;
+int images_all_names(struct images *s, struct image_name ***ret, size_t *ret_n, struct err *e) {
+    struct image_name **v;
     size_t n = 0;
-    bool full = true;
 
     pthread_mutex_lock(&s->lock);
-    v = calloc(s->names.n + 1, sizeof *v);
-    for (struct map_entry *i = NULL; v && full && (i = map_next(&s->names, i)); n++) {
-        v[n] = (struct image_named){strdup(((struct image_name *)i->value)->image_id), strdup(i->key)};
-        full = v[n].image_id && v[n].name;
+    v = calloc(s->names.n + 1, sizeof(*v));
+    for (struct map_entry *i = NULL; v && (i = map_next(&s->names, i)); n++) {
+        v[n] = i->value;
+        atomic_fetch_add(&v[n]->refs, 1);
     }
     pthread_mutex_unlock(&s->lock);
-    if (!v || !full) {
-        image_named_free(v, n);
+    if (!v)
         return err_oom(e);
-    }
     *ret = v;
     *ret_n = n;
     return 0;
@@ -484,7 +483,7 @@ int images_drop_name(struct images *s, const struct reference *ref, struct err *
     n = map_remove(&s->names, key);
     pthread_mutex_unlock(&s->lock);
     if (n) {
-        name_free(n);
+        name_unref(n);
         return 0;
     }
     shown = reference_familiar(ref);
@@ -511,7 +510,7 @@ int images_drop(struct images *s, const char *id, struct strv *removed, struct e
     pthread_mutex_lock(&s->lock);
     for (struct map_entry *i = NULL; (i = map_next(&s->names, i));)
         if (streq(((struct image_name *)i->value)->image_id, id))
-            name_free(map_remove(&s->names, i->key));
+            name_unref(map_remove(&s->names, i->key));
     rec = map_remove(&s->records, id);
     pthread_mutex_unlock(&s->lock);
     if (!rec)

@@ -20,7 +20,7 @@ struct listing {
     unsigned flags;
     bool dangling_set, dangling;
     int64_t before, since, until; /* CLOCK_ZERO: not asked for */
-    struct image_named *names;    /* of all images, by image */
+    struct image_name **names;    /* of all images, by image */
     size_t n_names;
     const struct layer **shared_layers;
     size_t n_shared_layers;
@@ -83,6 +83,8 @@ bool image_labels_match(const struct filters *f, const struct image *i) {
     _cleanup_strv_ struct strv pairs = STRV_INIT;
     const struct strv *refused = filters_get(f, "label!");
 
+    if (!refused && !filters_get(f, "label"))
+        return true;
     for (size_t k = 0; k < i->config.labels.n; k++)
         ignore_result(strv_addf(&pairs, "%s=%s", i->config.labels.v[k].key, i->config.labels.v[k].value) < 0);
     if (!filters_kv(f, "label", &pairs))
@@ -139,25 +141,25 @@ static int64_t shared_size(const struct listing *l, const struct image *i) {
 }
 
 static int by_image(const void *a, const void *b) {
-    const struct image_named *x = a, *y = b;
+    const struct image_name *x = *(struct image_name *const *)a, *y = *(struct image_name *const *)b;
     int d = strcmp(x->image_id, y->image_id);
 
-    return d ? d : strcmp(x->name, y->name);
+    return d ? d : strcmp(x->canonical, y->canonical);
 }
 
-/* The names of an image among those of all: the first, or NULL. */
-static const struct image_named *first_name(const struct listing *l, const char *id) {
+/* Where the names of an image begin among those of all. */
+static size_t first_name(const struct listing *l, const char *id) {
     size_t from = 0, to = l->n_names;
 
     while (from < to) {
         size_t middle = from + (to - from) / 2;
 
-        if (strcmp(l->names[middle].image_id, id) < 0)
+        if (strcmp(l->names[middle]->image_id, id) < 0)
             from = middle + 1;
         else
             to = middle;
     }
-    return from < l->n_names && streq(l->names[from].image_id, id) ? &l->names[from] : NULL;
+    return from;
 }
 
 /* ---- entries ------------------------------------------------------------------------------------------------------------------------------- */
@@ -165,21 +167,14 @@ static const struct image_named *first_name(const struct listing *l, const char 
 /* Names of the summary, filtered by `reference`: 1 keep, 0 leave the image out. */
 static int summary_names(const struct listing *l, const struct image *i, struct api_image_summary *sum, struct err *e) {
     const struct strv *patterns = filters_get(l->filters, "reference");
-    const struct image_named *name = first_name(l, i->id);
     int r = 0;
 
     sum->repo_tags.set = sum->repo_digests.set = !(l->flags & (IMAGE_LIST_NONE | IMAGE_LIST_NULL));
-    for (; r == 0 && name && name < l->names + l->n_names && streq(name->image_id, i->id); name++) {
-        _cleanup_reference_ struct reference ref = REFERENCE_INIT;
-        _cleanup_free_ char *shown = NULL;
+    for (size_t k = first_name(l, i->id); r == 0 && k < l->n_names && streq(l->names[k]->image_id, i->id); k++) {
+        const struct image_name *name = l->names[k];
 
-        r = reference_parse(name->name, &ref, e);
-        if (r < 0)
-            return r;
-        if (patterns && patterns->n && !name_matches(patterns, &ref))
-            continue;
-        shown = reference_familiar(&ref);
-        r = shown ? api_string_list_add(ref.digest ? &sum->repo_digests : &sum->repo_tags, shown, e) : err_oom(e);
+        if (!patterns || !patterns->n || name_matches(patterns, &name->ref))
+            r = api_string_list_add(name->ref.digest ? &sum->repo_digests : &sum->repo_tags, name->shown, e);
     }
     if (r < 0)
         return r;
@@ -212,7 +207,7 @@ static int add_summary(const struct listing *l, const struct image *i, struct ap
         return -ERR_INTERNAL;
     }
     parent = images_parent(l->images, i->id);
-    sum.created = i->created_ns == CLOCK_ZERO ? INT64_C(-62135596800) : image_unix_seconds(i->created);
+    sum.created = image_unix_seconds(i->created_ns);
     sum.size = sum.virtual_size = i->top ? layer_chain_size(i->top) : 0;
     sum.shared_size = l->flags & IMAGE_LIST_SHARED ? shared_size(l, i) : -1;
     sum.containers = l->flags & IMAGE_LIST_USERS && s->users ? s->users(s->users_arg, i->id) : -1;
@@ -266,13 +261,13 @@ int image_list(struct images *s, unsigned flags, const struct filters *f, struct
         r = find_shared(&list, &l.shared_layers, &l.n_shared_layers, e);
     if (r == 0) {
         qsort(list.v, list.n, sizeof *list.v, newest_first);
-        qsort(l.names, l.n_names, sizeof *l.names, by_image);
+        qsort(l.names, l.n_names, sizeof(*l.names), by_image);
     }
     ret->set = true;
     for (size_t k = 0; r == 0 && k < list.n; k++)
         r = add_summary(&l, list.v[k], ret, e);
     image_list_done(&list);
-    image_named_free(l.names, l.n_names);
+    image_names_free(l.names, l.n_names);
     free(l.shared_layers);
     return r;
 }

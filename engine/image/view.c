@@ -120,12 +120,17 @@ int image_inspect(struct images *s, struct image *i, struct api_image_inspect *r
 
 /* ---- history ---------------------------------------------------------------------------------------------------------------------- */
 
-int64_t image_unix_seconds(const char *text) {
-    int64_t ns;
-
-    if (!text || clock_parse(text, &ns, NULL) < 0)
+int64_t image_unix_seconds(int64_t ns) {
+    if (ns == CLOCK_ZERO)
         return INT64_C(-62135596800); /* Go's zero time */
     return ns >= 0 ? ns / NSEC_PER_SEC : -((-ns + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
+}
+
+static int64_t history_time(const char *text) {
+    int64_t ns = CLOCK_ZERO;
+
+    ignore_result(clock_parse(text, &ns, NULL) < 0);
+    return ns;
 }
 
 int image_history(struct images *s, struct image *i, struct api_image_history_item_list *ret, struct err *e) {
@@ -143,7 +148,7 @@ int image_history(struct images *s, struct image *i, struct api_image_history_it
 
         if (!item)
             return err_oom(e);
-        item->created = h->created ? image_unix_seconds(h->created) : 0;
+        item->created = h->created ? image_unix_seconds(history_time(h->created)) : 0;
         item->size = 0;
         item->has_created = item->has_size = true;
         if (!h->empty_layer) {

@@ -20,11 +20,10 @@ enum image_list_flag {
 };
 /* Newest first. `flags`: enum image_list_flag. Errors as the reference words them. */
 int image_list(struct images *s, unsigned flags, const struct filters *f, struct api_image_summary_list *ret, struct err *e);
-/* Filter `until`: the time it stands for, CLOCK_ZERO when it is not given. */
 /* Filters `label` and `label!`. */
 bool image_labels_match(const struct filters *f, const struct image *i);
 
-/* A time of a document as clients get it: seconds since 1970; NULL and what is no time: Go's zero time. */
-int64_t image_unix_seconds(const char *text);
+/* A time as clients get it: seconds since 1970; for CLOCK_ZERO Go's zero time. */
+int64_t image_unix_seconds(int64_t ns);
 
 #endif
