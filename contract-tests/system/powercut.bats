@@ -49,9 +49,17 @@ leftovers() {
     inside find /var/lib/docker/overlay2 /var/lib/docker/content -mindepth 1 \( -path '*/l' -o -path '*/content/partial' -o -name 'empty-init' -prune \) -o -print 2>/dev/null | head
 }
 store_is_empty() { [ -z "$(leftovers)" ]; }
+# What no engine is asked: every file has an owner, every row its files, every layer its bytes.
+check_is_clean() {
+    own_kill
+    same "0 problems, 0 mended" "$(inside "$HATAKED" check --data-root /var/lib/docker --bits)"
+    own_start
+}
 
 @test "pull, load, rm and prune are cut off: the store opens, images are whole, nothing is left over" {
-    local i name cuts=6
+    local i name cuts=6 amidst=0 whole=0
+    # of each kind the longest time until the cut, in milliseconds
+    local -a span=(500 500 40 40)
     [ -z "${LONG-}" ] || cuts=200
     for ((i = 0; i < cuts; i++)); do
         # What is there before: an image or none.
@@ -63,15 +71,19 @@ store_is_empty() { [ -z "$(leftovers)" ]; }
         2) docker rmi busybox >/dev/null 2>&1 3>&- & ;;
         3) docker image prune -af >/dev/null 2>&1 3>&- & ;;
         esac
-        sleep "0.$((RANDOM % 5))$((RANDOM % 10))" # the moment of the cut
+        sleep "$(printf '0.%03d' $((RANDOM % span[i % 4])))" # the moment of the cut
+        ! kill -0 $! 2>/dev/null || amidst=$((amidst + 1))
         cut_power
         wait
+        check_is_clean || fail "cut $i (kind $((i % 4)))"
         for name in $(docker images --format '{{.Repository}}:{{.Tag}}' | grep -v '<none>'); do
             # Made again from its folders, each layer has its digest.
             docker save "$name" | tar -t >/dev/null || fail "cut $i (kind $((i % 4))): $name is not whole"
+            whole=$((whole + 1))
         done
         docker images -aq | sort -u | xargs -r "$CLI" -H "$ENGINE_HOST" rmi -f >/dev/null
         docker image prune -af >/dev/null
         poll store_is_empty || fail "cut $i (kind $((i % 4))) left: $(leftovers)"
     done
+    echo "# $cuts cuts, $amidst of them before the client had its answer; $whole images found afterwards, all whole" >&3
 }

@@ -389,9 +389,11 @@ static int write_archive(struct saving *s, struct err *e) {
     static const char layout[] = "{\"imageLayoutVersion\": \"1.0.0\"}", zeros[2 * BLOCK];
     _cleanup_buf_ struct buf index = BUF_INIT(LIMIT_REPLY_BYTES), manifest = BUF_INIT(LIMIT_REPLY_BYTES), repositories = BUF_INIT(LIMIT_REPLY_BYTES);
     _cleanup_strv_ struct strv digests = STRV_INIT;
-    int64_t now = clock_wall_ns() / NSEC_PER_SEC;
+    int64_t newest = 0; /* no time of this machine: what is saved twice is the same to the byte */
     int r = 0;
 
+    for (size_t i = 0; i < s->n; i++)
+        newest = MAX(newest, mtime_of(s->v[i].image));
     for (struct map_entry *i = NULL; (i = map_next(&s->blobs, i));)
         if (strv_add(&digests, i->key) < 0)
             return err_oom(e);
@@ -399,14 +401,14 @@ static int write_archive(struct saving *s, struct err *e) {
     if (s->n) {
         r = put_header(s, "blobs/", '5', 0755, 0, mtime_of(s->v[0].image), e);
         if (r == 0)
-            r = put_header(s, "blobs/sha256/", '5', 0755, 0, now, e);
+            r = put_header(s, "blobs/sha256/", '5', 0755, 0, newest, e);
     }
     for (size_t i = 0; r == 0 && i < digests.n; i++)
         r = put_blob(s, digests.v[i], map_get(&s->blobs, digests.v[i]), e);
     write_index(s, &index);
     write_docker_manifest(s, &manifest);
     if (r == 0)
-        r = put_file(s, "index.json", buf_str(&index), index.len, now, e);
+        r = put_file(s, "index.json", buf_str(&index), index.len, newest, e);
     if (r == 0)
         r = put_file(s, "manifest.json", buf_str(&manifest), manifest.len, 0, e);
     if (r == 0)
