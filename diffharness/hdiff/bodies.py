@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 
-from . import frames, wire
+from . import frames, streams, wire
 
 LONG_TEXT = 48 << 10
 # Statuses of a pull whose number and order depend on timing alone.
@@ -108,6 +108,8 @@ def decode(headers, data, kind="auto", whole=True):
         return {"kind": "ndjson", "value": documents(data, whole)}
     if kind == "progress":
         return {"kind": "progress", "value": progress(documents(data, whole))}
+    if kind == "events":
+        return {"kind": "events", "value": streams.events(documents(data, whole))}
     if kind == "frames":
         try:
             found, rest = frames.decode(data)

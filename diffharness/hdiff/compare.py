@@ -197,7 +197,7 @@ class Comparer:
         kind_b = ours["kind"] if ours else "none"
         if kind_a != kind_b:
             return [Difference("body", f"{kind_a}: {show_body(reference)}", f"{kind_b}: {show_body(ours)}", "kind of body")]
-        if kind_a in ("json", "ndjson", "tar", "progress"):
+        if kind_a in ("json", "ndjson", "tar", "progress", "events"):
             return self.json(reference["value"], ours["value"], (), [parse_path(p) for p in step.unordered])
         if kind_a == "frames":
             found = []

@@ -299,7 +299,7 @@ class Execution:
 
     def _body(self, rules, body):
         kind, value = body["kind"], body["value"]
-        if kind in ("json", "ndjson", "tar", "progress"):
+        if kind in ("json", "ndjson", "tar", "progress", "events"):
             return {"kind": kind, "value": rules.json(self._placed(value))}
         if kind == "frames":
             return {"kind": kind, "value": {name: bodies.shorten(self._text(rules, text)) for name, text in sorted(value.items())}}

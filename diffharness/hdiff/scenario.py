@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 SECTIONS = ("setup", "steps", "cleanup")
 HEADERS = ("title", "rows", "use", "cli", "plugins", "needs", "without", "when", "tags", "allow")
 STREAM_VERBS = ("send", "halfclose", "close", "drop", "resize", "await", "join", "interrupt")
-BODY_KINDS = ("auto", "json", "ndjson", "text", "frames", "binary", "progress", "tar")
+BODY_KINDS = ("auto", "json", "ndjson", "text", "frames", "binary", "progress", "events", "tar")
 
 
 class ScenarioError(Exception):

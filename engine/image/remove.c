@@ -97,7 +97,7 @@ static bool one_name(const struct strv *names) {
     return true;
 }
 
-/* Remove the image itself and, when asked to, the unnamed parents it leaves behind. `quiet`: obstacles end the work without an error. */
+/* Remove the image itself and, when asked to, the unnamed parents it leaves behind. `quiet`: obstacles end the work without an error: the name that was asked for has gone. */
 static int delete_image(struct removal *r, const char *id_given, bool quiet, struct err *e) {
     _cleanup_free_ char *id = strdup(id_given);
 
@@ -107,14 +107,8 @@ static int delete_image(struct removal *r, const char *id_given, bool quiet, str
         _cleanup_free_ char *parent = images_parent(r->images, id);
         int k = check(r->images, id, HARD | (r->force ? 0 : SOFT), &why);
 
-        if (k < 0) {
-            bool used = k == -ERR_CONFLICT && strstr(err_msg(&why), "container");
-
-            k = images_names_of(r->images, id, &names, e);
-            if (k < 0)
-                return k;
-            return quiet && (names.n > 0 || used) ? 0 : err_move(e, &why);
-        }
+        if (k < 0)
+            return quiet && k == -ERR_CONFLICT ? 0 : err_move(e, &why);
         k = images_names_of(r->images, id, &names, e);
         for (size_t i = 0; k == 0 && i < names.n; i++)
             k = untag(r, names.v[i], id, e);
