@@ -99,6 +99,7 @@ class Layer:
 class Section:
     def __init__(self):
         self.messages, self.layers, self.announced, self.completed = [], {}, [], []
+        self.imported = Layer()
 
     def value(self):
         return {"messages": self.messages, "announced": self.announced, "completed": self.completed,
@@ -132,6 +133,11 @@ def events(items):
             if kind_of(status) == "Pull complete":
                 now.completed.append(name)
             continue
+        if status == "Importing":   # an import's counter belongs to no layer; how often it moves does not count
+            faults += [f"{status}: {fault}" for fault in now.imported.count(item.get("progressDetail", {}), item.get("progress"), status)]
+            item = {"status": status}
+            if item in now.messages:
+                continue
         if "errorDetail" in item and item.get("error") != item["errorDetail"].get("message"):
             faults.append("two texts of one error")
         now.messages.append(item)

@@ -62,6 +62,13 @@ class Streams(unittest.TestCase):
         self.assertEqual(self.faults(*GOOD[:4], tail=[{"errorDetail": {"message": "m"}, "error": "m"}]), [])
         self.assertEqual(self.faults(*GOOD[:4], tail=[{"errorDetail": {"message": "m"}, "error": "n"}]), ["two texts of one error"])
 
+    def test_an_import_counts_for_itself(self):
+        def importing(current):
+            return {"status": "Importing", "progressDetail": {"current": current, "total": 9}, "progress": streams.bar(current, 9)}
+        got = streams.events([{"status": "Downloading from x"}, importing(1), importing(9), {"status": "sha256:1"}])
+        self.assertEqual(([m["status"] for m in got["sections"][0]["messages"]], got["faults"]), (["Downloading from x", "Importing", "sha256:1"], []))
+        self.assertEqual(streams.events([importing(9), importing(1)])["faults"], ["Importing: counts backwards"])
+
     def test_the_text_of_a_counter(self):
         self.assertEqual(streams.bar(262144, 1036639), "[============>                                      ]  262.1kB/1.037MB")
         self.assertEqual(streams.bar(5, 0), "      5B")

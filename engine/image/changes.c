@@ -9,6 +9,7 @@
 #include "base/moment.h"
 #include "base/str.h"
 #include "base/strv.h"
+#include "oci/build.h"
 #include "types.h"
 
 /* CMD and ENTRYPOINT: a JSON list of strings, or a line for the shell. */
@@ -81,7 +82,9 @@ static int set_pairs(struct api_container_config *c, bool env, const char *text,
         char *eq = strchr(w, '=');
         const char *value = eq ? eq + 1 : at + strspn(at, " \t");
 
-        if (eq == w || (!eq && !*value))
+        if (eq == w)
+            return err_set(e, ERR_INVALID, "%s names can not be blank", env ? "ENV" : "LABEL");
+        if (!eq && !*value)
             return err_set(e, ERR_INVALID, "%s must have two arguments", env ? "ENV" : "LABEL");
         if (eq)
             *eq = 0;
@@ -92,24 +95,75 @@ static int set_pairs(struct api_container_config *c, bool env, const char *text,
     return r;
 }
 
-static int set_each(struct api_string_set *set, bool ports, const char *text, struct err *e) {
+/* EXPOSE, one word of it: [[ADDRESS:]HOST PORT:]PORT[-PORT][/PROTOCOL], of which only what is inside the container counts. */
+static int expose(struct api_string_set *set, const char *word, struct err *e) {
+    const char *slash = strrchr(word, '/'), *colon;
+    _cleanup_free_ char *ports = strndup(word, slash ? (size_t)(slash - word) : strlen(word)), *proto = strdup(slash && slash[1] ? slash + 1 : "tcp");
+    int64_t first, last;
+    char *to;
+    int r = 0;
+
+    if (!ports || !proto)
+        return err_oom(e);
+    colon = strrchr(ports, ':');
+    colon = colon ? colon + 1 : ports;
+    if (!*colon)
+        return err_set(e, ERR_INVALID, "No port specified: %s<empty>", word);
+    to = strchr(colon, '-');
+    if (to)
+        *to = 0;
+    if (parse_int_range(colon, 0, UINT16_MAX, &first) < 0 || parse_int_range(to ? to + 1 : colon, first, UINT16_MAX, &last) < 0)
+        return err_set(e, ERR_INVALID, "Invalid containerPort: %s%s%s", colon, to ? "-" : "", to ? to + 1 : "");
+    for (char *p = proto; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    if (!streq(proto, "tcp") && !streq(proto, "udp") && !streq(proto, "sctp"))
+        return err_set(e, ERR_INVALID, "Invalid proto: %s", proto);
+    for (int64_t port = first; r == 0 && port <= last; port++) {
+        _cleanup_free_ char *one = str_printf("%lld/%s", (long long)port, proto);
+
+        r = one ? api_string_set_add(set, one, e) : err_oom(e);
+    }
+    return r;
+}
+
+static int set_ports(struct api_string_set *set, const char *text, struct err *e) {
+    int r = 0;
+
+    for (char *word; r == 0 && (word = next_word(&text));) {
+        _cleanup_free_ char *w = word;
+
+        r = expose(set, w, e);
+    }
+    return r;
+}
+
+static int add_volume(struct api_string_set *set, const char *path, struct err *e) {
+    if (!path[strspn(path, " \t")])
+        return err_set(e, ERR_INVALID, "VOLUME specified can not be an empty string");
+    return api_string_set_add(set, path, e);
+}
+
+/* VOLUME: a JSON list of strings, or words. */
+static int set_volumes(struct api_string_set *set, const char *text, struct err *e) {
     json_t *o = *text == '[' ? json_loads(text, 0, NULL) : NULL, *v;
     size_t i;
     int r = 0;
 
     if (json_is_array(o)) {
+        if (json_array_size(o) == 0)
+            r = err_set(e, ERR_INVALID, "VOLUME requires at least one argument");
         json_array_foreach(o, i, v) {
             if (r == 0 && json_is_string(v))
-                r = api_string_set_add(set, json_string_value(v), e);
+                r = add_volume(set, json_string_value(v), e);
         }
         json_decref(o);
         return r;
     }
     json_decref(o);
     for (char *word; r == 0 && (word = next_word(&text));) {
-        _cleanup_free_ char *w = word, *port = ports && !strchr(w, '/') ? str_printf("%s/tcp", w) : NULL;
+        _cleanup_free_ char *w = word;
 
-        r = api_string_set_add(set, port ? port : w, e);
+        r = add_volume(set, w, e);
     }
     return r;
 }
@@ -149,6 +203,12 @@ static int set_health_flag(struct api_health_config *h, const char *flag, struct
     return err_set(e, ERR_INVALID, "Unknown flag: %.*s", (int)(n - 2), flag + 2);
 }
 
+static char *in_capitals(char *word) {
+    for (char *p = word; *p; p++)
+        *p = (char)toupper((unsigned char)*p);
+    return word;
+}
+
 static int set_health_test(struct api_health_config *h, const char *text, struct err *e) {
     _cleanup_free_ char *type = next_word(&text);
     int r;
@@ -160,7 +220,7 @@ static int set_health_test(struct api_health_config *h, const char *text, struct
     if (strcasecmp(type, "NONE") == 0)
         return *text ? err_set(e, ERR_INVALID, "HEALTHCHECK NONE takes no arguments") : api_string_list_add(&h->test, "NONE", e);
     if (strcasecmp(type, "CMD") != 0)
-        return err_set(e, ERR_INVALID, "Unknown type \"%s\" in HEALTHCHECK (try CMD)", type);
+        return err_set(e, ERR_INVALID, "Unknown type \"%s\" in HEALTHCHECK (try CMD)", in_capitals(type));
     if (!*text)
         return err_set(e, ERR_INVALID, "Missing command after HEALTHCHECK CMD");
     if (*text == '[') {
@@ -212,6 +272,40 @@ static int set_workdir(struct api_container_config *c, const char *text, struct 
     return joined && str_set(&c->working_dir, joined) == 0 ? 0 : err_oom(e);
 }
 
+static int set_stop_signal(struct api_container_config *c, const char *text, struct err *e) {
+    int64_t number;
+
+    if (parse_int_range(text, INT32_MIN, INT32_MAX, &number) == 0 ? number == 0 : oci_signal_number(text) <= 0)
+        return err_set(e, ERR_INVALID, "invalid signal: %s", text);
+    return str_set(&c->stop_signal, text) < 0 ? err_oom(e) : 0;
+}
+
+static int add_trigger(struct api_container_config *c, const char *text, struct err *e) {
+    _cleanup_free_ char *verb = strndup(text, strcspn(text, " \t"));
+
+    if (!verb)
+        return err_oom(e);
+    in_capitals(verb);
+    if (streq(verb, "ONBUILD"))
+        return err_set(e, ERR_INVALID, "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+    if (streq(verb, "FROM") || streq(verb, "MAINTAINER"))
+        return err_set(e, ERR_INVALID, "%s isn't allowed as an ONBUILD trigger", verb);
+    return api_string_list_add(&c->on_build, text, e);
+}
+
+/* Instructions that say nothing. */
+static int check_empty(const char *verb, struct err *e) {
+    static const char *const some[] = {"ENV", "LABEL", "EXPOSE", "VOLUME", "ONBUILD"}, *const one[] = {"WORKDIR", "USER", "STOPSIGNAL"};
+
+    for (size_t i = 0; i < ELEMENTSOF(some); i++)
+        if (streq(verb, some[i]))
+            return err_set(e, ERR_INVALID, "%s requires at least one argument", verb);
+    for (size_t i = 0; i < ELEMENTSOF(one); i++)
+        if (streq(verb, one[i]))
+            return err_set(e, ERR_INVALID, "%s requires exactly one argument", verb);
+    return 0;
+}
+
 int image_change(struct api_container_config *c, const char *instruction, struct err *e) {
     const char *p = instruction + strspn(instruction, " \t"), *text;
     size_t n = strcspn(p, " \t");
@@ -223,6 +317,8 @@ int image_change(struct api_container_config *c, const char *instruction, struct
         for (size_t i = 0; i < n; i++)
             verb[i] = (char)toupper((unsigned char)p[i]);
     text = p + n + strspn(p + n, " \t");
+    if (!*text && check_empty(verb, e) < 0)
+        return -ERR_INVALID;
     if (streq(verb, "CMD"))
         return set_command(&c->cmd, text, e);
     if (streq(verb, "ENTRYPOINT"))
@@ -230,18 +326,18 @@ int image_change(struct api_container_config *c, const char *instruction, struct
     if (streq(verb, "ENV") || streq(verb, "LABEL"))
         return set_pairs(c, verb[0] == 'E', text, e);
     if (streq(verb, "EXPOSE"))
-        return set_each(&c->exposed_ports, true, text, e);
+        return set_ports(&c->exposed_ports, text, e);
     if (streq(verb, "VOLUME"))
-        return set_each(&c->volumes, false, text, e);
+        return set_volumes(&c->volumes, text, e);
     if (streq(verb, "WORKDIR"))
         return set_workdir(c, text, e);
     if (streq(verb, "USER"))
         return str_set(&c->user, text) < 0 ? err_oom(e) : 0;
     if (streq(verb, "STOPSIGNAL"))
-        return str_set(&c->stop_signal, text) < 0 ? err_oom(e) : 0;
+        return set_stop_signal(c, text, e);
     if (streq(verb, "HEALTHCHECK"))
         return set_health(c, text, e);
     if (streq(verb, "ONBUILD"))
-        return api_string_list_add(&c->on_build, text, e);
+        return add_trigger(c, text, e);
     return err_set(e, ERR_INVALID, "%.*s is not a valid change command", (int)n, p);
 }

@@ -436,6 +436,8 @@ int images_set_name(struct images *s, const struct reference *ref, const char *i
 
     if (!key)
         return err_oom(e);
+    if (streq(ref->domain, "docker.io") && streq(ref->path, "library/sha256"))
+        return err_set(e, ERR_INVALID, "refusing to create an ambiguous tag using digest algorithm as name");
     pthread_mutex_lock(&s->lock);
     was = map_get(&s->names, key);
     old = was ? strdup(was->image_id) : NULL;

@@ -14,6 +14,7 @@
 #include "wire/call.h"
 
 #define READ_SIZE KIB(256)
+#define PROGRESS_BYTES (INT64_C(512) << 10)
 
 struct imported {
     char diff_id[72];
@@ -51,6 +52,8 @@ struct download {
     struct call *call;
     const char *url;
     bool begun;
+    int64_t have, length; /* bytes; the second as the server says, -1 when it does not */
+    int64_t shown;
 };
 
 static int take_download(void *arg, const void *bytes, size_t n, struct err *e) {
@@ -58,6 +61,11 @@ static int take_download(void *arg, const void *bytes, size_t n, struct err *e) 
     int r = d->begun ? 0 : progress_message(d->progress, NULL, e, "Downloading from %s", d->url);
 
     d->begun = true;
+    d->have += (int64_t)n;
+    if (r == 0 && (d->shown == 0 || d->have - d->shown >= PROGRESS_BYTES || d->have == d->length)) {
+        d->shown = d->have;
+        r = progress_bar(d->progress, NULL, "Importing", d->have, d->length, e);
+    }
     return r < 0 ? r : unpack_feed(d->unpack, bytes, n, e);
 }
 
@@ -74,7 +82,7 @@ static int as_internal(int r, struct err *e) {
 
 static int read_address(struct images *s, struct call *c, const char *src, struct progress *p, struct unpack *u, struct err *e) {
     _cleanup_free_ char *url = strstr(src, "://") ? strdup(src) : str_printf("http://%s", src);
-    struct download d = {u, p, c, url, false};
+    struct download d = {.unpack = u, .progress = p, .call = c, .url = url, .length = -1};
     size_t scheme = url ? (size_t)(strstr(url, "://") - url) : 0;
     int r;
 
@@ -84,7 +92,7 @@ static int read_address(struct images *s, struct call *c, const char *src, struc
         return err_set(e, ERR_INTERNAL, "Get \"%.*s:\": http: no Host in request URL", (int)scheme, url);
     if (!str_has_prefix(url, "http://") && !str_has_prefix(url, "https://"))
         return err_set(e, ERR_INTERNAL, "Get \"%s\": unsupported protocol scheme \"%.*s\"", url, (int)scheme, url);
-    r = registry_fetch(s->registry, url, import_cancelled, &d, take_download, &d, e);
+    r = registry_fetch(s->registry, url, import_cancelled, &d, take_download, &d, &d.length, e);
     return d.begun ? as_internal(r, e) : r;
 }
 
@@ -117,8 +125,8 @@ static int write_document(const struct engine *engine, const struct imported *i,
     if (r < 0)
         return r;
     buf_addf(b, ",\"architecture\":\"%s\"", platform->arch);
-    if (*platform->variant)
-        buf_addf(b, ",\"variant\":\"%s\"", platform->variant);
+    if (*platform->told)
+        buf_addf(b, ",\"variant\":\"%s\"", platform->told);
     buf_addf(b,
              ",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"%s\"]},\"history\":[{\"created\":\"%s\","
              "\"comment\":",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/platform.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,10 +57,66 @@ static void normalise(char arch[TEXT_MAX], char variant[TEXT_MAX]) {
     }
 }
 
+static void lower(char *text) {
+    for (; *text; text++)
+        *text = (char)tolower((unsigned char)*text);
+}
+
+static bool is_among(const char *word, const char *const *list) {
+    for (; *list; list++)
+        if (streq(*list, word))
+            return true;
+    return false;
+}
+
+static bool is_system(const char *os) {
+    static const char *const known[] = {"aix",   "android", "darwin", "dragonfly", "freebsd", "hurd",    "illumos", "ios", "js",
+                                        "linux", "nacl",    "netbsd", "openbsd",   "plan9",   "solaris", "windows", "zos", NULL};
+
+    return is_among(os, known);
+}
+
+static bool is_architecture(const char *arch) {
+    static const char *const known[] = {"386",     "amd64", "amd64p32", "arm",    "armbe",    "arm64",     "arm64be",     "ppc64", "ppc64le",
+                                        "loong64", "mips",  "mipsle",   "mips64", "mips64le", "mips64p32", "mips64p32le", "ppc",   "riscv",
+                                        "riscv64", "s390",  "s390x",    "sparc",  "sparc64",  "wasm",      NULL};
+
+    return is_among(arch, known);
+}
+
+#define WORD "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
+/* The first word may have a version behind it: windows(10.0). */
+static int check_word(const char *s, bool first, const char *text, struct err *e) {
+    size_t n = strspn(s, WORD), version = first && s[n] == '(' ? strspn(s + n + 1, WORD ".") + 2 : 0;
+
+    if (n > 0 && n < TEXT_MAX && (!s[n] || (version && s[n + version - 1] == ')' && !s[n + version])))
+        return 0;
+    if (first)
+        return err_set(e, ERR_INVALID,
+                       "\"%s\" is an invalid OS component of \"%s\": OSAndVersion specifier component must match "
+                       "\"^([A-Za-z0-9_-]+)(?:\\\\(([A-Za-z0-9_.-]*)\\\\))?$\": invalid argument",
+                       s, text);
+    return err_set(e, ERR_INVALID,
+                   "\"%s\" is an invalid component of \"%s\": platform specifier component must match \"^[A-Za-z0-9_-]+$\": invalid argument", s,
+                   text);
+}
+
+/* One word alone: an operating system or an architecture. */
+static int parse_word(const char *text, struct platform *ret, struct err *e) {
+    if (is_system(ret->os))
+        return 0;
+    set(ret->arch, ret->os);
+    set(ret->os, "linux");
+    normalise(ret->arch, ret->variant);
+    return is_architecture(ret->arch) ? 0 : err_set(e, ERR_INVALID, "\"%s\": unknown operating system or architecture: invalid argument", text);
+}
+
 int platform_parse(const char *text, struct platform *ret, struct err *e) {
     _cleanup_strv_ struct strv parts = STRV_INIT;
+    int r = 0;
 
-    *ret = (struct platform){"linux", "amd64", "", !str_empty(text), 1};
+    *ret = (struct platform){"linux", "amd64", "", "", !str_empty(text), 1};
     if (!ret->given) {
         ret->level = machine_level();
         return 0;
@@ -68,24 +125,27 @@ int platform_parse(const char *text, struct platform *ret, struct err *e) {
         return err_oom(e);
     if (parts.n > 3)
         return err_set(e, ERR_INVALID, "\"%s\": cannot parse platform specifier: invalid argument", text);
-    for (size_t i = 0; i < parts.n; i++) {
-        const char *s = parts.v[i];
-
-        if (!*s || strlen(s) >= sizeof ret->os || strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != strlen(s))
-            return err_set(
-                e, ERR_INVALID,
-                "\"%s\" is an invalid component of \"%s\": platform specifier component must match \"^[A-Za-z0-9_.-]+$\": invalid argument", s, text);
-    }
-    if (parts.n == 1 && !streq(parts.v[0], "linux") && !streq(parts.v[0], "windows"))
-        snprintf(ret->arch, sizeof ret->arch, "%s", parts.v[0]);
-    else
-        snprintf(ret->os, sizeof ret->os, "%s", parts.v[0]);
+    for (size_t i = 0; r == 0 && i < parts.n; i++)
+        r = check_word(parts.v[i], i == 0, text, e);
+    if (r < 0)
+        return r;
+    parts.v[0][strcspn(parts.v[0], "(")] = 0;
+    for (size_t i = 0; i < parts.n; i++)
+        lower(parts.v[i]);
+    set(ret->os, streq(parts.v[0], "macos") ? "darwin" : parts.v[0]);
     if (parts.n > 1)
-        snprintf(ret->arch, sizeof ret->arch, "%s", parts.v[1]);
+        set(ret->arch, parts.v[1]);
     if (parts.n > 2)
-        snprintf(ret->variant, sizeof ret->variant, "%s", parts.v[2]);
+        set(ret->variant, parts.v[2]);
+    if (parts.n == 1)
+        r = parse_word(text, ret, e);
     normalise(ret->arch, ret->variant);
-    return 0;
+    set(ret->told, ret->variant);
+    if (parts.n < 3 && streq(ret->arch, "arm") && streq(ret->variant, "v7"))
+        set(ret->told, "");
+    else if (parts.n == 3 && streq(ret->arch, "arm64") && !*ret->variant)
+        set(ret->told, "v8");
+    return r;
 }
 
 /* N of "vN", 0 for anything else. */

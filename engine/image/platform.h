@@ -13,6 +13,7 @@
 /* os[/arch[/variant]], arch alone too, normalised; what is not said is linux and this machine's. */
 struct platform {
     char os[32], arch[32], variant[32];
+    char told[32]; /* the variant as it is shown: not where it goes without saying */
     bool given;
     int level; /* of an amd64 machine that nobody spoke of: 1 to 4 */
 };

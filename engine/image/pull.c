@@ -171,7 +171,7 @@ static int resolve(struct pull *p, json_t **ret, char ret_digest[72], struct err
         json_decref(o);
         if (!what)
             return err_set(e, ERR_NOT_FOUND, "no matching manifest for %s/%s%s%s in the manifest list entries", p->want.os, p->want.arch,
-                           *p->want.variant ? "/" : "", p->want.variant);
+                           *p->want.told ? "/" : "", p->want.told);
     }
     return err_oom(e);
 }
@@ -537,10 +537,10 @@ int pull_reference(const char *image, const char *tag, struct reference *ret, st
     if (k < 0)
         return k;
     if (!str_empty(tag)) {
-        bool digest = strchr(tag, ':') != NULL;
+        bool digest = digest_is_valid(tag);
 
-        if (digest ? !digest_is_valid(tag) : !tag_is_valid(tag))
-            return err_set(e, ERR_INVALID, digest ? "invalid checksum digest format" : "invalid tag format");
+        if (!digest && !tag_is_valid(tag))
+            return err_set(e, ERR_INVALID, "invalid tag format");
         if (str_set(digest ? &r.digest : &r.tag, tag) < 0)
             return err_oom(e);
     }
@@ -558,7 +558,7 @@ static int check_platform(struct pull *p, struct err *e) {
         return 0;
     name = reference_canonical(&p->ref);
     return err_set(e, ERR_NOT_FOUND, "image with reference %s was found but does not match the specified platform: wanted %s/%s%s%s, actual: %s/%s",
-                   name ? name : "", want->os, want->arch, *want->variant ? "/" : "", want->variant, os, arch);
+                   name ? name : "", want->os, want->arch, *want->told ? "/" : "", want->told, os, arch);
 }
 
 static int pull_tags(struct pull *p, const struct reference *ref, bool *ret_changed, struct err *e) {
@@ -587,6 +587,8 @@ int images_pull_reference(struct images *s, struct call *c, const struct referen
 
     if (r < 0)
         return r;
+    if (streq(name, "scratch"))
+        return err_set(e, ERR_FORBIDDEN, "'%s' is a reserved name", name);
     /* What cannot be read as credentials counts as none, as in the reference. */
     if (registry_auth_parse(call_header(c, "X-Registry-Auth"), &auth, NULL) < 0)
         auth = (struct registry_auth){0};

@@ -192,8 +192,8 @@ static int add_name(struct saving *s, const char *text, struct err *e) {
     }
     id = images_lookup(s->images, &ref);
     image = id ? images_get(s->images, id) : NULL;
-    if (!image && images_resolve(s->images, text, &image, NULL) < 0)
-        return err_set(e, ERR_NOT_FOUND, "No such image: %s", text);
+    if (!image)
+        return err_set(e, ERR_NOT_FOUND, "reference does not exist");
     canonical = id && !ref.digest ? reference_canonical(&ref) : NULL;
     return add(s, image, canonical, e);
 }

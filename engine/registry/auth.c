@@ -254,7 +254,9 @@ static int ask_token(struct registry_session *s, char *const scopes[2], struct b
         t.method = "POST";
         t.form = buf_str(&form) + 1;
     } else {
-        if (s->auth.username)
+        bool whole = !str_empty(s->auth.username) && !str_empty(s->auth.password); /* half of it counts as none */
+
+        if (whole)
             add_query(&url, "account", s->auth.username);
         for (int i = 0; i < 2 && s->ref.path && scopes[i]; i++)
             add_query(&url, "scope", scopes[i]);
@@ -264,7 +266,7 @@ static int ask_token(struct registry_session *s, char *const scopes[2], struct b
             add_query(&url, "offline_token", "true");
             add_query(&url, "client_id", "docker");
         }
-        if (s->auth.username)
+        if (whole)
             t.authorization = basic = basic_value(&s->auth);
     }
     r = buf_check(&url, e);

@@ -506,6 +506,23 @@ int registry_blob(struct registry_session *s, const char *digest, int64_t offset
 
 /* ---- login -------------------------------------------------------------------------------------------------------------------------------- */
 
+/* A server as somebody typed it. */
+static int check_address(const char *address, struct err *e) {
+    const char *scheme = strstr(address, "://"), *host = scheme ? scheme + 3 : address, *port;
+    size_t n = strcspn(host, "/"), bad = strcspn(host, " \\^`{|}");
+    _cleanup_free_ char *url = scheme ? strdup(address) : str_printf("https://%s", address);
+
+    if (!url)
+        return err_oom(e);
+    if (bad < n)
+        return err_set(e, ERR_INVALID, "unable to parse server address: parse \"%s\": invalid character \"%c\" in host name", url, host[bad]);
+    port = memrchr(host, ':', n);
+    if (port && *host != '[' && strspn(port + 1, "0123456789") != (size_t)(host + n - port - 1))
+        return err_set(e, ERR_INVALID, "unable to parse server address: parse \"%s\": invalid port \"%.*s\" after host", url, (int)(host + n - port),
+                       port);
+    return 0;
+}
+
 int registry_login(struct registry *registry, const struct registry_auth *auth, char **ret_token, struct err *e) {
     const char *server = str_empty(auth->server_address) ? "docker.io" : auth->server_address, *scheme = strstr(server, "://");
     _cleanup_(session_freep) struct registry_session *s = NULL;
@@ -513,8 +530,10 @@ int registry_login(struct registry *registry, const struct registry_auth *auth, 
     _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_TOKEN_BYTES);
     struct reference ref = REFERENCE_INIT;
     struct transfer t;
-    int r;
+    int r = check_address(server, e);
 
+    if (r < 0)
+        return r;
     if (scheme)
         server = scheme + 3;
     domain = strndup(server, strcspn(server, "/"));
@@ -531,8 +550,8 @@ int registry_login(struct registry *registry, const struct registry_auth *auth, 
         return err_oom(e);
     s->want_refresh = true;
     t = (struct transfer){.s = s, .method = "GET", .url = url, .body = &body};
-    r = str_empty(auth->username) && str_empty(auth->identity_token) ? 0 : session_run(&t, "Get", e);
-    if (r == 0 && t.status && t.status != 200)
+    r = session_run(&t, "Get", e);
+    if (r == 0 && t.status != 200)
         r = err_set(e, ERR_INTERNAL, "login attempt to %s failed with status: %ld %s", url, t.status, http_phrase(t.status));
     transfer_done(&t);
     if (r < 0 && e && strstr(err_msg(e), ": unauthorized: ")) {
@@ -561,13 +580,29 @@ static int fetch_refused(const char *url, long status, const struct buf *body, s
     return err_set(e, kind, "failed to GET %s with status %ld %s: %.*s", url, status, http_phrase(status), (int)n, n ? body->data : "");
 }
 
+struct fetching {
+    const struct transfer *t;
+    registry_sink_fn *sink;
+    void *arg;
+    int64_t *ret_length;
+};
+
+static int on_fetched(void *arg, const void *p, size_t n, struct err *e) {
+    struct fetching *f = arg;
+
+    *f->ret_length = f->t->content_length;
+    return f->sink(f->arg, p, n, e);
+}
+
 int registry_fetch(struct registry *r, const char *url, registry_cancelled_fn *cancelled, void *cancelled_arg, registry_sink_fn *sink, void *arg,
-                   struct err *e) {
+                   int64_t *ret_length, struct err *e) {
     char no_host[] = "-";
     struct registry_session s = {.registry = r, .host = no_host, .cancelled = cancelled, .cancelled_arg = cancelled_arg};
-    struct transfer t = {.s = &s, .method = "GET", .url = url, .sink = sink, .sink_arg = arg, .any_origin = true};
+    struct transfer t = {.s = &s, .method = "GET", .url = url, .sink = on_fetched, .any_origin = true};
+    struct fetching f = {&t, sink, arg, ret_length};
     int k;
 
+    t.sink_arg = &f;
     pthread_mutex_init(&s.lock, NULL);
     k = transfer_run(&t, e);
     if (k == 0 && t.status != 200)

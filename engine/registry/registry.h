@@ -105,10 +105,10 @@ int registry_blob(struct registry_session *s, const char *digest, int64_t offset
 /*
  * GET any address without credentials, its body to `sink`. A status other than 200 is an error with the reference's words, its kind that
  * of the status (400, 401, 403, 404), else ERR_INTERNAL. `cancelled` is asked now and then
- * and may be NULL.
+ * and may be NULL. *ret_length: so many bytes will come, -1 when the server does not say; set before the first of them.
  */
 int registry_fetch(struct registry *r, const char *url, registry_cancelled_fn *cancelled, void *cancelled_arg, registry_sink_fn *sink, void *arg,
-                   struct err *e);
+                   int64_t *ret_length, struct err *e);
 
 /* ---- sending (push.c) ------------------------------------------------------------------------------------------------------------------------- */
 
