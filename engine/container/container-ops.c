@@ -108,7 +108,7 @@ int op_container_create(struct call *call, struct err *e) {
     if (r >= 0 && call_api_version(call) < 144)
         r = check_one_network(&req.networking.endpoints_config, e);
     if (r >= 0)
-        r = ctr_name_default_network(&req.networking, e);
+        r = ctr_name_default_network(&req.networking, req.host.network_mode, e);
     if (r >= 0)
         r = ctr_mac_settle(&req, call_api_version(call), &old_mac, e);
     if (r >= 0)

@@ -162,10 +162,11 @@ static int resolve_modes(struct containers *cs, struct api_host_config *h, struc
     return 0;
 }
 
-int ctr_name_default_network(struct api_networking_config *n, struct err *e) {
+int ctr_name_default_network(struct api_networking_config *n, const char *mode, struct err *e) {
     struct api_endpoint_settings_map *m = &n->endpoints_config;
+    bool by_default = str_empty(mode) || streq(mode, "default");
 
-    for (size_t i = 0; i < m->n; i++) {
+    for (size_t i = 0; by_default && i < m->n; i++) {
         if (streq(m->v[i].key, "default") && str_set(&m->v[i].key, "bridge") < 0)
             return err_oom(e);
     }

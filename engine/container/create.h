@@ -32,8 +32,11 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
  */
 #define CTR_MAC_OF_ENDPOINT 144
 int ctr_mac_settle(struct ctr_create *req, int version, bool *ret_deprecated, struct err *e);
-/* "default" among the networks of a request stands for the default network: named by its own name. */
-int ctr_name_default_network(struct api_networking_config *n, struct err *e);
+/*
+ * "default" among the networks of a request stands for the default network where `mode`, the request's network mode, leaves it at that one: then it is
+ * named by its own name. Else it stays, and names none.
+ */
+int ctr_name_default_network(struct api_networking_config *n, const char *mode, struct err *e);
 
 /* Fill what the request leaves open from the image's configuration. */
 int ctr_merge_image(struct api_container_config *c, const struct api_container_config *image, struct err *e);

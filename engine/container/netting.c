@@ -63,6 +63,9 @@ static int in_order(const void *a, const void *b) {
 static int find_place(struct container *c, const struct api_endpoint_settings_map_entry *m, struct network **ret, struct err *e) {
     const char *id = m->value ? m->value->network_id : NULL;
 
+    /* Create has replaced this name where it stands for a network. */
+    if (str_empty(id) && streq(m->key, "default"))
+        return err_set(e, ERR_NOT_FOUND, "network default not found");
     return networks_find(c->cs->engine->networks, str_empty(id) ? m->key : id, ret, e);
 }
 
@@ -94,18 +97,21 @@ static int find_places(struct container *c, struct place *v, size_t *ret_n, stru
 int net_join(struct container *c, struct network *net, const struct api_endpoint_settings *want, const char *mac, unsigned index,
              const struct port_requests *ports, struct endpoint **ret, struct err *e) {
     const struct ctr_fixed *f = c->view->fixed;
+    const struct api_endpoint_ipam_config *ipam = want ? want->ipam_config : NULL;
+    struct strv link_local = {ipam ? ipam->link_local_ips.v : NULL, ipam ? ipam->link_local_ips.n : 0};
     struct strv aliases = {want ? want->aliases.v : NULL, want ? want->aliases.n : 0},
                 links = {want ? want->links.v : NULL, want ? want->links.n : 0};
     struct endpoint_request req = {.container_id = c->id,
                                    .container_name = c->view->name,
                                    .hostname = f->config.hostname,
-                                   .aliases = &aliases, /* borrowed, like the links */
+                                   .link_local = &link_local, /* borrowed, like the following */
+                                   .aliases = &aliases,
                                    .links = &links,
                                    .index = index};
 
-    if (want && want->ipam_config) {
-        req.ipv4 = want->ipam_config->ipv4_address;
-        req.ipv6 = want->ipam_config->ipv6_address;
+    if (ipam) {
+        req.ipv4 = ipam->ipv4_address;
+        req.ipv6 = ipam->ipv6_address;
     }
     req.mac = mac;
     if (ports) {
@@ -130,6 +136,12 @@ static int join_all(struct container *c, const struct place *v, size_t n, struct
     for (size_t i = 0; r >= 0 && i < n; i++) {
         struct endpoint *ep = NULL;
 
+        /* Its interface would be one of the machine's. */
+        if (ctr_mode_is(c->view->fixed->host.network_mode, "host") && network_has_links(v[i].net)) {
+            r = err_set(e, ERR_INTERNAL,
+                        "container sharing network namespace with another container or host cannot be connected to any other network");
+            break;
+        }
         r = net_join(c, v[i].net, v[i].want, wanted_mac(c->view->fixed, v[i].key, v[i].net), (unsigned)p->n_links, (int)i == gateway ? &ports : NULL,
                      &ep, e);
         if (r < 0)
@@ -384,7 +396,7 @@ static int describe_one(struct container *c, const char *name, const struct api_
     } else {
         _cleanup_(network_unrefp) struct network *net = NULL;
 
-        if (tried && networks_find(c->cs->engine->networks, name, &net, NULL) >= 0 && str_set(&s->network_id, network_id(net)) < 0)
+        if (tried && !streq(name, "default") && networks_find(c->cs->engine->networks, name, &net, NULL) >= 0 && str_set(&s->network_id, network_id(net)) < 0)
             return err_oom(e);
         if (!s->network_id && str_set(&s->network_id, old->network_id) < 0)
             return err_oom(e);

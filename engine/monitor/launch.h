@@ -31,7 +31,7 @@ struct launch_addr {
     uint8_t addr[16]; /* network order; the first 4 bytes for AF_INET */
 };
 
-#define LAUNCH_LINK_ADDRS 4
+#define LAUNCH_LINK_ADDRS 16
 
 enum launch_link_kind { LAUNCH_VETH, LAUNCH_MACVLAN, LAUNCH_IPVLAN };
 

@@ -23,6 +23,7 @@ struct endpoint *endpoint_free(struct endpoint *ep) {
     free(ep->hostname);
     strv_done(&ep->aliases);
     strv_done(&ep->links);
+    strv_done(&ep->link_local);
     if (ep->ports)
         ports_close_fds(ep->ports, ep->n_ports);
     free(ep->ports);
@@ -67,7 +68,7 @@ static int endpoint_new(struct networks *n, struct network *net, const struct en
     ep->container_name = str_dup(req->container_name);
     ep->hostname = str_dup(req->hostname);
     if (!ep->container_name || (req->hostname && !ep->hostname) || (req->aliases && strv_copy(&ep->aliases, req->aliases) < 0) ||
-        (req->links && strv_copy(&ep->links, req->links) < 0)) {
+        (req->links && strv_copy(&ep->links, req->links) < 0) || (req->link_local && strv_copy(&ep->link_local, req->link_local) < 0)) {
         endpoint_free(ep);
         return err_oom(e);
     }

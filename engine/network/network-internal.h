@@ -58,6 +58,7 @@ struct endpoint {
     char *container_name; /* guarded by networks.lock */
     char *hostname;
     struct strv aliases, links;
+    struct strv link_local; /* wanted at join; an adopted one has its interface already */
     char ifname[16], host_ifname[16];
     uint32_t ip; /* host byte order; 0: none */
     char ip_text[IPV4_TEXT_MAX];

@@ -116,6 +116,7 @@ struct endpoint_request {
     const char *container_name; /* without the slash; in error texts and in the network's Containers */
     const char *hostname;
     const char *ipv4, *ipv6, *mac; /* wanted, or NULL */
+    const struct strv *link_local; /* more addresses of its interface, for neighbours on the link alone; NULL allowed */
     const struct strv *aliases;    /* NULL allowed */
     const struct strv *links;      /* "container:alias" of this network; NULL allowed */
     const struct port_request *ports;

@@ -48,6 +48,19 @@ static void put_addr6(struct launch_addr *a, const struct in6_addr *ip, int pref
     memcpy(a->addr, ip, sizeof(*ip));
 }
 
+/* Prefixes as the reference gives them: of a class B network, and of an IPv6 link. */
+static void put_link_local(struct launch_link *to, const struct strv *v) {
+    struct in6_addr a6;
+    uint32_t a4 = 0;
+
+    for (size_t i = 0; i < v->n && to->n_addrs < LAUNCH_LINK_ADDRS; i++) {
+        if (ipv4_parse(v->v[i], &a4) == 0)
+            put_addr(&to->addrs[to->n_addrs++], a4, 16);
+        else if (inet_pton(AF_INET6, v->v[i], &a6) == 1)
+            put_addr6(&to->addrs[to->n_addrs++], &a6, 64);
+    }
+}
+
 bool endpoint_link(const struct endpoint *ep, bool gateway, struct launch_link *ret) {
     const struct network *net = ep->net;
 
@@ -66,6 +79,7 @@ bool endpoint_link(const struct endpoint *ep, bool gateway, struct launch_link *
     ret->n_addrs = 1;
     if (ep->has_ip6)
         put_addr6(&ret->addrs[ret->n_addrs++], &ep->ip6, net->addr6.prefix);
+    put_link_local(ret, &ep->link_local);
     if (gateway && !net->record.internal) {
         if (net->gateway)
             put_addr(&ret->gateway, net->gateway, 0);
