@@ -255,7 +255,7 @@ crash() { # kill -9, then a new daemon
     own_restart
 }
 
-@test "one trace id leads through the log of every process: daemon, launcher, monitor" {
+@test "one trace id leads through the log of every process: daemon, launcher, monitor, netd" {
     local id trace part
     own_restart -D
     need_image busybox
@@ -268,6 +268,22 @@ crash() { # kill -9, then a new daemon
         poll grep -q "trace=$trace.*$part\|$part.*trace=$trace" "$ENGINE_LOG"
     done
     grep "trace=$trace" "$ENGINE_LOG" | grep -q "process=hatake-monitor.*container=$id"
+    docker rm "$N"
+    # Ports and names of the request are hatake-netd's, which tells what becomes of them, also later.
+    docker network create "$N" >/dev/null
+    docker create --name "$N" --network "$N" -p 127.0.0.1::80 busybox sleep 1000 >/dev/null
+    request POST "/v1.45/containers/$N/start"
+    same 204 "$STATUS"
+    trace=$(sed -n 's/^X-Hatake-Trace: //Ip' <<<"$HEAD")
+    for part in "published ports are kept" "names are known" "a container's names are served"; do
+        poll grep -q "$part.*trace=$trace.*process=hatake-netd" "$ENGINE_LOG"
+    done
+    request POST "/v1.45/networks/$N/disconnect" "{\"Container\":\"$N\"}"
+    same 200 "$STATUS"
+    trace=$(sed -n 's/^X-Hatake-Trace: //Ip' <<<"$HEAD")
+    poll grep -q "published ports are given up.*trace=$trace.*process=hatake-netd" "$ENGINE_LOG"
+    docker rm -f "$N" >/dev/null
+    docker network rm "$N" >/dev/null
     own_restart
 }
 

@@ -396,7 +396,8 @@ static int describe_one(struct container *c, const char *name, const struct api_
     } else {
         _cleanup_(network_unrefp) struct network *net = NULL;
 
-        if (tried && !streq(name, "default") && networks_find(c->cs->engine->networks, name, &net, NULL) >= 0 && str_set(&s->network_id, network_id(net)) < 0)
+        if (tried && !streq(name, "default") && networks_find(c->cs->engine->networks, name, &net, NULL) >= 0 &&
+            str_set(&s->network_id, network_id(net)) < 0)
             return err_oom(e);
         if (!s->network_id && str_set(&s->network_id, old->network_id) < 0)
             return err_oom(e);

@@ -134,6 +134,7 @@ static void next_server(struct pending *p) {
     leave_way(p);
     deadline_leave(p);
     deadline_enter(p);
+    netd_tell(false, p->r->trace, p->r->id, "name server %u gives no answer that is of use", p->server + 1);
     p->server++;
     try_servers(p);
 }

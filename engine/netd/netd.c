@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -53,6 +55,24 @@ static void bury_all(void) {
     }
 }
 
+void netd_tell(bool warning, uint64_t trace, const uint8_t *group, const char *fmt, ...) {
+    union {
+        struct netd_msg m;
+        char space[NETD_MSG_BYTES(0) + NETD_TEXT_MAX];
+    } u = {.m = {.version = NETD_VERSION, .op = NETD_LOG, .n = warning, .trace = trace}};
+    va_list ap;
+    int n;
+
+    if (!clients || (!warning && !netd.tell_all))
+        return;
+    memcpy(u.m.group, group, NETD_GROUP_BYTES);
+    va_start(ap, fmt);
+    n = vsnprintf(u.space + NETD_MSG_BYTES(0), NETD_TEXT_MAX, fmt, ap);
+    va_end(ap);
+    if (n > 0) /* the connection made last: earlier ones are of a hataked that is gone */
+        ignore_result(send(clients->source.fd, &u, NETD_MSG_BYTES(0) + (size_t)MIN(n, NETD_TEXT_MAX - 1), MSG_DONTWAIT | MSG_NOSIGNAL) < 0);
+}
+
 /* ---- groups ------------------------------------------------------------------------------------------------------------------------ */
 
 static struct group **find_group(const uint8_t *name) {
@@ -69,6 +89,7 @@ static void drop_group(const uint8_t *name) {
     if (!g)
         return;
     *at = g->next;
+    netd_tell(false, netd.trace ? netd.trace : g->trace, name, "published ports are given up"); /* a container may end by itself */
     while (g->listeners) {
         struct listener *l = g->listeners;
 
@@ -115,6 +136,7 @@ static void add_listener(struct group *g, const struct netd_entry *e, int fd) {
     int one = 1;
 
     if (!l) {
+        netd_tell(true, g->trace, g->name, "no memory for a published port, the kernel alone serves it");
         close_fd(fd);
         return;
     }
@@ -151,6 +173,10 @@ static void add_entries(const struct netd_msg *m, const int *fds, size_t n_fds) 
             memcpy(g->name, m->group, NETD_GROUP_BYTES);
             *at = g;
         }
+    }
+    if (g) {
+        g->trace = m->trace;
+        netd_tell(false, m->trace, m->group, "published ports are kept: %zu", n_fds);
     }
     for (size_t i = 0; i < n_fds; i++) {
         if (g && i < m->n)
@@ -261,16 +287,22 @@ static bool on_names(const struct netd_msg *m, size_t n, int *fds, size_t n_fds)
 
     switch ((enum netd_op)m->op) {
     case NETD_NAMES:
-        ignore_result(names_set(&names, m->group, f) < 0);
+        if (names_set(&names, m->group, f) < 0)
+            netd_tell(true, m->trace, m->group, "names are not taken");
+        else
+            netd_tell(false, m->trace, m->group, "names are known");
         break;
     case NETD_UNNAME:
         names_remove(&names, m->group);
+        netd_tell(false, m->trace, m->group, "names are forgotten");
         break;
     case NETD_RESOLVER:
         resolver_set(m->group, f, fds, n_fds);
+        netd_tell(false, m->trace, m->group, "a container's names are served");
         return true;
     case NETD_UNRESOLVE:
         resolver_remove(m->group);
+        netd_tell(false, m->trace, m->group, "a container's names are not served any longer");
         break;
     case NETD_STALE:
         names_stale(&names);
@@ -326,6 +358,8 @@ static bool client_packet(struct client *c) {
         client_end(c);
         return false;
     }
+    netd.trace = m->trace;
+    netd.tell_all = m->tell_all;
     if (on_names(m, (size_t)n, fds, n_fds))
         return true;
     if (m->op == NETD_ADD)

@@ -41,6 +41,7 @@ struct group {
     uint8_t name[NETD_GROUP_BYTES];
     struct listener *listeners;
     size_t n_streams;
+    uint64_t trace; /* of the request that published the ports */
 };
 
 struct stream;
@@ -69,7 +70,9 @@ struct netd {
     struct group *groups;
     struct source *dead;
     size_t n_clients, n_streams, n_sessions, n_paused;
-    char *space; /* NETD_CHUNK bytes */
+    char *space;    /* NETD_CHUNK bytes */
+    bool tell_all;  /* hataked wants to hear of small matters, too */
+    uint64_t trace; /* of the packet that is being dealt with */
 };
 
 /* Process-wide state: the process is this one object. */
@@ -84,6 +87,9 @@ int netd_watch(struct source *s, uint32_t events);
 int netd_rewatch(struct source *s, uint32_t events);
 /* Close the descriptor and free the object at the end of the turn. (It leaves the epoll set by name: others may hold the same socket.) */
 void netd_bury(struct source *s);
+
+/* Say to hataked, for its log, what happened to a group (an endpoint, a container) that the request `trace` made. Nobody waits for it. */
+void netd_tell(bool warning, uint64_t trace, const uint8_t *group, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /* Take in everything that hataked has said so far. May bury anything but its caller's own memory. */
 void netd_control(void);

@@ -19,6 +19,10 @@
  *   NETD_STALE     everything known of names and containers is old from here on; NETD_SWEEP: drop what is still old. (A new hataked says both.)
  * Their packets carry fields behind the fixed head instead of entries: one byte of enum netd_field, one of length, the bytes.
  *
+ * Every packet names the API's request that it is about (trace). hatake-netd writes no log of its own, it tells:
+ *   NETD_LOG       what happened to a group, as text behind the fixed head, and the request by which it came to be; may come at any time, also before an
+ *                  answer. Never waited for: what does not fit into the socket is lost. Small matters only where a packet before had tell_all.
+ *
  * hatake-netd ends by itself when it has no group and no container: at once without a connection to hataked, after a short while with one. It first shuts its receiving
  * sides, so that hataked's next packet fails (EPIPE) instead of being lost, and deals with what had been sent before. A new connection through
  * the socket's path is proven by NETD_SYNC before it is used.
@@ -28,7 +32,7 @@
 
 #include <stdint.h>
 
-#define NETD_VERSION 4
+#define NETD_VERSION 5
 #define NETD_ENTRIES 128
 #define NETD_GROUP_BYTES 16
 
@@ -47,7 +51,10 @@ enum netd_op {
     NETD_UNRESOLVE,
     NETD_STALE,
     NETD_SWEEP,
+    NETD_LOG,
 };
+
+#define NETD_TEXT_MAX 256 /* of NETD_LOG */
 
 enum netd_field {
     /* NETD_NAMES */
@@ -89,7 +96,10 @@ struct netd_entry {
 struct netd_msg {
     uint16_t version;
     uint8_t op; /* enum netd_op */
-    uint8_t n;  /* entries */
+    uint8_t n;  /* entries; in NETD_LOG 1: a warning */
+    uint8_t tell_all;
+    uint8_t unused[3];
+    uint64_t trace; /* 0: none */
     uint8_t group[NETD_GROUP_BYTES];
     struct netd_entry entries[NETD_ENTRIES]; /* only the first n are sent */
 };

@@ -452,6 +452,7 @@ void resolver_set(const uint8_t *id, struct netd_fields f, int *fds, size_t n_fd
         view_done(&names, &r->view);
         r->view = view;
         r->stale = false;
+        r->trace = netd.trace;
         r->n_servers = 0;
         while (netd_next_field(&again, &v)) {
             if (v.field == NETD_F_FLAGS && v.n == 1)

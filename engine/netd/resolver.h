@@ -52,6 +52,7 @@ struct resolver {
     struct source source; /* no descriptor: so that it is freed after the turn */
     uint8_t id[NETD_GROUP_BYTES];
     unsigned flags; /* NETD_R_* */
+    uint64_t trace; /* of the request that said so */
     bool stale;
     struct view view;
     struct server servers[RESOLVER_SERVERS];

@@ -167,6 +167,8 @@ static void pump(struct source *source, uint32_t events) {
         socklen_t len = sizeof(err);
 
         if (getsockopt(t->server.source.fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || err || (events & EPOLLHUP && s == &t->client)) {
+            if (err)
+                netd_tell(false, t->group->trace, t->group->name, "no connection to the container: %s", strerror(err));
             stream_end(t, true);
             return;
         }
@@ -210,6 +212,7 @@ static void stream_begin(struct listener *l, int fd) {
     if (out >= 0)
         ignore_result(setsockopt(out, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0);
     if (out < 0 || (connect(out, &l->target.sa, l->target_len) < 0 && errno != EINPROGRESS)) {
+        netd_tell(false, l->group->trace, l->group->name, "no connection to the container: %s", strerror(errno));
         close_fd(out);
         close_fd(fd);
         free(t);

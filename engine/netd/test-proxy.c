@@ -22,6 +22,8 @@
 
 static const uint8_t group[NETD_GROUP_BYTES] = {3};
 
+#define REQUEST 0x0123456789abcdef /* its trace id */
+
 /* The process, its control connection, a published port (a client calls `port`) and the server behind it. */
 struct proxy {
     pid_t pid;
@@ -47,7 +49,7 @@ static bool hand_over(struct proxy *p, int fd, const struct sockaddr_in *target,
         struct cmsghdr h;
         char space[CMSG_SPACE(sizeof(int))];
     } control = {0};
-    struct netd_msg m = {.version = NETD_VERSION, .op = NETD_ADD, .n = 1};
+    struct netd_msg m = {.version = NETD_VERSION, .op = NETD_ADD, .n = 1, .trace = REQUEST};
     struct iovec iov = {&m, NETD_MSG_BYTES(1)};
     struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 
@@ -110,6 +112,21 @@ static bool begin(struct proxy *p, int type) {
         return false;
     fd = published(type, &p->port, &n);
     return fd >= 0 && hand_over(p, fd, &target, type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP);
+}
+
+/* The next thing told is this, about our group, by this request. */
+static bool told(const struct proxy *p, uint64_t trace, const char *want) {
+    union {
+        struct netd_msg m;
+        char space[sizeof(struct netd_msg)];
+    } u;
+    ssize_t n = recv(p->control, &u, sizeof(u) - 1, 0);
+
+    if (n < (ssize_t)NETD_MSG_BYTES(0) || u.m.op != NETD_LOG || u.m.trace != trace || memcmp(u.m.group, group, sizeof(group)) != 0)
+        return false;
+    u.space[n] = 0;
+    CHECK_STR(u.space + NETD_MSG_BYTES(0), want);
+    return true;
 }
 
 /* Without anything to hold and without anybody who talks to it, it ends by itself. */
@@ -349,6 +366,21 @@ TEST(proxy_udp_sessions) {
 
 static bool refused(long result) {
     return result == -1 && errno == EPERM;
+}
+
+TEST(proxy_tells_what_became_of_a_request) {
+    struct netd_msg m = {.version = NETD_VERSION, .op = NETD_SYNC, .tell_all = 1};
+    struct proxy p;
+    int fd;
+
+    REQUIRE(begin(&p, SOCK_STREAM));
+    CHECK(send(p.control, &m, NETD_MSG_BYTES(0), MSG_NOSIGNAL) > 0);
+    CHECK(recv(p.control, &m, sizeof(m), 0) > 0 && m.op == NETD_SYNCED);
+    p.server = close_fd(p.server);
+    fd = call(&p, SOCK_STREAM);
+    CHECK(told(&p, REQUEST, "no connection to the container: Connection refused"));
+    close_fd(fd);
+    end(&p);
 }
 
 TEST(cage_allows_what_is_needed_only) {

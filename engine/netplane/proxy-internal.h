@@ -62,6 +62,8 @@ int held_add(struct proxy *p, const char *group, const struct netd_entry *entrie
 int held_send(struct proxy *p, const char *group, size_t first);
 /* Hand everything to one that was just started. */
 int held_send_all(struct proxy *p);
+/* What hatake-netd tells of itself goes into our log. */
+void proxy_heard(const struct netd_msg *m, size_t n);
 /* Read answers until "synced"; groups and their sockets are added to p->groups. */
 int proxy_wait_synced(struct proxy *p);
 

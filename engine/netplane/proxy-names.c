@@ -199,12 +199,24 @@ static void revive(struct proxy *p) {
         log_kv(LOG_LVL_ERROR, "hatake-netd cannot be started", "error", err_msg(&why), NULL);
 }
 
+/* Take what it has told. With the lock nobody waits for an answer: there is nothing else to read, save one that came too late for whoever had asked. */
+static void listen_to(struct proxy *p) {
+    struct netd_msg m;
+    ssize_t n;
+
+    while (p->fd >= 0 && (n = recv(p->fd, &m, sizeof(m), MSG_DONTWAIT)) > 0) {
+        if (n >= (ssize_t)NETD_MSG_BYTES(0) && m.version == NETD_VERSION && m.op == NETD_LOG)
+            proxy_heard(&m, (size_t)n);
+    }
+}
+
 /* What the thread does when it wakes up; hung_up: the connection it watched has ended. False: stop. */
 static bool look_after(struct proxy *p, bool hung_up, int *fd) {
     bool stop;
 
     pthread_mutex_lock(&p->lock);
     stop = p->stop;
+    listen_to(p);
     /* Somebody may have started one already: then its connection waits to be watched. */
     if (hung_up && !stop && p->watched < 0)
         revive(p);
@@ -223,7 +235,7 @@ static void *watcher(void *arg) {
     bool hung_up = false;
 
     while (look_after(p, hung_up, &fd)) {
-        struct pollfd v[2] = {{.fd = fd}, {.fd = p->wake, .events = POLLIN}}; /* POLLHUP comes unasked */
+        struct pollfd v[2] = {{.fd = fd, .events = POLLIN}, {.fd = p->wake, .events = POLLIN}}; /* POLLHUP comes unasked */
         uint64_t n;
 
         if (poll(v, 2, -1) < 0 && errno != EINTR)

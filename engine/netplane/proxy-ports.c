@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/id.h"
+#include "base/log.h"
 #include "netplane/proxy-internal.h"
 
 void held_free(void *arg) {
@@ -105,6 +107,18 @@ static bool take_sockets(struct msghdr *h, int *fds, size_t want) {
     return n == want;
 }
 
+void proxy_heard(const struct netd_msg *m, size_t n) {
+    char group[GROUP_TEXT + 1], trace[20], before[33], text[NETD_TEXT_MAX];
+
+    snprintf(before, sizeof(before), "%s", log_trace());
+    snprintf(trace, sizeof(trace), "%016llx", (unsigned long long)m->trace);
+    snprintf(text, sizeof(text), "%.*s", (int)(n - NETD_MSG_BYTES(0)), (const char *)m + NETD_MSG_BYTES(0));
+    hex_encode(m->group, NETD_GROUP_BYTES, group);
+    log_set_trace(m->trace ? trace : NULL);
+    log_kv(m->n ? LOG_LVL_WARN : LOG_LVL_DEBUG, text, "process", "hatake-netd", "group", group, NULL);
+    log_set_trace(before);
+}
+
 int proxy_wait_synced(struct proxy *p) {
     for (;;) {
         union {
@@ -120,6 +134,10 @@ int proxy_wait_synced(struct proxy *p) {
 
         if (n < 0 && errno == EINTR)
             continue;
+        if (n >= (ssize_t)NETD_MSG_BYTES(0) && m.version == NETD_VERSION && m.op == NETD_LOG) {
+            proxy_heard(&m, (size_t)n);
+            continue;
+        }
         if (n < (ssize_t)NETD_MSG_BYTES(0) || m.version != NETD_VERSION || m.n > NETD_ENTRIES || n != (ssize_t)NETD_MSG_BYTES(m.n) ||
             !take_sockets(&h, fds, m.n)) {
             p->fd = close_fd(p->fd);

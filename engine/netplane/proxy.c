@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/id.h"
+#include "base/log.h"
 #include "base/spawn.h"
 #include "base/str.h"
 #include "netplane/proxy-internal.h"
@@ -80,6 +81,8 @@ void proxy_message(struct netd_msg *m, enum netd_op op, const char *endpoint_id,
     memset(m, 0, NETD_MSG_BYTES(0));
     m->version = NETD_VERSION;
     m->op = (uint8_t)op;
+    m->tell_all = log_enabled(LOG_LVL_DEBUG);
+    m->trace = strtoull(log_trace(), NULL, 16);
     if (!endpoint_id)
         return;
     snprintf(ret_group, GROUP_TEXT + 1, "%.*s", GROUP_TEXT, endpoint_id);
