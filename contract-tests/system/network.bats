@@ -141,3 +141,53 @@ c,a=s.accept(); c.sendall(("you are %s\n" % a[0]).encode()); c.close()' $port &
     same lo "$(docker run --rm --name "$N-3" --network none busybox ls /sys/class/net)"
     contains "$(docker run --rm --name "$N-4" --network host busybox ls /sys/class/net)" docker0
 }
+
+# neighbour_meets ADDRESS:PORT: what the neighbour gets there, "page" or "nothing". Every address of the engine stands for its address on the lab's network.
+neighbour_meets() {
+    local at=$1 link
+    link=$(in_engine_net ip -6 -o addr show dev eth0 scope link | sed -n 's/.* inet6 \([^/]*\).*/\1/p')
+    at=${at/#0.0.0.0/$SUBJECT_ADDRESS}
+    at=${at/#\[::\]/[$link%eth0]}
+    if in_neighbour curl -gsS --max-time 5 "http://$at/" 2>/dev/null | grep -q page-of; then echo page; else echo nothing; fi
+}
+is_met() { [ "$(neighbour_meets "$1")" = page ]; }
+
+@test "exposure: what is said of each published port is what the neighbour meets; what is not published is not said" {
+    only_ours "its command-line program"
+    local name address reach by said
+    docker network create --internal "$N" >/dev/null
+    web "$N-any" -p 80
+    web "$N-lo" -p 127.0.0.1::80
+    web "$N-one" -p "$SUBJECT_ADDRESS::80"
+    web "$N-six" -p '[::1]::80'
+    web "$N-in" --network "$N" -p 80
+    run -0 in_engine_net "$TOP/build/bin/hatake" -H "$ENGINE_HOST" exposure --json
+    said=$(python3 -c 'import json, sys
+for p in json.load(sys.stdin):
+    if p["Container"].startswith(sys.argv[1]):
+        print(p["Container"], p["Address"], p["ReachableFrom"].replace(" ", "-"), p["DecidedBy"].replace(" ", "-"))' "$N-" <<<"$output")
+    same "$N-any $N-any $N-lo $N-one $N-six" "$(awk '{print $1}' <<<"$said" | sort | paste -sd ' ')"
+    while read -r name address reach by; do
+        case $name in
+        "$N-lo" | "$N-six")
+            same this-machine "$reach"
+            same nothing "$(neighbour_meets "$address")"
+            ;;
+        *)
+            [ "$reach" != this-machine ] || fail "$name $address: $reach"
+            poll is_met "$address"
+            # The owner's rules come first where it says so.
+            in_engine_net iptables -I DOCKER-USER -i eth0 -j DROP
+            case $by in
+            *DOCKER-USER*) same nothing "$(neighbour_meets "$address")" ;;
+            *) same page "$(neighbour_meets "$address")" ;;
+            esac
+            in_engine_net iptables -D DOCKER-USER -i eth0 -j DROP
+            ;;
+        esac
+    done <<<"$said"
+    run -0 in_engine_net "$TOP/build/bin/hatake" -H "$ENGINE_HOST" exposure --outside
+    same 3 "$(grep -c "$N-" <<<"$output")"
+    remove_ours
+    docker network rm "$N" >/dev/null
+}

@@ -220,21 +220,6 @@ static const char *device_of(const struct network *net) {
     return net->kind == NETWORK_BRIDGE ? net->bridge : net->kind != NETWORK_CONFIG && net->own_parent ? net->parent : "";
 }
 
-static int unstore_with_intent(struct networks *n, const struct network *net, int64_t *ret_intent, struct err *e) {
-    int r = db_begin(n->engine->db, e);
-
-    if (r < 0)
-        return r;
-    r = intent_begin(n->engine->db, "network.bridge", net->record.id, device_of(net), ret_intent, e);
-    if (r == 0)
-        r = network_store_remove(n, net->record.id, e);
-    if (r < 0) {
-        db_rollback(n->engine->db);
-        return r;
-    }
-    return db_commit(n->engine->db, e);
-}
-
 static void unmake(struct networks *n, struct network *net) {
     _cleanup_err_ struct err why = ERR_INIT;
     int r = 0;
@@ -369,7 +354,6 @@ static int begin_removal(struct networks *n, struct network *net, struct err *e)
 
 int networks_remove(struct networks *n, const char *ref, struct err *e) {
     struct network *net = NULL;
-    int64_t intent = 0;
     int r = networks_find(n, ref, &net, e);
 
     if (r < 0)
@@ -381,12 +365,15 @@ int networks_remove(struct networks *n, const char *ref, struct err *e) {
     }
     pthread_mutex_lock(&n->change);
     r = begin_removal(n, net, e);
-    if (r == 0)
-        r = unstore_with_intent(n, net, &intent, e);
+    /* The record goes last and so is its own intent: a start that still finds it makes again what is gone, and the network is there as before. */
+    if (r == 0) {
+        unmake(n, net);
+        r = network_store_remove(n, net->record.id, e);
+        if (r < 0 && net->kind != NETWORK_CONFIG && make_device(n, net, NULL) < 0)
+            log_kv(LOG_LVL_ERROR, "network is without its interface until the next start", "network", net->record.name, NULL);
+    }
     if (r == 0) {
         networks_forget(n, net);
-        unmake(n, net);
-        ignore_result(intent_done(n->engine->db, intent, NULL) < 0);
     } else {
         pthread_mutex_lock(&n->lock);
         net->removing = false;
