@@ -537,8 +537,8 @@ static int remove_on_disk(struct volumes *vs, struct volume *v, struct err *e) {
     return r;
 }
 
-/* With force the record goes whatever the plugin says. */
-static int remove_remote(struct volumes *vs, struct volume *v, bool force, struct err *e) {
+/* With force the record goes whatever the plugin says, which is still told. */
+static int remove_remote(struct volumes *vs, struct volume *v, bool force, bool *ret_gone, struct err *e) {
     struct plugin *plugin = NULL;
     int r = volume_driver_find(vs, v->record.driver, false, &plugin, e), r2;
 
@@ -546,8 +546,9 @@ static int remove_remote(struct volumes *vs, struct volume *v, bool force, struc
         r = volume_driver_remove(plugin, v->record.name, e);
     if (r < 0 && !force)
         return r;
-    r2 = volume_store_remove(vs, v->record.name, e);
-    return r2 < 0 ? r2 : 0;
+    r2 = volume_store_remove(vs, v->record.name, r < 0 ? NULL : e);
+    *ret_gone = r2 == 0;
+    return r < 0 ? r : r2;
 }
 
 static int in_use(const struct volume *v, struct err *e) {
@@ -559,7 +560,7 @@ static int in_use(const struct volume *v, struct err *e) {
 int volumes_remove(struct volumes *vs, const char *name, bool force, struct err *e) {
     _cleanup_(volume_facts_done) struct volume_facts facts = {0};
     struct volume *v = NULL;
-    bool missing = false;
+    bool missing = false, gone = false;
     int r = volumes_find(vs, name, &v, e);
 
     if (r == 0 && v->remote) {
@@ -584,8 +585,8 @@ int volumes_remove(struct volumes *vs, const char *name, bool force, struct err 
     pthread_mutex_unlock(&vs->lock);
     if (!v || r < 0)
         return r;
-    r = missing ? volume_store_remove(vs, name, e) : v->remote ? remove_remote(vs, v, force, e) : remove_on_disk(vs, v, e);
-    volumes_finish_busy(vs, v, r < 0);
+    r = missing ? volume_store_remove(vs, name, e) : v->remote ? remove_remote(vs, v, force, &gone, e) : remove_on_disk(vs, v, e);
+    volumes_finish_busy(vs, v, r < 0 && !gone);
     if (r == 0)
         volumes_event(vs, v, "destroy", NULL);
     else
