@@ -77,21 +77,6 @@ static void names_and_sysctls(struct child *c) {
 
 /* ---- working folder, environment, program ----------------------------------------------------------------------------- */
 
-static void make_cwd(const char *path) {
-    char work[4096];
-    size_t n = strlen(path);
-
-    if (n >= sizeof work || !n)
-        return;
-    memcpy(work, path, n + 1);
-    for (char *s = strchr(work + 1, '/'); s; s = strchr(s + 1, '/')) {
-        *s = 0;
-        ignore_result(mkdir(work, 0755));
-        *s = '/';
-    }
-    ignore_result(mkdir(work, 0755));
-}
-
 /* 0, or -errno: the folder may only be reachable for the final user, so the caller tries twice. */
 static int enter_cwd(struct child *c) {
     const struct plan_op *op = plan_find(c->p, PLAN_CWD);
@@ -280,10 +265,22 @@ static void drop_bounding(struct child *c, uint64_t keep) {
     }
 }
 
+/* One of the numbers is nobody in the user namespace: that of the user is named first, then its group's. */
+static void __attribute__((noreturn)) groups_failed(struct child *c, const struct plan_op *user) {
+    bool no_gid = c->k->setresgid((gid_t)user->i[1], (gid_t)user->i[1], (gid_t)user->i[1]) == -EINVAL;
+    bool no_uid = c->k->setresuid((uid_t)user->i[0], (uid_t)user->i[0], (uid_t)user->i[0]) == -EINVAL;
+
+    if (no_uid || no_gid)
+        child_fail(c, EINVAL, "unable to setup user: cannot set %s to unmapped user in user namespace", no_uid ? "uid" : "gid");
+    child_fail_errno(c, EINVAL, "unable to setup user: setgroups");
+}
+
 static void become_user(struct child *c, const struct plan_op *user) {
     int r;
 
     r = c->k->setgroups(plan_sn(c->p, user, 0) / sizeof(gid_t), (const gid_t *)(const void *)plan_s(c->p, user, 0));
+    if (r == -EINVAL)
+        groups_failed(c, user);
     if (r < 0 && !(r == -EPERM && plan_sn(c->p, user, 0) == 0))
         child_fail_errno(c, r, "unable to setup user: setgroups");
     r = c->k->setresgid((gid_t)user->i[1], (gid_t)user->i[1], (gid_t)user->i[1]);
@@ -357,7 +354,7 @@ static void __attribute__((noreturn)) exec_failed(struct child *c, int r, const 
 void child_final(struct child *c) {
     static const struct plan_op no_user = {.i = {0, 0, -1}};
     const struct plan_op *user = plan_find(c->p, PLAN_USER), *caps = plan_find(c->p, PLAN_CAPS), *exec = plan_find(c->p, PLAN_EXEC);
-    const struct plan_op *keyring = plan_find(c->p, PLAN_KEYRING), *cwd = plan_find(c->p, PLAN_CWD);
+    const struct plan_op *keyring = plan_find(c->p, PLAN_KEYRING);
     bool nnp = plan_find(c->p, PLAN_NO_NEW_PRIVS);
     char program[4096], home[4096 + 8] = "HOME=";
     uint64_t all = held_caps();
@@ -378,8 +375,6 @@ void child_final(struct child *c) {
         find_home((uid_t)user->i[0], home + 5, sizeof home - 5);
         env = vector(c, exec, 1, home);
     }
-    if (!c->enter && cwd)
-        make_cwd(plan_s(c->p, cwd, 0));
     cwd_result = enter_cwd(c);
     if (cwd_result < 0 && cwd_result != -EACCES)
         cwd_failed(c, cwd_result);

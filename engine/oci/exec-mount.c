@@ -496,7 +496,7 @@ static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
 }
 
 void child_mounts(struct child *c) {
-    const struct plan_op *console = plan_find(c->p, PLAN_CONSOLE), *prop = plan_find(c->p, PLAN_PROPAGATION);
+    const struct plan_op *console = plan_find(c->p, PLAN_CONSOLE), *prop = plan_find(c->p, PLAN_PROPAGATION), *cwd = plan_find(c->p, PLAN_CWD);
     int r;
 
     if (c->in_user)
@@ -542,6 +542,8 @@ void child_mounts(struct child *c) {
         else if (op->type == PLAN_READONLY)
             child_readonly(c, plan_s(c->p, op, 0));
     }
+    if (cwd) /* while the root can be written; what cannot be made is missed later */
+        close_fd(root_open_or_create(c, plan_s(c->p, cwd, 0), true));
     if (plan_find(c->p, PLAN_ROOT_READONLY)) {
         r = mount_attrs(c, c->root, MOUNT_ATTR_RDONLY, 0, 0, false);
         if (r < 0)
