@@ -179,6 +179,8 @@ asan: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 conformance: all ## the same steps on this engine and the live reference, compared
 	@ci/packages all
 	@ci/images build && ci/lab up && eval "$$(ci/lab env | sed 's/^/export /')" && diffharness/hatake-diff live --cli all $(T) && \
+	 diffharness/hatake-diff live --api 1.24 --output build/diff/1.24 $(or $(T),container exec) && \
+	 diffharness/hatake-diff live --api 1.41 --output build/diff/1.41 $(or $(T),container exec) && \
 	 contract-tests/clients/run
 golden: ## record the reference's answers into golden/
 	@ci/packages all

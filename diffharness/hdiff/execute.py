@@ -62,6 +62,9 @@ class Execution:
                 "DOCKER_HOST": self.engine.tap_host or self.engine.host, "DOCKER_CONFIG": os.path.join(self.folder, ".docker"),
                 "DOCKER_CLI_HINTS": "false", "BUILDKIT_PROGRESS": "plain"}
 
+    def _environment_of(self, step):
+        return dict(self._environment, DOCKER_API_VERSION=step.api) if step.api else self._environment
+
     def close(self):
         for stream in self.streams.values():
             _drop(stream)
@@ -129,7 +132,7 @@ class Execution:
         return (self.expand("\n".join(step.body)) + "\n").encode() if step.body else None
 
     def _piped(self, words, step):
-        process = Piped(words, self._environment, self.folder, self._stdin(step), keep_open=step.background)
+        process = Piped(words, self._environment_of(step), self.folder, self._stdin(step), keep_open=step.background)
         if step.background:
             self.streams[step.name] = process
             return {"kind": "started"}
@@ -157,7 +160,7 @@ class Execution:
         return self._piped(place(command), step)
 
     def _do_tty(self, step):
-        self.streams[step.name] = Terminal(["/bin/sh", "-c", "exec " + self.expand(step.command)], self._environment, self.folder,
+        self.streams[step.name] = Terminal(["/bin/sh", "-c", "exec " + self.expand(step.command)], self._environment_of(step), self.folder,
                                            step.columns, step.lines)
         return {"kind": "started"}
 

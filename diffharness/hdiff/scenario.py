@@ -72,6 +72,7 @@ class Step:
     decode: str = "auto"
     within: float = 180.0
     rows: list = field(default_factory=list)
+    api: str = ""                   # the version of the API that a docker command is told to speak; empty: its own choice
 
 
 @dataclass
@@ -102,10 +103,15 @@ class Scenario:
         return any(s.kind in ("cli", "tty") and "docker" in s.command for s in self.setup + self.steps + self.cleanup)
 
     def speak(self, version):
-        """Requests of v1.45 become those of another version. What a step proves holds for v1.45 alone: only comparing is left, and waiting."""
-        for step in self.setup + self.steps + self.cleanup:
+        """The steps' requests of v1.45 become those of another version, and their docker commands speak it. What a step proves
+        holds for v1.45 alone: only comparing is left, and waiting. Setup and cleanup stay as they are: a new client made what is there.
+        In 1.24 the command itself removes what --rm says, now and then too late; it goes on as before."""
+        old_remove = tuple(map(int, version.split("."))) < (1, 25)
+        for step in self.steps:
             if step.kind == "http":
                 step.target = step.target.replace("/v1.45/", f"/v{version}/", 1)
+            elif not step.poll and not old_remove:
+                step.api = version
             if not step.poll:
                 step.checks = []
 

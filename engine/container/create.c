@@ -18,6 +18,7 @@
 #include "container/root.h"
 #include "container/validate.h"
 #include "image/image.h"
+#include "image/platform.h"
 
 #define NAME_TRIES 6
 
@@ -54,27 +55,39 @@ static int wanted_name(struct containers *cs, const char *asked, int attempt, ch
 }
 
 /* ---- image ---------------------------------------------------------------------------------------------------------------------- */
+static const char *slash_before(const char *text) {
+    return str_empty(text) ? "" : "/";
+}
+
+static int warn_of_platform(const char *os, const char *arch, const char *variant, struct strv *warnings, struct err *e) {
+    struct platform machine;
+    char host[TEXT_PLATFORM];
+    int r = platform_parse(NULL, &machine, e);
+
+    if (r < 0 || platform_rank(&machine, os, str_empty(arch) ? machine.arch : arch, str_empty(variant) ? "" : variant) >= 0)
+        return r;
+    platform_print_host(host);
+    r = strv_addf(warnings,
+                  "The requested image's platform (%s/%s%s%s) does not match the detected host platform (%s) and no specific platform was requested",
+                  os, arch, slash_before(variant), str_empty(variant) ? "" : variant, host);
+    return r < 0 ? err_oom(e) : 0;
+}
+
 static int check_platform(const struct ctr_create *req, const struct image *img, struct strv *warnings, struct err *e) {
     _cleanup_free_ char *os = NULL, *arch = NULL, *variant = NULL;
     const char *ios = str_empty(image_os(img)) ? "linux" : image_os(img), *iarch = image_architecture(img), *ivar = image_variant(img);
-    bool asked = !str_empty(req->platform), same;
-    int r = ctr_platform_parse(asked ? req->platform : "linux", &os, &arch, &variant, e);
+    int r;
 
+    if (str_empty(req->platform))
+        return warn_of_platform(ios, iarch, ivar, warnings, e);
+    r = ctr_platform_parse(req->platform, &os, &arch, &variant, e);
     if (r < 0)
         return r;
-    same = streq(os, ios) && (str_empty(iarch) || streq(arch, iarch)) && (!*variant || str_empty(ivar) || streq(variant, ivar));
-    if (same)
+    if (streq(os, ios) && (str_empty(iarch) || streq(arch, iarch)) && (!*variant || str_empty(ivar) || streq(variant, ivar)))
         return 0;
-    if (asked)
-        return err_set(
-            e, ERR_NOT_FOUND, "image with reference %s was found but does not match the specified platform: wanted %s/%s%s%s, actual: %s/%s%s%s",
-            req->config.image, os, arch, *variant ? "/" : "", variant, ios, iarch, str_empty(ivar) ? "" : "/", str_empty(ivar) ? "" : ivar);
-    if (strv_addf(
-            warnings,
-            "The requested image's platform (%s/%s%s%s) does not match the detected host platform (%s/%s) and no specific platform was requested",
-            ios, iarch, str_empty(ivar) ? "" : "/", str_empty(ivar) ? "" : ivar, os, arch) < 0)
-        return err_oom(e);
-    return 0;
+    return err_set(e, ERR_NOT_FOUND,
+                   "image with reference %s was found but does not match the specified platform: wanted %s/%s%s%s, actual: %s/%s%s%s",
+                   req->config.image, os, arch, slash_before(variant), variant, ios, iarch, slash_before(ivar), str_empty(ivar) ? "" : ivar);
 }
 
 /* ---- the record ------------------------------------------------------------------------------------------------------------------- */
@@ -357,6 +370,11 @@ static int build_fixed(struct containers *cs, struct ctr_create *req, const stru
         r = names_and_paths(cs, f, e);
     if (r >= 0)
         r = ctr_mounts_read(cs, &f->config, &f->host, &f->mounts, e);
+    for (size_t i = 0; r >= 0 && req->shallow_ro && i < f->mounts.n; i++) {
+        struct ctr_mount *m = &f->mounts.v[i];
+
+        m->ro_non_recursive = m->ro_non_recursive || (m->kind == CTR_MOUNT_BIND && (m->spec || m->from_mounts));
+    }
     if (r >= 0)
         r = ctr_links_resolve(cs, &f->host, &f->links, e);
     if (r < 0)

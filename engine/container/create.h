@@ -11,6 +11,7 @@ struct ctr_create {
     const char *name;     /* as asked for, with or without '/'; NULL or "": a random one */
     const char *platform; /* "os[/arch[/variant]]", NULL or "": any */
     bool no_config;       /* the body had no part of a configuration at all */
+    bool shallow_ro;      /* its version of the API knows read-only binds only without what is mounted below */
     struct api_container_config config;
     struct api_host_config host;
     struct api_networking_config networking;

@@ -26,15 +26,21 @@
     COPY(memory_swap)                                                                                                                                \
     COPY(memory_reservation)                                                                                                                         \
     COPY(cpu_realtime_period)                                                                                                                        \
-    COPY(cpu_realtime_runtime)
+    COPY(cpu_realtime_runtime)                                                                                                                       \
+    COPY(kernel_memory)
 
-static void wanted(const struct api_container_update_request *from, struct api_host_config *to) {
+/* Two fields belong to some versions of the API alone: the limit of processes came with 1.40, that of the kernel's memory left with 1.42. */
+static void wanted(const struct api_container_update_request *from, int version, struct api_host_config *to) {
     NUMBERS
+    if (version >= 142) {
+        to->has_kernel_memory = false;
+        to->kernel_memory = 0;
+    }
     to->cpuset_cpus = from->cpuset_cpus;
     to->cpuset_mems = from->cpuset_mems;
     to->restart_policy = from->restart_policy;
     to->pids_limit = MAX(from->pids_limit, 0);
-    to->has_pids_limit = from->has_pids_limit;
+    to->has_pids_limit = version >= 140 && from->has_pids_limit;
     to->memory_swappiness = from->memory_swappiness;
     to->has_memory_swappiness = from->has_memory_swappiness;
     to->oom_kill_disable = from->oom_kill_disable;
@@ -177,7 +183,7 @@ int op_container_update(struct call *call, struct err *e) {
     if (r >= 0 && body)
         r = api_container_update_request_read(&req, body, NULL, e);
     json_decref(body);
-    wanted(&req, &want);
+    wanted(&req, call_api_version(call), &want);
     if (r >= 0 && (req.io_maximum_bandwidth != 0 || req.io_maximum_iops != 0))
         r = err_set(e, ERR_INVALID, "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps");
     if (r >= 0)

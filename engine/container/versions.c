@@ -36,6 +36,7 @@ int ctr_create_as_of(struct ctr_create *req, int version, struct err *e) {
     struct api_host_config *h = &req->host;
     bool v1 = access("/sys/fs/cgroup/cgroup.controllers", F_OK) < 0;
 
+    req->shallow_ro = version < 144;
     if (version < 144 && req->config.healthcheck) {
         req->config.healthcheck->has_start_interval = false;
         req->config.healthcheck->start_interval = 0;

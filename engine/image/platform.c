@@ -148,6 +148,13 @@ int platform_parse(const char *text, struct platform *ret, struct err *e) {
     return r;
 }
 
+void platform_print_host(char ret[TEXT_PLATFORM]) {
+    struct platform p;
+
+    (void)platform_parse(NULL, &p, NULL);
+    snprintf(ret, TEXT_PLATFORM, "%s/%s/v%d", p.os, p.arch, p.level);
+}
+
 /* N of "vN", 0 for anything else. */
 static int number_of(const char *variant) {
     return variant[0] == 'v' && variant[1] >= '1' && variant[1] <= '9' && !variant[2] ? variant[1] - '0' : 0;

@@ -10,6 +10,9 @@
 
 #include "base/err.h"
 
+/* Room for os/arch/variant. */
+#define TEXT_PLATFORM 100
+
 /* os[/arch[/variant]], arch alone too, normalised; what is not said is linux and this machine's. */
 struct platform {
     char os[32], arch[32], variant[32];
@@ -19,6 +22,8 @@ struct platform {
 };
 /* NULL and "": not given. ERR_INVALID with the reference's words. */
 int platform_parse(const char *text, struct platform *ret, struct err *e);
+/* The host platform as the reference names it to people: with the level of an amd64 machine. */
+void platform_print_host(char ret[TEXT_PLATFORM]);
 /* How well an entry of an index suits: 0 best, higher worse, negative: not at all. */
 int platform_rank(const struct platform *want, const char *os, const char *arch, const char *variant);
 
