@@ -170,7 +170,8 @@ static int add_tmpfs(json_t *l, const char *destination, const char *text, struc
 static int add_mount(const struct ctr_mount *m, const char *source, json_t *l, struct err *e) {
     _cleanup_free_ char *below = m->subpath ? str_printf("%s/%s", source, m->subpath) : NULL;
     json_t *options = json_array();
-    const char *prop = m->kind == CTR_MOUNT_BIND && !str_empty(m->propagation) ? m->propagation : "rprivate";
+    /* What the machine mounts into a volume's folder later is seen inside; a bind has to ask for that. */
+    const char *prop = m->kind == CTR_MOUNT_VOLUME ? "rslave" : str_empty(m->propagation) ? "rprivate" : m->propagation;
     int r;
 
     json_array_append_new(options, json_string(m->non_recursive ? "bind" : "rbind"));

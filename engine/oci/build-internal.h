@@ -18,9 +18,10 @@ struct build {
     struct plan_builder *b;
     const struct oci_input *in;
     const json_t *spec, *linux_;
-    int64_t new_ns;   /* CLONE_NEW* to make */
-    bool has_user;    /* a user namespace, new or joined */
-    bool dev_is_bind; /* /dev comes from outside: nothing is made in it */
+    int64_t new_ns;    /* CLONE_NEW* to make */
+    int64_t joined_ns; /* of those that are joined: known to be another's than the machine's */
+    bool has_user;     /* a user namespace, new or joined */
+    bool dev_is_bind;  /* /dev comes from outside: nothing is made in it */
     struct err *e;
 };
 

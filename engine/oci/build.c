@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -181,6 +182,14 @@ int oci_build_process(struct plan_builder *b, const json_t *process, const json_
 
 /* ---- namespaces, sysctls, hooks --------------------------------------------------------------------------------------- */
 
+/* Whether a namespace that is joined is another than this process's own, the machine's; false when that cannot be said. */
+static bool is_elsewhere(const char *path, int64_t flag) {
+    const char *name = flag == CLONE_NEWNET ? "/proc/self/ns/net" : flag == CLONE_NEWIPC ? "/proc/self/ns/ipc" : "/proc/self/ns/uts";
+    struct stat theirs, own;
+
+    return stat(path, &theirs) == 0 && stat(name, &own) == 0 && (theirs.st_ino != own.st_ino || theirs.st_dev != own.st_dev);
+}
+
 int build_namespaces(struct build *b) {
     static const struct {
         const char *name;
@@ -211,6 +220,8 @@ int build_namespaces(struct build *b) {
         if (*path) {
             plan_add(b->b, PLAN_JOIN)->i[0] = flag;
             plan_set_s(b->b, 0, path);
+            if (flag & (CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) && is_elsewhere(path, flag))
+                b->joined_ns |= flag;
         } else {
             b->new_ns |= flag;
         }
@@ -256,18 +267,19 @@ int build_idmaps(struct build *b) {
 static int check_sysctl(struct build *b, const char *key) {
     static const char *const ipc[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
                                       "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+    int64_t not_the_machines = b->new_ns | b->joined_ns;
     bool known = false;
 
     for (const char *p = key; *p; p++)
         if ((unsigned char)*p <= ' ' || *p == 127 || (*p == '.' && p[1] == '.'))
             return err_set(b->e, ERR_INVALID, "sysctl \"%s\" is not a valid name", key);
     if (str_has_prefix(key, "net.") || str_has_prefix(key, "net/")) {
-        if (!(b->new_ns & CLONE_NEWNET))
+        if (!(not_the_machines & CLONE_NEWNET))
             return err_set(b->e, ERR_INVALID, "sysctl \"%s\" not allowed in host network namespace", key);
         return 0;
     }
     if (streq(key, "kernel.domainname") || streq(key, "kernel.hostname")) {
-        if (b->new_ns & CLONE_NEWUTS)
+        if (not_the_machines & CLONE_NEWUTS)
             return 0;
         return err_set(b->e, ERR_INVALID, "sysctl \"%s\" is not in a separate UTS namespace", key);
     }
@@ -275,7 +287,7 @@ static int check_sysctl(struct build *b, const char *key) {
         known = known || streq(ipc[i], key);
     if (!known && !str_has_prefix(key, "fs.mqueue."))
         return err_set(b->e, ERR_INVALID, "sysctl \"%s\" is not in a separate kernel namespace", key);
-    if (!(b->new_ns & CLONE_NEWIPC))
+    if (!(not_the_machines & CLONE_NEWIPC))
         return err_set(b->e, ERR_INVALID, "sysctl \"%s\" is not allowed in the hosts ipc namespace", key);
     return 0;
 }

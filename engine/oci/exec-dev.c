@@ -88,7 +88,7 @@ void child_mask(struct child *c, const char *path) {
     if (at < 0 || fstat(at, &st) < 0)
         child_fail_errno(c, at < 0 ? at : errno, "error during container init: can't mask path \"%s\"", path);
     if (S_ISDIR(st.st_mode))
-        tree = mount_new(c, "tmpfs", "tmpfs", "", MOUNT_ATTR_RDONLY);
+        tree = mount_new(c, "tmpfs", "tmpfs", "ro", MOUNT_ATTR_RDONLY);
     else
         tree = c->k->open_tree(c->null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
     r = tree < 0 ? tree : mount_attach(c, tree, at);

@@ -156,8 +156,8 @@ int mount_new(struct child *c, const char *fstype, const char *source, const cha
         if (r < 0)
             return r;
     }
-    /* mount(2) makes the file system itself read-only as well, and mountinfo shows both. */
-    if (attrs & MOUNT_ATTR_RDONLY && (streq(fstype, "tmpfs") || streq(fstype, "sysfs")))
+    /* mount(2) makes the file system itself read-only as well, and mountinfo shows both; a tmpfs is mounted writable and made read-only then. */
+    if (attrs & MOUNT_ATTR_RDONLY && streq(fstype, "sysfs"))
         ignore_result(c->k->fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0));
     r = c->k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
     if (r < 0)
@@ -214,7 +214,7 @@ static void __attribute__((noreturn)) target_failed(struct child *c, int r, cons
 
     if (r != -ENOTDIR || !find_non_folder(c, target, dir, part, sizeof part))
         mount_failed(c, r, source, target, flags);
-    merged_path(c, part, full, sizeof full);
+    root_merged_path(c, part, full, sizeof full);
     child_fail_errno(
         c, r, "error during container init: error mounting \"%s\" to rootfs at \"%s\": create mount destination for %s mount: %scannot mkdir in %s",
         source, target, target, dir ? "" : "make parent dir of file bind-mount: ", full);
@@ -401,6 +401,15 @@ void child_open_trees(struct child *c) {
         child_fail_errno(c, r, "error during container init: error preparing rootfs: %s", overlay ? plan_s(c->p, overlay, 1) : "root.path");
 }
 
+/* What is mounted below the source goes its own way first: without that, mounts made there inside would come out on the machine. */
+static int set_propagation(struct child *c, int tree, uint64_t flags) {
+    int r = 0;
+
+    if (!(flags & (MS_REC | MS_SHARED)))
+        r = mount_attrs(c, tree, 0, 0, MS_SLAVE, true);
+    return r < 0 || !flags ? r : mount_attrs(c, tree, 0, 0, flags & ~(uint64_t)MS_REC, flags & MS_REC);
+}
+
 static void do_bind(struct child *c, size_t i) {
     const struct plan_op *op = &c->p->ops[i];
     const char *source = plan_s(c->p, op, 0), *target = plan_s(c->p, op, 1);
@@ -414,6 +423,7 @@ static void do_bind(struct child *c, size_t i) {
     if (fstat(tree, &st) < 0)
         mount_failed(c, errno, source, target, ms);
     at = root_open_or_create(c, target, S_ISDIR(st.st_mode));
+    child_check_proc(c, at, tree, source, target);
     if (at >= 0 && fstat(at, &there) == 0 && S_ISDIR(there.st_mode) != S_ISDIR(st.st_mode)) {
         if (S_ISDIR(st.st_mode))
             target_failed(c, -ENOTDIR, source, target, true, ms);
@@ -426,11 +436,9 @@ static void do_bind(struct child *c, size_t i) {
         if (r < 0)
             mount_failed(c, r, source, target, ms | as_ms((uint64_t)op->i[0]));
     }
-    if (op->i[3]) {
-        r = mount_attrs(c, tree, 0, 0, (uint64_t)op->i[3] & ~(uint64_t)MS_REC, op->i[3] & MS_REC);
-        if (r < 0)
-            mount_failed(c, r, source, target, ms);
-    }
+    r = set_propagation(c, tree, (uint64_t)op->i[3]);
+    if (r < 0)
+        mount_failed(c, r, source, target, ms);
     r = mount_attach(c, tree, at);
     if (r < 0)
         mount_failed(c, r, source, target, ms);
