@@ -58,8 +58,6 @@ void child_open_trees(struct child *c);
 /* Paths inside the root, never led out of it. Descriptors or -errno. */
 int root_open(struct child *c, const char *path, int flags);
 int root_open_or_create(struct child *c, const char *path, bool dir);
-/* How the reference names a place below the root, for messages; cut at max. */
-void root_merged_path(const struct child *c, const char *path, char *ret, size_t max);
 /* Ends the child when the bind `tree` is for /proc or below it, which may be hidden by nothing but a proc. `at`: the opened target, or negative. */
 void child_check_proc(struct child *c, int at, int tree, const char *source, const char *target);
 /* Make the last component of a path whose parent is open; fine when it is there. */

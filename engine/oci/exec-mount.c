@@ -214,7 +214,7 @@ static void __attribute__((noreturn)) target_failed(struct child *c, int r, cons
 
     if (r != -ENOTDIR || !find_non_folder(c, target, dir, part, sizeof part))
         mount_failed(c, r, source, target, flags);
-    root_merged_path(c, part, full, sizeof full);
+    merged_path(c, part, full, sizeof full);
     child_fail_errno(
         c, r, "error during container init: error mounting \"%s\" to rootfs at \"%s\": create mount destination for %s mount: %scannot mkdir in %s",
         source, target, target, dir ? "" : "make parent dir of file bind-mount: ", full);

@@ -6,6 +6,7 @@
 #include <linux/magic.h>
 #include <sys/vfs.h>
 
+#include "base/cleanup.h"
 #include "base/str.h"
 
 /* Files below /proc that tell a container about itself when a file system such as lxcfs stands in for the kernel. */
@@ -49,7 +50,7 @@ void child_check_proc(struct child *c, int at, int tree, const char *source, con
         return;
     if (!place[5] && fstatfs(tree, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC)
         return;
-    root_merged_path(c, place, full, sizeof full);
+    merged_path(c, place, full, sizeof full);
     child_fail(
         c, EINVAL,
         "error during container init: error mounting \"%s\" to rootfs at \"%s\": create mount destination for %s mount: check proc-safety of %s "
