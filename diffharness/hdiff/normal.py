@@ -218,6 +218,19 @@ class Machine(Rule):
         return value
 
 
+class Figures(Rule):
+    """Measurements: every number of a JSON answer and every percentage, where what counts is which figures there are. Null and absent stay."""
+
+    name = "figures"
+    _percent = re.compile(r"(?<![\w.])\d+(?:\.\d+)?%")
+
+    def text(self, value, memory):
+        return self._percent.sub("<percent>", value)
+
+    def member(self, key, value):
+        return "<figure>" if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
 class Spaces(Rule):
     """Column padding, whose width depends on values that are normalised themselves."""
 
@@ -230,7 +243,7 @@ class Spaces(Rule):
 
 
 RULES = {rule.name: rule for rule in
-         (Digests(), Times(), Ids(), Durations(), Clock(), Ports(), Macs(), Pids(), Bytes(), EngineName(), Addresses(), Names(), Temporary(), Pull(), Banner(), Machine(), Spaces())}
+         (Digests(), Times(), Ids(), Durations(), Clock(), Ports(), Macs(), Pids(), Bytes(), EngineName(), Addresses(), Names(), Temporary(), Pull(), Banner(), Machine(), Figures(), Spaces())}
 
 
 class Memory:

@@ -53,6 +53,7 @@
 #define LIMIT_ATTACH_BUFFER KIB(256)
 #define LIMIT_HEALTH_OUTPUT 4096
 #define LIMIT_HEALTH_LOG 5
+#define LIMIT_DETACH_KEYS 32   /* keys of one detach sequence */
 #define LIMIT_LOG_LINE KIB(16) /* longer lines are split into partial records */
 #define LIMIT_PLAN_BYTES MIB(4)
 #define LIMIT_EXECS_PER_CONTAINER 4096

@@ -60,20 +60,31 @@ static bool flush(int fd, struct buf *b) {
     return true;
 }
 
+/* False: no memory for what it sent. */
+static bool decode(struct pump *p, const void *bytes, size_t n) {
+    int r = ws_decode(&p->decoder, bytes, n, &p->to_inside, &p->to_client);
+
+    p->client_done = r <= 0;
+    if (r < 0) {
+        /* The frame that says what was wrong is followed by the one that every connection ends with, as the reference does it. */
+        ws_encode_close(&p->to_client, STATUS_NORMAL);
+        p->inside_done = true;
+    }
+    return r != -ENOMEM;
+}
+
 /* False: give up. */
-static bool from_client(struct pump *p) {
+static bool from_client(struct pump *p, bool hung_up) {
     char block[BLOCK];
     ssize_t n = recv(p->client, block, sizeof(block), MSG_DONTWAIT);
-    int r;
 
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
-    if (n == 0)
-        return false; /* without a close frame: nobody is there any more */
-    r = ws_decode(&p->decoder, block, (size_t)n, &p->to_inside, &p->to_client);
-    p->client_done = r <= 0;
-    p->inside_done = p->inside_done || r < 0;
-    return r != -ENOMEM;
+    if (n > 0)
+        return decode(p, block, (size_t)n);
+    /* An end without a close frame is the end of the input; who has also stopped listening is gone. */
+    p->client_done = true;
+    return !hung_up;
 }
 
 static bool from_inside(struct pump *p) {
@@ -121,8 +132,8 @@ static void on_client(struct loop_watch *w, int fd, uint32_t events, void *data)
     struct pump *p = data;
     bool ok = true;
 
-    if (events & EPOLLIN)
-        ok = from_client(p);
+    if (events & EPOLLIN && !p->client_done)
+        ok = from_client(p, events & EPOLLHUP);
     else if (events & (EPOLLHUP | EPOLLERR))
         ok = false;
     settle(p, ok);
@@ -145,7 +156,7 @@ static void pump_begin(void *data) {
 /* The pump between `t` and a pair whose other end is *ret_outside. `head` is sent first. */
 static int pump_start(struct call *call, struct taken *t, const char *head, int version, int *ret_outside, struct err *e) {
     struct pump *p = calloc(1, sizeof(*p));
-    int pair[2], r;
+    int pair[2];
 
     if (!p)
         return err_oom(e);
@@ -160,9 +171,7 @@ static int pump_start(struct call *call, struct taken *t, const char *head, int 
     p->inside = pair[0];
     p->client = TAKE_FD(t->fd);
     buf_adds(&p->to_client, head);
-    r = ws_decode(&p->decoder, t->early, t->n_early, &p->to_inside, &p->to_client);
-    p->client_done = r <= 0;
-    if (loop_post(p->loop, pump_begin, p, e) < 0) {
+    if (!decode(p, t->early, t->n_early) || loop_post(p->loop, pump_begin, p, e) < 0) {
         close(pair[1]);
         pump_free(p);
         return -(int)ERR_INTERNAL;
@@ -171,20 +180,34 @@ static int pump_start(struct call *call, struct taken *t, const char *head, int 
     return 0;
 }
 
-/* The refusal of a handshake, or NULL; *ret_accept is the key's answer. */
-static const char *handshake(struct call *call, char ret_accept[WS_ACCEPT_MAX]) {
-    const char *upgrade = call_header(call, "Upgrade"), *connection = call_header(call, "Connection"),
-               *version = call_header(call, "Sec-WebSocket-Version");
+#define REFUSED "HTTP/1.1 400 Bad Request\r\n"
+
+/* What is wrong with a handshake, as the answer to it, or NULL. */
+static const char *refusal(struct call *call) {
+    const char *upgrade = call_header(call, "Upgrade"), *connection = call_header(call, "Connection"), *key = call_header(call, "Sec-WebSocket-Key"),
+               *version = call_header(call, "Sec-WebSocket-Version"), *protocol = call_header(call, "Sec-WebSocket-Protocol");
 
     if (!upgrade || strcasecmp(upgrade, "websocket") != 0 || !connection || !strcasestr(connection, "upgrade"))
-        return "HTTP/1.1 400 Bad Request\r\n\r\nnot websocket protocol";
-    if (!call_header(call, "Sec-WebSocket-Key"))
-        return "HTTP/1.1 400 Bad Request\r\n\r\nmismatch challenge/response";
+        return REFUSED "\r\nnot websocket protocol";
+    if (str_empty(key) || strlen(key) > WS_KEY_MAX)
+        return REFUSED "\r\nmismatch challenge/response";
     if (!version || !streq(version, "13"))
-        return "HTTP/1.1 400 Bad Request\r\nSec-WebSocket-Version: 13\r\n\r\nmissing or bad WebSocket Version";
-    if (!ws_accept_key(call_header(call, "Sec-WebSocket-Key"), ret_accept))
-        return "HTTP/1.1 400 Bad Request\r\n\r\nmismatch challenge/response";
+        return REFUSED "Sec-WebSocket-Version: 13\r\n\r\nmissing or bad WebSocket Version";
+    if (protocol && strchr(protocol, ','))
+        return REFUSED "\r\n"; /* nobody here can choose between protocols */
     return NULL;
+}
+
+/* The head that takes a handshake up; whatever one protocol the client names is spoken. */
+static char *acceptance(struct call *call) {
+    const char *protocol = call_header(call, "Sec-WebSocket-Protocol");
+    bool named = !str_empty(protocol);
+    char accept[WS_ACCEPT_MAX];
+
+    if (!ws_accept_key(call_header(call, "Sec-WebSocket-Key"), accept))
+        return NULL;
+    return str_printf("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
+                      accept, named ? "Sec-WebSocket-Protocol: " : "", named ? protocol : "", named ? "\r\n" : "");
 }
 
 int op_container_attach_websocket(struct call *call, struct err *e) {
@@ -192,10 +215,10 @@ int op_container_attach_websocket(struct call *call, struct err *e) {
     _cleanup_container_ struct container *c = NULL;
     _cleanup_view_ struct ctr_view *v = NULL;
     _cleanup_taken_ struct taken t = TAKEN_INIT, inside = TAKEN_INIT;
-    _cleanup_free_ char *keys = NULL, *head = NULL;
+    _cleanup_free_ char *head = NULL;
+    struct launch_keys keys = {0};
     _cleanup_err_ struct err late = ERR_INIT;
-    char accept[WS_ACCEPT_MAX];
-    const char *refusal;
+    const char *wrong;
     int r = q_container_attach_websocket_read(&q, call_query(call), call_api_version(call), e);
 
     if (r >= 0)
@@ -205,21 +228,17 @@ int op_container_attach_websocket(struct call *call, struct err *e) {
     if (r < 0)
         return r;
     v = container_view(c);
-    r = ctr_attach_allowed(v, e);
+    r = ctr_attach_allowed(v, call_path(call, "id"), e);
     if (r < 0)
         return r;
-    refusal = handshake(call, accept);
-    if (!refusal) {
-        head =
-            str_printf("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", accept);
-        if (!head)
-            return err_oom(e);
-    }
+    wrong = refusal(call);
+    if (!wrong && !(head = acceptance(call)))
+        return err_oom(e);
     r = call_take(call, &t, e);
     if (r < 0)
         return r;
-    if (refusal) {
-        ignore_result(send(t.fd, refusal, strlen(refusal), MSG_NOSIGNAL));
+    if (wrong) {
+        ignore_result(send(t.fd, wrong, strlen(wrong), MSG_NOSIGNAL));
         return 0;
     }
     struct ctr_attach_want want = {.logs = q.logs, .stream = q.stream, .in = q.stdin, .out = q.stdout, .err = q.stderr, .keys = keys};

@@ -26,7 +26,7 @@ static int give_to_monitor(struct monitor *m, struct ctr_client *k, struct err *
                               .want_stdout = k->out,
                               .want_stderr = k->err,
                               .framed = k->framed,
-                              .detach_keys = k->detach_keys};
+                              .keys = k->keys};
     int r = monitor_attach(m, &a, e);
 
     k->fd = -EBADF; /* the monitor's in every case */
@@ -55,24 +55,18 @@ int container_attach_client(struct container *c, struct ctr_client *k, struct er
     return 0;
 }
 
-int ctr_attach_allowed(const struct ctr_view *v, struct err *e) {
+int ctr_attach_allowed(const struct ctr_view *v, const char *asked, struct err *e) {
     if (v->state == ctr_paused)
-        return err_set(e, ERR_CONFLICT, "container %s is paused, unpause the container before attach", v->fixed->id);
+        return err_set(e, ERR_CONFLICT, "container %s is paused, unpause the container before attach", asked);
     if (v->state == ctr_restarting)
-        return err_set(e, ERR_CONFLICT, "container %s is restarting, wait until the container is running", v->fixed->id);
+        return err_set(e, ERR_CONFLICT, "container %s is restarting, wait until the container is running", asked);
     return 0;
 }
 
-int ctr_attach_keys(const char *text, char **ret, struct err *e) {
-    char keys[64];
-    size_t n;
-
-    if (str_empty(text))
+int ctr_attach_keys(const char *text, struct launch_keys *ret, struct err *e) {
+    if (str_empty(text) || ctr_keys_parse(text, ret) >= 0)
         return 0;
-    if (ctr_keys_parse(text, keys, sizeof(keys), &n) < 0)
-        return err_set(e, ERR_INVALID, "Invalid detach keys (%s) provided", text);
-    *ret = strdup(keys);
-    return *ret ? 0 : err_oom(e);
+    return err_set(e, ERR_INVALID, "Invalid detach keys (%s) provided", text);
 }
 
 static int replay(const struct ctr_view *v, const struct ctr_attach_want *want, int fd, struct err *e) {
@@ -95,7 +89,8 @@ int ctr_attach_serve(struct container *c, const struct ctr_view *v, const struct
 
     if (want->logs && !str_empty(v->fixed->log_file) && replay(v, want, t->fd, e) < 0)
         return 0;
-    if (!want->stream)
+    container_event(c, "attach", NULL);
+    if (!want->stream || (!want->in && !want->out && !want->err))
         return 0;
     k = calloc(1, sizeof(*k));
     if (!k)
@@ -108,8 +103,7 @@ int ctr_attach_serve(struct container *c, const struct ctr_view *v, const struct
     k->out = want->out;
     k->err = want->err;
     k->framed = want->framed;
-    k->detach_keys = want->keys ? strdup(want->keys) : NULL;
-    container_event(c, "attach", NULL);
+    k->keys = want->keys;
     return container_attach_client(c, k, e);
 }
 
@@ -118,7 +112,7 @@ int op_container_attach(struct call *call, struct err *e) {
     _cleanup_container_ struct container *c = NULL;
     _cleanup_view_ struct ctr_view *v = NULL;
     _cleanup_taken_ struct taken t = TAKEN_INIT;
-    _cleanup_free_ char *keys = NULL;
+    struct launch_keys keys = {0};
     _cleanup_err_ struct err late = ERR_INIT;
     bool tty;
     int r = q_container_attach_read(&q, call_query(call), call_api_version(call), e);
@@ -130,7 +124,7 @@ int op_container_attach(struct call *call, struct err *e) {
     if (r < 0)
         return r;
     v = container_view(c);
-    r = ctr_attach_allowed(v, e);
+    r = ctr_attach_allowed(v, call_path(call, "id"), e);
     if (r >= 0)
         r = call_take(call, &t, e);
     if (r < 0)

@@ -11,14 +11,14 @@ struct taken;
 
 struct ctr_attach_want {
     bool logs, stream, in, out, err;
-    bool framed;      /* stdcopy frames */
-    const char *keys; /* as ctr_attach_keys() gave them; NULL: the default */
+    bool framed; /* stdcopy frames */
+    struct launch_keys keys;
 };
 
-/* detachKeys of a query → bytes of the sequence in fresh memory (unchanged *ret for none). ERR_INVALID. */
-int ctr_attach_keys(const char *text, char **ret, struct err *e);
-/* ERR_CONFLICT for states that cannot be attached to. */
-int ctr_attach_allowed(const struct ctr_view *v, struct err *e);
+/* detachKeys of a query → the sequence (*ret unchanged for none). ERR_INVALID. */
+int ctr_attach_keys(const char *text, struct launch_keys *ret, struct err *e);
+/* ERR_CONFLICT for states that cannot be attached to; `asked` is the container as the client calls it. */
+int ctr_attach_allowed(const struct ctr_view *v, const char *asked, struct err *e);
 /* +1 before the client sees its reply, -1 when its descriptor is where a start finds it: a start in between waits. */
 void ctr_attaching(struct container *c, int change);
 /* Replay the log, then hand the connection (fd and early bytes of *t) to the monitor, now or at the start. The head has been written. */

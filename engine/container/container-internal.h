@@ -153,7 +153,7 @@ struct ctr_client {
     void *early;
     size_t n_early;
     bool in, out, err, framed;
-    char *detach_keys;
+    struct launch_keys keys;
     struct ctr_client *next;
 };
 struct ctr_client *ctr_client_free(struct ctr_client *c); /* closes the descriptor; returns NULL */

@@ -19,19 +19,19 @@ static int key_byte(const char *text) {
     return p && *p ? (int)(p - after) : -1;
 }
 
-int ctr_keys_parse(const char *text, char *ret, size_t room, size_t *ret_n) {
+int ctr_keys_parse(const char *text, struct launch_keys *ret) {
     _cleanup_strv_ struct strv parts = STRV_INIT;
+    struct launch_keys keys = {0};
 
-    if (strv_split(&parts, text, ',') < 0 || parts.n >= room)
+    if (strv_split(&parts, text, ',') < 0 || parts.n == 0 || parts.n > sizeof(keys.v))
         return -EINVAL;
     for (size_t i = 0; i < parts.n; i++) {
         int b = key_byte(parts.v[i]);
 
         if (b < 0)
             return -EINVAL;
-        ret[i] = (char)b;
+        keys.v[keys.n++] = (char)b;
     }
-    ret[parts.n] = '\0';
-    *ret_n = parts.n;
+    *ret = keys;
     return 0;
 }

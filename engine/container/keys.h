@@ -5,11 +5,9 @@
 #ifndef HATAKE_CONTAINER_KEYS_H
 #define HATAKE_CONTAINER_KEYS_H
 
-#include <stddef.h>
+#include "monitor/launch.h"
 
-#include "base/cleanup.h"
-
-/* At most room - 1 keys, then a NUL (which may also be a key: see *ret_n). 0 or -EINVAL. */
-int ctr_keys_parse(const char *text, char *ret, size_t room, size_t *ret_n);
+/* 0 or -EINVAL: something that is no key, none, or more than fit. */
+int ctr_keys_parse(const char *text, struct launch_keys *ret);
 
 #endif

@@ -99,7 +99,7 @@ static int take_clients(struct launching *l, struct err *e) {
                                                           .want_stdout = k->out,
                                                           .want_stderr = k->err,
                                                           .framed = k->framed,
-                                                          .detach_keys = k->detach_keys};
+                                                          .keys = k->keys};
         k->fd = -EBADF; /* the launcher's from here on */
     }
     return 0;

@@ -237,17 +237,19 @@ TEST(capabilities) {
 }
 
 TEST(detach_keys) {
-    char k[16];
-    size_t n;
+    struct launch_keys k;
 
-    CHECK_INT(ctr_keys_parse("ctrl-p,ctrl-q", k, sizeof(k), &n), 0);
-    CHECK_INT(n, 2);
-    CHECK_INT(k[0], 16);
-    CHECK_INT(k[1], 17);
-    CHECK_INT(ctr_keys_parse("a,ctrl-[", k, sizeof(k), &n), 0);
-    CHECK_INT(k[1], 27);
-    CHECK(ctr_keys_parse("bogus-x", k, sizeof(k), &n) < 0);
-    CHECK(ctr_keys_parse("", k, sizeof(k), &n) < 0);
+    CHECK_INT(ctr_keys_parse("ctrl-p,ctrl-q", &k), 0);
+    CHECK_INT(k.n, 2);
+    CHECK_INT(k.v[0], 16);
+    CHECK_INT(k.v[1], 17);
+    CHECK_INT(ctr_keys_parse("ctrl-@,a,ctrl-[", &k), 0);
+    CHECK_INT(k.n, 3);
+    CHECK_INT(k.v[0], 0);
+    CHECK_INT(k.v[2], 27);
+    for (const char *const *bad = (const char *const[]){"bogus-x", "", ",", "a,,b", "ab", "ctrl-", "ctrl-A", "ctrl-1", "CTRL-a", NULL}; *bad; bad++)
+        CHECK(ctr_keys_parse(*bad, &k) < 0);
+    CHECK_INT(k.n, 3);
 }
 
 TEST(sizes) {

@@ -129,7 +129,6 @@ struct ctr_client *ctr_client_free(struct ctr_client *c) {
         return NULL;
     close_fd(c->fd);
     free(c->early);
-    free(c->detach_keys);
     free(c);
     return NULL;
 }

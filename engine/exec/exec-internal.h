@@ -22,8 +22,7 @@ struct exec {
     char id[65];
     struct container *c; /* counted */
     struct api_exec_create_request want;
-    char keys[64]; /* detach keys as bytes */
-    size_t n_keys;
+    struct launch_keys keys;
     /* under the lock of struct execs */
     enum exec_state state;
     bool has_exit_code;

@@ -87,7 +87,7 @@ static int start_attached(struct call *call, struct exec *x, const struct api_ex
                                         .want_stdout = x->want.attach_stdout,
                                         .want_stderr = x->want.attach_stderr,
                                         .framed = !tty,
-                                        .detach_keys = x->n_keys ? x->keys : NULL};
+                                        .keys = x->keys};
         r = exec_run(all_of(call), x, &client, rows, cols, &late);
         if (client.fd < 0)
             t.fd = -EBADF;
@@ -139,7 +139,7 @@ int op_exec_inspect(struct call *call, struct err *e) {
     if (r < 0)
         return r;
     exec_settle(xs, x);
-    EVP_EncodeBlock(keys, (const unsigned char *)x->keys, (int)x->n_keys);
+    EVP_EncodeBlock(keys, (const unsigned char *)x->keys.v, (int)x->keys.n);
     struct api_process_config pc = {.tty = x->want.tty,
                                     .has_tty = true,
                                     .entrypoint = x->want.cmd.v[0],

@@ -145,7 +145,7 @@ int execs_create(struct execs *xs, struct container *c, struct api_exec_create_r
     atomic_init(&x->refs, 1);
     id_new(x->id);
     x->c = container_ref(c);
-    if (!str_empty(want->detach_keys) && ctr_keys_parse(want->detach_keys, x->keys, sizeof(x->keys), &x->n_keys) < 0) {
+    if (!str_empty(want->detach_keys) && ctr_keys_parse(want->detach_keys, &x->keys) < 0) {
         exec_unref(x);
         return err_set(e, ERR_INTERNAL, "Invalid escape keys (%s) provided", want->detach_keys);
     }

@@ -45,9 +45,9 @@ int client_send_attach(int sock, enum mp_type type, uint32_t seq, const char *ex
     if (a) {
         h.v[0] = (a->want_stdin ? MP_CLIENT_STDIN : 0) | (a->want_stdout ? MP_CLIENT_STDOUT : 0) | (a->want_stderr ? MP_CLIENT_STDERR : 0) |
                  (a->framed ? MP_CLIENT_FRAMED : 0);
-        if (a->detach_keys) {
-            buf_adds(&body, a->detach_keys);
-            h.v[1] = (int64_t)strlen(a->detach_keys);
+        if (a->keys.n) {
+            buf_add(&body, a->keys.v, a->keys.n);
+            h.v[1] = (int64_t)a->keys.n;
         }
         buf_add(&body, a->early, a->n_early);
         fds[n++] = a->fd;

@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/limits.h"
 #include "base/strv.h"
 
 /* An address or a gateway; family 0: not there. */
@@ -67,13 +68,19 @@ struct launch_resolver {
 };
 
 /* A client's stream, handed to the monitor with SCM_RIGHTS. */
+/* The keys that end a client's session, as bytes; NUL (ctrl-@) is one like any other. n 0: the default, ctrl-p ctrl-q. */
+struct launch_keys {
+    size_t n;
+    char v[LIMIT_DETACH_KEYS];
+};
+
 struct launch_attach {
     int fd;            /* connected stream socket (or pipe end for a log sink); see ownership above */
     const void *early; /* bytes the HTTP layer had already read from it: they are the first of stdin */
     size_t n_early;    /* at most 64 KiB */
     bool want_stdin, want_stdout, want_stderr;
     bool framed;             /* 8-byte stdcopy headers; false for a tty (raw) */
-    const char *detach_keys; /* bytes of the sequence (already decoded, e.g. "\x10\x11"); NULL: ctrl-p ctrl-q; "" : none. Only looked at with a tty */
+    struct launch_keys keys; /* only looked at with a tty */
 };
 
 struct launch_log {

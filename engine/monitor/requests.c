@@ -53,7 +53,7 @@ struct attach_body {
 static bool split_body(const struct mp_head *h, const char *body, int64_t n_id, int64_t n_keys, struct attach_body *ret) {
     int64_t keys = n_keys > 0 ? n_keys : 0;
 
-    if (n_id < 0 || n_id >= MP_EXEC_ID_MAX || n_keys > 32 || n_id + keys > (int64_t)h->len)
+    if (n_id < 0 || n_id >= MP_EXEC_ID_MAX || n_keys > LIMIT_DETACH_KEYS || n_id + keys > (int64_t)h->len)
         return false;
     memset(ret, 0, sizeof *ret);
     memcpy(ret->id, body, (size_t)n_id);

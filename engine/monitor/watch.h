@@ -55,7 +55,7 @@ struct client {
     char *in; /* bytes that standard input did not take yet */
     size_t in_at, in_n;
     bool in_done; /* end of its input seen */
-    uint8_t keys[32];
+    uint8_t keys[LIMIT_DETACH_KEYS];
     size_t n_keys, keys_seen;
 };
 

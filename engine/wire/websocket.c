@@ -6,22 +6,21 @@
 #include <openssl/sha.h>
 #include <string.h>
 
-#define KEY_TEXT 24 /* base64 of 16 bytes */
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #define FIN 0x80
 #define MASKED 0x80
 #define STATUS_PROTOCOL 1002
 
 bool ws_accept_key(const char *key, char ret[WS_ACCEPT_MAX]) {
-    unsigned char raw[KEY_TEXT], digest[SHA_DIGEST_LENGTH];
-    char text[KEY_TEXT + sizeof(GUID)];
+    unsigned char digest[SHA_DIGEST_LENGTH];
+    char text[WS_KEY_MAX + sizeof(GUID)];
+    size_t n = key ? strlen(key) : 0;
 
-    /* Two bytes of padding: 16 of the 18 that the decoder makes. */
-    if (!key || strlen(key) != KEY_TEXT || strcmp(key + KEY_TEXT - 2, "==") != 0 || EVP_DecodeBlock(raw, (const unsigned char *)key, KEY_TEXT) != 18)
+    if (n == 0 || n > WS_KEY_MAX)
         return false;
-    memcpy(text, key, KEY_TEXT);
-    memcpy(text + KEY_TEXT, GUID, sizeof(GUID));
-    SHA1((const unsigned char *)text, strlen(text), digest);
+    memcpy(text, key, n);
+    memcpy(text + n, GUID, sizeof(GUID));
+    SHA1((const unsigned char *)text, n + sizeof(GUID) - 1, digest);
     EVP_EncodeBlock((unsigned char *)ret, digest, sizeof(digest));
     return true;
 }

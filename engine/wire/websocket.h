@@ -14,13 +14,16 @@
 
 #include "base/buf.h"
 
-#define WS_KEY_MAX 64
+#define WS_KEY_MAX 256
 #define WS_ACCEPT_MAX 32
 #define WS_CONTROL_MAX 125
 
 enum ws_opcode { WS_CONTINUATION = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
 
-/* Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455, 4.2.2). False: the key is not 16 bytes in base64. */
+/*
+ * Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455, 4.2.2). The key proves that the server speaks the protocol, not that the client does: like the
+ * reference, any text is taken. False: there is none, or it is longer than WS_KEY_MAX.
+ */
 bool ws_accept_key(const char *key, char ret[WS_ACCEPT_MAX]);
 
 struct ws_decoder {
