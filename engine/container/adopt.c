@@ -206,6 +206,14 @@ static void boot_start(void *arg) {
     struct container *c = arg;
     _cleanup_err_ struct err e = ERR_INIT;
 
+    {
+        LEASE_ANY struct ctr_held h = CTR_HELD_INIT;
+        struct is_exited *next = NULL;
+
+        /* The restart that the engine before us planned died with it: this is a start like any other. */
+        if (ctr_hold(c, &h, NULL) >= 0 && h.restarting && ctr_give_up(&h.restarting, &next, &(struct ctr_facts){0}, NULL) >= 0)
+            h.exited = next;
+    }
     if (container_start(c, &e) < 0 && e.kind != ERR_NOT_MODIFIED)
         log_kv(LOG_LVL_WARN, "a container could not be restarted with the engine", "container", c->id, "error", err_msg(&e), NULL);
     container_unref(c);

@@ -179,6 +179,7 @@ struct container {
     struct ctr_health *health; /* last news of the checks; NULL: never had one */
     struct monitor *monitor;   /* of the present run; NULL when nothing runs */
     uint64_t run;              /* number of the present run: notes of an earlier run are dropped */
+    atomic_bool oom;           /* memory ran out in the present run: shown at once, in the view with its end */
     bool exit_noted;           /* the process ended while somebody held the token */
     struct ctr_facts exit_facts;
     struct ctr_waiter *waiters;

@@ -299,6 +299,7 @@ static void on_exec_exited(void *arg, struct monitor *m, const char *exec_id, in
 static void on_oom(void *arg, struct monitor *m) {
     struct ctr_run *run = arg;
 
+    atomic_store(&run->c->oom, true);
     container_event(run->c, "oom", NULL);
 }
 

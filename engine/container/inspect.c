@@ -165,6 +165,7 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     if (r >= 0 && health)
         r = ctr_health_fill(health, &shown, e);
     state.health = health ? &shown : NULL;
+    state.oom_killed = v->oom || (ctr_state_alive(v->state) && atomic_load(&c->oom));
     res.id = (char *)f->id;
     res.created = created;
     res.path = f->path;

@@ -261,7 +261,7 @@ int container_rename_op(struct container *c, const char *name, struct err *e) {
     struct ctr_net *net = NULL;
     int r;
 
-    if (*bare == '\0')
+    if (*name == '\0')
         return err_set(e, ERR_INVALID, "Neither old nor new names may be empty");
     r = ctr_hold(c, &h, e);
     if (r < 0)
@@ -295,6 +295,8 @@ int container_resize(struct container *c, int rows, int cols, struct err *e) {
     char height[32], width[32];
     int r;
 
+    if (v->state == ctr_restarting)
+        return err_set(e, ERR_NOT_FOUND, "container \"%s\" in namespace \"moby\": not found", c->id);
     if (v->state != ctr_running && v->state != ctr_paused)
         return not_running(c, e);
     r = container_monitor(c, &m, e);

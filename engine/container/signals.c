@@ -26,7 +26,7 @@ int ctr_signal_parse(const char *text) {
     int64_t n;
     const char *t = text;
 
-    if (parse_i64(text, &n) == 0)
+    if (parse_i64(*t == '+' ? t + 1 : t, &n) == 0 && (*t != '+' || n >= 0))
         return n > 0 && n < 65 ? (int)n : -EINVAL;
     if (strncasecmp(t, "SIG", 3) == 0)
         t += 3;

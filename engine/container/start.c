@@ -295,7 +295,8 @@ static void drop_clients(struct container *c) {
 
 static int commit_running(struct ctr_held *h, struct launching *l, struct monitor *m, struct err *e) {
     struct container *c = h->c;
-    struct ctr_facts facts = {.at = monitor_started_at(m), .pid = monitor_container_pid(m), .pid_ticks = monitor_start_ticks(m)};
+    struct ctr_facts facts = {
+        .at = monitor_started_at(m), .pid = monitor_container_pid(m), .pid_ticks = monitor_start_ticks(m), .again = h->restarting};
     _cleanup_err_ struct err names = ERR_INIT;
     struct ctr_net *net = NULL;
     int r = net_describe(c, c->view->net, &l->plug, &net, e);
@@ -353,6 +354,7 @@ int container_start_held(struct ctr_held *h, struct err *e) {
     if (r >= 0) {
         container_health_starting(c);
         run = ctr_run_new(c, ++c->run);
+        atomic_store(&c->oom, false);
         r = run ? launch(&l, run, &m, &code, &local) : err_oom(&local);
         if (r < 0)
             ctr_run_free(run);
@@ -390,6 +392,7 @@ int container_start(struct container *c, struct err *e) {
         return r;
     switch (h.state) {
     case ctr_running:
+    case ctr_restarting: /* its start is on the way */
         return err_set(e, ERR_NOT_MODIFIED, "container already started");
     case ctr_paused:
         return err_set(e, ERR_CONFLICT, "cannot start a paused container, try unpause instead");

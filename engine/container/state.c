@@ -134,6 +134,7 @@ static int change_start(struct ctr_view *v, const struct ctr_facts *f) {
     v->exit_code = 0;
     v->oom = false;
     v->ever_started = true;
+    v->restart_count = f->again ? v->restart_count : 0;
     v->has_files = !(v->fixed->config.has_network_disabled && v->fixed->config.network_disabled);
     v->has_hostname = true;
     return set_error(v, f);

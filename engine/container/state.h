@@ -59,6 +59,7 @@ struct ctr_facts {
     uint64_t pid_ticks; /* start: its start time (field 22 of /proc/PID/stat), so that a reused id is noticed */
     int exit_code;      /* die, retry, give_up */
     bool oom;           /* die, retry */
+    bool again;         /* start: by the restart policy; else the restarts are counted from 0 */
     bool lost;          /* die, retry: nobody saw the end; what is left of the run must be cleared */
     const char *error;  /* die, give_up, bury: text for State.Error; NULL: none */
 };

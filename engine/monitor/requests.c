@@ -202,10 +202,12 @@ static void on_update(struct mon *m, struct mp_head *h, int fd) {
     size_t size = 0;
     int r = plan_map(fd, &plan, &mem, &size);
 
-    if (r < 0)
+    if (r < 0) {
         reply_errno(m, h, r, "the new limits");
-    else
+    } else {
+        mon_watch_oom(m, &plan);
         reply_fault(m, h, foreign_is(m) ? foreign_update(m, &plan, &f) : oci_update(m->k, &plan, &f), &f);
+    }
     if (mem)
         munmap((void *)(uintptr_t)mem, size);
 }

@@ -60,18 +60,16 @@ static void start_ticks(struct mon *m) {
         m->ticks = s.ticks;
 }
 
-/* v1 tells of kills through an eventfd; only worth its files where a limit can be hit. */
-static void watch_oom(struct mon *m) {
+void mon_watch_oom(struct mon *m, const struct plan *limits) {
     const char *dir = oci_cgroup_dir(&m->plan, "memory");
     char path[600], text[64];
-    const struct plan_op *rt = plan_find(&m->plan, PLAN_RUNTIME);
+    const struct plan_op *rt = plan_find(limits, PLAN_RUNTIME);
     bool limited = rt && rt->i[0];
     int fd, control;
 
-    for (size_t i = 0; i < m->plan.n_ops; i++)
-        limited =
-            limited || (m->plan.ops[i].type == PLAN_CGROUP_SET && str_has_suffix(plan_s(&m->plan, &m->plan.ops[i], 0), "/memory.limit_in_bytes"));
-    if (!dir || !limited || snprintf(path, sizeof path, "%s/memory.oom_control", dir) >= (int)sizeof path)
+    for (size_t i = 0; i < limits->n_ops; i++)
+        limited = limited || (limits->ops[i].type == PLAN_CGROUP_SET && str_has_suffix(plan_s(limits, &limits->ops[i], 0), "/memory.limit_in_bytes"));
+    if (!dir || !limited || m->oom.fd >= 0 || snprintf(path, sizeof path, "%s/memory.oom_control", dir) >= (int)sizeof path)
         return;
     control = open(path, O_RDONLY | O_CLOEXEC);
     fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -171,7 +169,7 @@ void mon_start(struct mon *m) {
     ignore_result(listen_for_daemons(m));
     tell_started(m);
     proc_watch(m, &m->first);
-    watch_oom(m);
+    mon_watch_oom(m, &m->plan);
     health_start(m);
 }
 

@@ -135,14 +135,24 @@ void mon_tell_exec(struct mon *m, const struct proc *p) {
     mon_event(m, MP_EXEC_EXITED, p->code, p->signal, 0, 0, p->id);
 }
 
+static bool oom_news(struct mon *m) {
+    uint64_t n;
+
+    return m->oom.fd >= 0 && read(m->oom.fd, &n, sizeof n) == sizeof n;
+}
+
+static void tell_oom(struct mon *m) {
+    m->oom_killed = true;
+    mon_event(m, MP_OOM, 0, 0, 0, 0, NULL);
+}
+
 static void container_ended(struct mon *m) {
     int64_t kills = oci_cgroup_oom_kills(m->k, &m->plan);
     struct oci_fault f = {0};
 
     m->finished_at = clock_wall_ns();
-    if (kills > m->oom_seen)
-        mon_event(m, MP_OOM, 0, 0, 0, 0, NULL);
-    m->oom_killed = kills > 0;
+    if (oom_news(m) || (kills > 0 && !m->oom_killed))
+        tell_oom(m);
     proc_close(m, &m->first);
     if (m->has_log)
         m->log.driver->close(&m->log);
@@ -246,17 +256,12 @@ static void accept_daemon(struct mon *m) {
     src_set(m, &m->control, EPOLLIN);
 }
 
+/* Told when memory runs out, which is a moment before anything is killed for it, and as well where nothing may be. */
 static void oom_event(struct mon *m) {
-    uint64_t n;
-    int64_t kills = oci_cgroup_oom_kills(m->k, &m->plan);
-
-    ignore_result(read(m->oom.fd, &n, sizeof n));
-    if (kills > m->oom_seen) {
-        m->oom_seen = kills;
-        mon_event(m, MP_OOM, 0, 0, 0, 0, NULL);
-    } else if (kills < 0) {
-        src_close(m, &m->oom);
-    }
+    if (oci_cgroup_oom_kills(m->k, &m->plan) < 0)
+        src_close(m, &m->oom); /* it speaks up once more as the group goes */
+    else if (oom_news(m))
+        tell_oom(m);
 }
 
 /* Each request is answered: where there is no room for answers, none is read. The daemon waits, the container does not. */

@@ -95,8 +95,7 @@ struct mon {
     bool has_log, started, acked, exit_sent, cleared, timer_on;
     int64_t started_at, finished_at;
     uint64_t ticks;
-    int64_t oom_seen;
-    bool oom_killed;
+    bool oom_killed; /* the daemon was told */
     struct health *health;          /* NULL: no check */
     int resolver[OCI_RESOLVER_FDS]; /* sockets of the container's name server, or -EBADF */
     char *block;                    /* READ_BLOCK bytes for reading, untouched pages while idle */
@@ -118,6 +117,8 @@ void mon_tell_exec(struct mon *m, const struct proc *p);
 /* start.c */
 /* Memory whose pages cost nothing until they are written; NULL when there is none. */
 void *mon_untouched(size_t n);
+/* v1 tells through an eventfd that memory is short; only worth its descriptor once a limit was set, by this plan of the start or of an update. */
+void mon_watch_oom(struct mon *m, const struct plan *limits);
 
 /* streams.c */
 void proc_init(struct proc *p);

@@ -62,6 +62,11 @@ static size_t head_size(const struct ws_decoder *d) {
     }
 }
 
+/* Without a mask, as only servers send: to be refused without waiting for more. */
+static bool is_plain(const struct ws_decoder *d) {
+    return d->n_head >= 2 && !(d->head[1] & MASKED);
+}
+
 /* The head is whole. False: a frame that no client may send. */
 static bool begin_payload(struct ws_decoder *d) {
     size_t bytes = head_size(d) - 6;
@@ -73,7 +78,7 @@ static bool begin_payload(struct ws_decoder *d) {
         d->left = d->left << 8 | d->head[2 + i];
     d->at = 0;
     d->in_payload = true;
-    if (!(d->head[1] & MASKED) || (d->head[0] & 0x70) || (bytes == 8 && d->left >> 63))
+    if ((d->head[0] & 0x70) || (bytes == 8 && d->left >> 63))
         return false;
     if (control && (d->left > WS_CONTROL_MAX || !(d->head[0] & FIN)))
         return false;
@@ -94,11 +99,11 @@ int ws_decode(struct ws_decoder *d, const void *bytes, size_t n, struct buf *dat
 
     for (;;) {
         if (!d->in_payload) {
-            while (p < end && d->n_head < head_size(d))
+            while (p < end && d->n_head < head_size(d) && !is_plain(d))
                 d->head[d->n_head++] = *p++;
-            if (d->n_head < head_size(d))
+            if (d->n_head < head_size(d) && !is_plain(d))
                 return 1;
-            if (!begin_payload(d)) {
+            if (is_plain(d) || !begin_payload(d)) {
                 ws_encode_close(reply, STATUS_PROTOCOL);
                 return -EPROTO;
             }
