@@ -68,14 +68,18 @@ struct execs *execs_free(struct execs *xs) {
     return NULL;
 }
 
+static bool is_forgotten(const struct exec *x, int64_t now) {
+    return x->state == EXEC_EXITED && x->ended_mono < now - KEEP_ENDED;
+}
+
 /* Instances that ended a while ago are forgotten; with `c` all of that container. Needs the lock. */
 static void sweep(struct execs *xs, const struct container *c) {
-    int64_t before = clock_mono_ns() - KEEP_ENDED;
+    int64_t now = clock_mono_ns();
 
     for (struct map_entry *i = NULL; (i = map_next(&xs->by_id, i));) {
         struct exec *x = i->value;
 
-        if (c ? x->c == c : x->state == EXEC_EXITED && x->ended_mono < before)
+        if (c ? x->c == c : is_forgotten(x, now))
             exec_unref(map_remove(&xs->by_id, x->id));
     }
 }
@@ -178,6 +182,8 @@ int execs_find(struct execs *xs, const char *id, struct exec **ret, struct err *
 
     pthread_mutex_lock(&xs->lock);
     x = map_get(&xs->by_id, id);
+    if (x && is_forgotten(x, clock_mono_ns()))
+        x = NULL;
     if (x)
         exec_ref(x);
     pthread_mutex_unlock(&xs->lock);
