@@ -28,6 +28,25 @@ class Api(http.client.HTTPConnection):
         return json.loads(text) if text.strip() else None
 
 
+def stalled(path, method, target, upgrade):
+    """A connection whose answer has begun, and is read no further."""
+    s = socket.socket(socket.AF_UNIX)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.settimeout(PATIENCE)
+    s.connect(path)
+    extra = "Connection: Upgrade\r\nUpgrade: tcp\r\n" if upgrade else ""
+    s.sendall(f"{method} /v1.45{target} HTTP/1.1\r\nHost: engine\r\n{extra}Content-Length: 0\r\n\r\n".encode())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        part = s.recv(1)
+        if not part:
+            raise SystemExit(f"{target}: closed after {head!r}")
+        head += part
+    if int(head.split()[1]) not in (101, 200):
+        raise SystemExit(f"{target}: {head!r}")
+    return s
+
+
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 

@@ -14,3 +14,17 @@ setup_file() {
     said=$("$BATS_TEST_DIRNAME/slow-clients" "${ENGINE_HOST#unix://}" "$ENGINE_PID" "$count")
     echo "# $said" >&3
 }
+
+@test "an attached client that does not read holds up nobody where the log keeps a file, and gets every byte later, even after the end" {
+    only_ours "there the container waits for its clients with every log driver"
+    for driver in json-file local; do
+        echo "# $("$BATS_TEST_DIRNAME/slow-attach" "${ENGINE_HOST#unix://}" $driver "${LONG:+20}8")" >&3
+    done
+}
+
+@test "where no file is kept the container waits for an attached client that does not read" {
+    only_ours "there a container that waits cannot be removed either"
+    for driver in none syslog; do
+        echo "# $("$BATS_TEST_DIRNAME/slow-attach" "${ENGINE_HOST#unix://}" $driver 8)" >&3
+    done
+}

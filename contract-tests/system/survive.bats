@@ -162,12 +162,38 @@ crash() { # kill -9, then a new daemon
     "$CI/leaks" compare "$BATS_TEST_TMPDIR/census" --settle 60 --ignore '^(thread|descriptor|inotify|socket): |hatake-launcher'
 }
 
-@test "ten crashes in a row lose nothing" {
-    local i before
-    docker run -d --name "$N" busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i; usleep 10000; done'
+# begun ROUND K: a container that ends with a code of its own a moment later, noted where its start was told
+begun() {
+    local code=$((($1 * 4 + $2) % 200 + 1))
+    docker run -d --name "$N-$1-$2" busybox sh -c "echo begin $code; usleep $((RANDOM * 20)); echo end $code; exit $code" >/dev/null 2>&1 3>&- &&
+        echo "$N-$1-$2 $code" >>"$BATS_TEST_TMPDIR/begun"
+}
+
+@test "ten crashes while containers come and go lose no byte of a log and no exit code (LONG=1: fifty)" {
+    local i before crashes=${LONG:+50} name code asking
+    docker run -d --name "$N" busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i; usleep 3000; done'
     before=$(docker inspect -f '{{.State.Pid}}' "$N")
-    for i in 1 2 3 4 5 6 7 8 9 10; do crash; done
+    touch "$BATS_TEST_TMPDIR/begun"
+    while :; do docker ps -a || true; docker logs --tail 10 "$N" || true; done >/dev/null 2>&1 3>&- &
+    asking=$!
+    for i in $(seq "${crashes:-10}"); do
+        begun "$i" 1 &
+        begun "$i" 2 &
+        begun "$i" 3 &
+        begun "$i" 4 &
+        # in the middle of what they are doing, and each time elsewhere
+        poll eval "[ $((i % 3)) = 0 ] || grep -q '^$N-$i-' '$BATS_TEST_TMPDIR/begun'"
+        crash
+    done
+    kill "$asking"
+    # shellcheck disable=SC2046
+    wait $(jobs -p | grep -vx "$asking") || true
     same "$before" "$(docker inspect -f '{{.State.Pid}}' "$N")"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/begun")" -ge "${crashes:-10}" ]
+    while read -r name code; do
+        same "$code" "$(timeout 300 "$CLI" -H "$ENGINE_HOST" wait "$name")" "$name"
+        same "begin $code"$'\n'"end $code" "$(docker logs "$name")" "$name"
+    done <"$BATS_TEST_TMPDIR/begun"
     docker kill "$N"
     docker logs "$N" >"$BATS_TEST_TMPDIR/log"
     seq 1 "$(wc -l <"$BATS_TEST_TMPDIR/log")" | cmp - "$BATS_TEST_TMPDIR/log"

@@ -78,6 +78,11 @@ class Normalisers(unittest.TestCase):
         self.assertEqual(Normaliser(("bytes",)).json({"Size": 5, "SizeRw": 0, "Other": 5}), {"Size": "<bytes>", "SizeRw": 0, "Other": 5})
         self.same("4.26MB")
 
+    def test_figures(self):
+        self.assertEqual(self.text("0.12% of 3 %", "figures"), "<percent> of 3 %")
+        self.assertEqual(Normaliser(("figures",)).json({"a": 5, "b": [0, 1.5], "c": None, "d": True, "e": "7"}),
+                         {"a": "<figure>", "b": ["<figure>", "<figure>"], "c": None, "d": True, "e": "7"})
+
     def test_engine(self):
         self.assertEqual(self.text("Docker/26.1.5+dfsg1 (linux)|26.1.5", "engine"), "Docker/<engine> (linux)|<engine>")
         self.same("25.0.1", "engine")

@@ -95,7 +95,7 @@ struct mon {
     bool has_log, started, acked, exit_sent, cleared, timer_on;
     int64_t started_at, finished_at;
     uint64_t ticks;
-    bool oom_killed; /* the daemon was told */
+    bool oom_killed;                /* the daemon was told */
     struct health *health;          /* NULL: no check */
     int resolver[OCI_RESOLVER_FDS]; /* sockets of the container's name server, or -EBADF */
     char *block;                    /* READ_BLOCK bytes for reading, untouched pages while idle */
