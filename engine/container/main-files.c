@@ -15,6 +15,7 @@
 #include "base/strv.h"
 #include "container/files-wire.h"
 #include "container/files.h"
+#include "kern/overlay.h"
 #include "layers/cage.h"
 #include "layers/inflate.h"
 
@@ -154,6 +155,26 @@ static int config(int fs, const char *key, const char *value) {
     return (int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, key, value, 0);
 }
 
+/* Kernels before 6.5. The mount is only of this process's namespace; taken from its place it is what the other way gives. */
+static int mount_overlay_old(const struct request *q, const char *first, const char *upper, const char *work, struct err *e) {
+    struct overlay_old o;
+    int r, tree;
+
+    overlay_old_start(&o, upper, work, "");
+    if (first)
+        overlay_old_lower(&o, first);
+    for (size_t i = 0; i < q->lowers.n; i++)
+        overlay_old_lower(&o, q->lowers.v[i]);
+    r = overlay_old_mount(&kern_linux, &o, q->place, 0);
+    if (r < 0)
+        return err_errno(e, -r, "mounting the container's layers");
+    tree = open_tree_at(AT_FDCWD, q->place, 0);
+    if (tree < 0)
+        return err_errno(e, errno, "open_tree");
+    ignore_result(umount2(q->place, MNT_DETACH) < 0);
+    return tree;
+}
+
 static int mount_overlay(const struct request *q, const char *first, const char *upper, const char *work, struct err *e) {
     _cleanup_close_ int fs = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
     int bad, tree;
@@ -167,25 +188,16 @@ static int mount_overlay(const struct request *q, const char *first, const char 
         bad |= config(fs, "lowerdir+", q->lowers.v[i]);
     if (!bad && upper)
         bad = config(fs, "upperdir", upper) | config(fs, "workdir", work);
-    ignore_result(config(fs, "index", "off"));
-    if (bad || syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+    if (!bad)
+        ignore_result(config(fs, "index", "off"));
+    if (!bad)
+        bad = (int)syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+    if (bad && errno == EINVAL)
+        return mount_overlay_old(q, first, upper, work, e);
+    if (bad)
         return err_errno(e, errno, "mounting the container's layers");
     tree = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
     return tree < 0 ? err_errno(e, errno, "fsmount") : tree;
-}
-
-/* Kernels before 6.5 take the layers in one text only. */
-static int mount_overlay_old(const struct request *q, const char *first, const char *upper, const char *work, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(4095);
-
-    buf_addf(&b, "upperdir=%s,workdir=%s,lowerdir=%s", upper, work, first ? first : "");
-    for (size_t i = 0; i < q->lowers.n; i++)
-        buf_addf(&b, "%s%s", i || first ? ":" : "", q->lowers.v[i]);
-    if (buf_check(&b, e) < 0)
-        return -(int)ERR_INTERNAL;
-    if (mount("overlay", q->place, "overlay", 0, b.data) < 0)
-        return err_errno(e, errno, "mounting the container's layers");
-    return 0;
 }
 
 static int attach(int tree, const char *where, struct err *e) {
@@ -213,25 +225,21 @@ static bool has_points(const struct request *q, int root) {
 static int root_with_scratch(const struct request *q, struct err *e) {
     _cleanup_free_ char *upper = str_printf("%s/u", q->place), *work = str_printf("%s/w", q->place);
     struct stat st;
-    int tree;
 
     if (!upper || !work)
         return err_oom(e);
     if (stat(q->upper, &st) < 0 || mount("tmpfs", q->place, "tmpfs", 0, "mode=0755,size=64m") < 0 || mkdir(upper, st.st_mode & 07777) < 0 ||
         mkdir(work, 0700) < 0 || chown(upper, st.st_uid, st.st_gid) < 0)
         return err_errno(e, errno, "mounting at %s", q->place);
-    tree = mount_overlay(q, q->upper, upper, work, NULL);
-    return tree >= 0 ? tree : mount_overlay_old(q, q->upper, upper, work, e) < 0 ? -(int)ERR_INTERNAL : open_tree_at(AT_FDCWD, q->place, 0);
+    return mount_overlay(q, q->upper, upper, work, e);
 }
 
 /* For reading, the writable layer is one more lower layer, so that nothing is changed and the container may start meanwhile. */
 static int root_of_stopped(const struct request *q, struct err *e) {
     int tree;
 
-    if (streq(q->mode, "put")) {
-        tree = mount_overlay(q, NULL, q->upper, q->work, NULL);
-        return tree >= 0 ? tree : mount_overlay_old(q, NULL, q->upper, q->work, e) < 0 ? -(int)ERR_INTERNAL : open_tree_at(AT_FDCWD, q->place, 0);
-    }
+    if (streq(q->mode, "put"))
+        return mount_overlay(q, NULL, q->upper, q->work, e);
     tree = mount_overlay(q, q->upper, NULL, NULL, NULL);
     if (tree >= 0 && has_points(q, tree))
         return tree;

@@ -97,3 +97,54 @@ const struct cgroup_hierarchy *cgroup_of(const struct cgroup_layout *l, const ch
     }
     return NULL;
 }
+
+bool cgroup_list_has(const char *list, const char *controller) {
+    size_t n = strlen(controller);
+
+    for (const char *s = list; *s; s += strspn(s, " \n")) {
+        size_t m = strcspn(s, " \n");
+
+        if (m == n && strncmp(s, controller, n) == 0)
+            return true;
+        s += m;
+    }
+    return false;
+}
+
+bool cgroup_has(const struct cgroup_layout *l, const char *controller) {
+    const struct cgroup_hierarchy *h = cgroup_of(l, controller);
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+    char path[160];
+
+    if (!h || !h->unified)
+        return h != NULL;
+    snprintf(path, sizeof path, "%s/cgroup.controllers", h->mount);
+    return fs_read_file(path, &b, NULL) == 0 && cgroup_list_has(buf_str(&b), controller);
+}
+
+bool cgroup_own_file(const struct cgroup_layout *l, const char *file, char *ret, size_t cap) {
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+    const char *mount = NULL, *group;
+
+    for (size_t i = 0; i < l->n; i++)
+        mount = l->h[i].unified ? l->h[i].mount : mount;
+    if (!mount || fs_read_file("/proc/self/cgroup", &b, NULL) < 0)
+        return false;
+    /* The line of the unified hierarchy begins with "0::" and is the last one. */
+    group = str_has_prefix(buf_str(&b), "0::/") ? buf_str(&b) : strstr(buf_str(&b), "\n0::/");
+    if (!group)
+        return false;
+    group = strchr(group, '/');
+    return snprintf(ret, cap, "%s%.*s/%s", mount, (int)strcspn(group, "\n"), group, file) < (int)cap;
+}
+
+bool cgroup_limits_swap(const struct cgroup_layout *l) {
+    const struct cgroup_hierarchy *h = cgroup_of(l, "memory");
+    char path[512];
+
+    if (h && !h->unified) {
+        snprintf(path, sizeof path, "%s/memory.memsw.limit_in_bytes", h->mount);
+        return fs_exists(path);
+    }
+    return l->pure_v2 && cgroup_own_file(l, "memory.swap.max", path, sizeof path) && fs_exists(path);
+}

@@ -35,5 +35,13 @@ int cgroup_detect(struct cgroup_layout *ret, struct err *e);
 int cgroup_detect_from(char *mountinfo, struct cgroup_layout *ret, struct err *e);
 /* Hierarchy of a v1 controller, or the unified one when pure v2; NULL when there is none. */
 const struct cgroup_hierarchy *cgroup_of(const struct cgroup_layout *l, const char *controller);
+/* Whether the machine can hand this controller to containers: it has a v1 hierarchy, or (pure v2) is in the root's list. */
+bool cgroup_has(const struct cgroup_layout *l, const char *controller);
+/* Whether the list in a cgroup.controllers file, words between blanks, names this controller (tests). */
+bool cgroup_list_has(const char *list, const char *controller);
+/* Path of a file of this process's own group in the unified hierarchy; false when there is none or it does not fit. */
+bool cgroup_own_file(const struct cgroup_layout *l, const char *file, char *ret, size_t cap);
+/* Whether containers' use of swap can be limited. v2: the machine's root has no file for it; that there is one at all shows in our own group. */
+bool cgroup_limits_swap(const struct cgroup_layout *l);
 
 #endif

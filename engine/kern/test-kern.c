@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "base/test.h"
+#include "kern/apparmor.h"
 #include "kern/cgroup.h"
 #include "kern/kern.h"
 #include "kern/mountinfo.h"
 #include "kern/netlink.h"
+#include "kern/overlay.h"
 #include "kern/proc.h"
 
 TEST(cgroup_layouts) {
@@ -150,4 +152,67 @@ TEST(a_process_is_its_number_and_its_start) {
     CHECK_INT(proc_signal(getpid(), s.ticks, 0), 0);
     CHECK_INT(proc_signal(getpid(), s.ticks + 1, SIGKILL), -ESRCH);
     CHECK_INT(proc_stat_of(4194304 + 1, &s), -ESRCH); /* beyond the kernel's largest number */
+}
+
+TEST(cgroup_lists) {
+    CHECK(cgroup_list_has("cpuset cpu io memory\n", "cpu"));
+    CHECK(cgroup_list_has("cpuset cpu io memory\n", "memory"));
+    CHECK(!cgroup_list_has("cpuset io memory\n", "cpu"));
+    CHECK(!cgroup_list_has("", "cpu"));
+}
+
+TEST(apparmor_lists) {
+    static const char list[] = "/usr/bin/man (enforce)\ndocker-default-2 (enforce)\ndocker-default (complain)\n";
+
+    CHECK(apparmor_list_has(list, "docker-default"));
+    CHECK(apparmor_list_has(list, "/usr/bin/man"));
+    CHECK(!apparmor_list_has(list, "docker"));
+    CHECK(!apparmor_list_has("docker-default-2 (enforce)\n", "docker-default"));
+    CHECK(!apparmor_list_has("", "docker-default"));
+}
+
+static char mounted[4096], went[2][256];
+static size_t n_went;
+
+static int fake_mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data) {
+    snprintf(mounted, sizeof mounted, "%s %s %s", target, type, (const char *)data);
+    return 0;
+}
+
+static int fake_chdir(const char *path) {
+    snprintf(went[n_went++ % 2], sizeof went[0], "%s", path);
+    return 0;
+}
+
+static int fake_fchdir(int fd) {
+    return 0;
+}
+
+TEST(overlay_old_names_are_short) {
+    struct kern k = kern_linux;
+    struct overlay_old o;
+    char path[128];
+
+    k.mount = fake_mount;
+    k.chdir = fake_chdir;
+    k.fchdir = fake_fchdir;
+    overlay_old_start(&o, "/d/overlay2/c/diff", "/d/overlay2/c/work", "volatile");
+    overlay_old_lower(&o, "/d/overlay2/l/A");
+    overlay_old_lower(&o, "/d/overlay2/l/B");
+    overlay_old_lower(&o, "/elsewhere/C");
+    CHECK_INT(overlay_old_mount(&k, &o, "/t", 0), 0);
+    CHECK_STR(mounted,
+              "/t overlay upperdir=/d/overlay2/c/diff,workdir=/d/overlay2/c/work,index=off,volatile,lowerdir=/d/overlay2/l/A:B:/elsewhere/C");
+    CHECK_STR(went[0], "/d/overlay2/l");
+    /* As many layers as an image may have, and the init layer. */
+    overlay_old_start(&o, "/var/lib/docker/overlay2/0123456789012345678901234567890123456789012345678901234567890123/diff",
+                      "/var/lib/docker/overlay2/0123456789012345678901234567890123456789012345678901234567890123/work", "");
+    for (int i = 0; i < 128; i++) {
+        snprintf(path, sizeof path, "/var/lib/docker/overlay2/l/%026d", i);
+        overlay_old_lower(&o, path);
+    }
+    CHECK_INT(overlay_old_mount(&k, &o, "/t", 0), 0);
+    for (int i = 0; i < 30; i++)
+        overlay_old_lower(&o, path);
+    CHECK_INT(overlay_old_mount(&k, &o, "/t", 0), -E2BIG);
 }

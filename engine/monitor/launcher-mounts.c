@@ -5,17 +5,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
-#include "kern/kern.h"
 #include "kern/mountinfo.h"
+#include "kern/overlay.h"
 #include "monitor/proto.h"
 
 static bool is_needed(const char *at, const char *const *folders) {
@@ -118,25 +122,55 @@ int launcher_mount_shm(const struct kern *k, const char *path, int64_t size, uid
     return r >= 0 && (uid || gid) && chown(path, uid, gid) < 0 ? -errno : r;
 }
 
-/* One lower at a time where the kernel has "lowerdir+" (6.5), else all in one text, which it cuts at 256 bytes. */
-static int add_layers(const struct kern *k, int fs, const char *layers, size_t n) {
-    _cleanup_buf_ struct buf all = BUF_INIT(MP_BODY_MAX + 1);
-    int r = 0;
+#define VIEW_FLAGS (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
-    for (const char *p = layers; r >= 0 && p < layers + n; p += strlen(p) + 1)
-        r = k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", p, 0);
-    if (r != -EINVAL)
-        return r;
+/* In a process that shares its descriptors with the launcher: a mount namespace for a mount that nobody else shall see, and the mount without a place. */
+static int view_old(const struct kern *k, const char *layers, size_t n) {
+    struct overlay_old o;
+    int r;
+
+    overlay_old_start(&o, NULL, NULL, "");
     for (const char *p = layers; p < layers + n; p += strlen(p) + 1)
-        buf_addf(&all, "%s%s", p == layers ? "" : ":", p);
-    return buf_ok(&all) ? k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", buf_str(&all), 0) : -ENOMEM;
+        overlay_old_lower(&o, p);
+    r = k->unshare(CLONE_NEWNS);
+    if (r >= 0)
+        r = k->mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL);
+    if (r >= 0)
+        r = overlay_old_mount(k, &o, layers, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    return r < 0 ? r : k->open_tree(AT_FDCWD, layers, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+}
+
+/* Kernels before 6.5 mount overlays only at a place. */
+static int mount_view_old(const struct kern *k, const char *layers, size_t n) {
+    int *result = mmap(NULL, sizeof *result, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), r;
+    pid_t pid;
+
+    if (result == MAP_FAILED)
+        return -errno;
+    *result = -ECHILD;
+    pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+    if (pid == 0) {
+        *result = view_old(k, layers, n);
+        _exit(0);
+    }
+    r = pid < 0 ? -errno : 0;
+    /* Children are reaped by the kernel here (launcher.c): this waits until there is none of that number. */
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    r = r < 0 ? r : *result;
+    munmap(result, sizeof *result);
+    return r;
 }
 
 int launcher_mount_view(const struct kern *k, const char *layers, size_t n) {
     _cleanup_close_ int fs = k->fsopen("overlay", FSOPEN_CLOEXEC);
-    int r = fs < 0 ? fs : add_layers(k, fs, layers, n);
+    int r = fs < 0 ? fs : 0;
 
+    for (const char *p = layers; r >= 0 && p < layers + n; p += strlen(p) + 1)
+        r = k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", p, 0);
     if (r >= 0)
         r = k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-    return r < 0 ? r : k->fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    if (r == -EINVAL)
+        return mount_view_old(k, layers, n);
+    return r < 0 ? r : k->fsmount(fs, FSMOUNT_CLOEXEC, VIEW_FLAGS);
 }

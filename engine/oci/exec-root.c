@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "kern/overlay.h"
 
 /* The kernel refuses an upper folder that was in a volatile mount before, as a crash may have lost part of it. Whoever asks for volatile has decided. */
 static void forget_volatile(const struct plan *p, const struct plan_op *op) {
@@ -52,22 +53,16 @@ static int overlay_mount(const struct kern *k, const struct plan *p, const struc
     return k->fsmount(fs, FSMOUNT_CLOEXEC, 0);
 }
 
-/* Kernels before 6.5 know no "lowerdir+": one option string, limited to a page. The target is our own layer folder, not a path of the image. */
+/* Kernels before 6.5. The target is our own layer folder, not a path of the image. */
 static int overlay_mount_old(const struct kern *k, const struct plan *p, const struct plan_op *op) {
-    char data[4096];
-    size_t n = 0;
-    int r = snprintf(data, sizeof data, "upperdir=%s,workdir=%s%s,lowerdir=", plan_s(p, op, 1), plan_s(p, op, 2),
-                     op->i[0] & PLAN_OVERLAY_VOLATILE ? ",volatile" : "");
+    struct overlay_old o;
+    int r;
 
-    n = (size_t)r;
-    for (const char *s = NULL; n < sizeof data && (s = plan_list_next(p, op, 0, s));)
-        n += (size_t)snprintf(data + n, sizeof data - n, "%s%s", data[n - 1] == '=' ? "" : ":", s);
-    if (n >= sizeof data)
-        return -E2BIG;
-    r = k->mount("overlay", plan_s(p, op, 1), "overlay", 0, data);
-    if (r < 0)
-        return r;
-    return k->openat(AT_FDCWD, plan_s(p, op, 1), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    overlay_old_start(&o, plan_s(p, op, 1), plan_s(p, op, 2), op->i[0] & PLAN_OVERLAY_VOLATILE ? "volatile" : "");
+    for (const char *s = NULL; (s = plan_list_next(p, op, 0, s));)
+        overlay_old_lower(&o, s);
+    r = overlay_old_mount(k, &o, plan_s(p, op, 1), 0);
+    return r < 0 ? r : k->openat(AT_FDCWD, plan_s(p, op, 1), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
 int root_tree(const struct kern *k, const struct plan *p, bool own_mounts) {
