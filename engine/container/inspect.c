@@ -13,6 +13,7 @@
 #include "container/validate.h"
 #include "layers/layers.h"
 #include "network/network.h"
+#include "system/system.h"
 #include "wire/call.h"
 
 #define ALIASES_WITHOUT_ID 145
@@ -119,6 +120,10 @@ static int add_old_aliases(const char *id, struct api_network_settings *s, struc
     return r;
 }
 
+static bool has_apparmor(const struct container *c) {
+    return c->cs->engine->facts && c->cs->engine->facts->apparmor;
+}
+
 /* Everything below is borrowed from the view; only what is marked is owned, and released by the caller. */
 static int write_all(struct container *c, const struct ctr_view *v, bool size, int version, struct buf *out, struct err *e) {
     const struct ctr_fixed *f = v->fixed;
@@ -150,9 +155,9 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     if (r >= 0 && strv_copy(&execs, &c->execs) < 0)
         r = err_oom(e);
     pthread_mutex_unlock(&c->lock);
-    /* A start finds out that there are no profiles here. */
-    if (f->host.security_opt.n > 0 && !v->ever_started && ctr_security_parse(&f->host.security_opt, &sec, NULL) >= 0)
-        res.app_armor_profile = (char *)sec.apparmor;
+    /* Until its first start a container shows what was asked for, then what it got: nothing where there are no profiles. */
+    if ((!v->ever_started || has_apparmor(c)) && ctr_security_parse(&f->host.security_opt, &sec, NULL) >= 0)
+        res.app_armor_profile = (char *)(v->ever_started ? ctr_apparmor_profile(&f->host, &sec) : sec.apparmor);
     host.links = (struct api_string_list){0}; /* owned */
     if (r >= 0)
         r = ctr_links_shown(c->cs, v, &host.links, e);

@@ -234,6 +234,8 @@ static int build_process(const struct ctr_spec_input *in, const struct ctr_secur
         part = json_pack("{s:I,s:I}", "height", (json_int_t)f->host.console_size.v[0], "width", (json_int_t)f->host.console_size.v[1]);
         bad |= json_object_set_new(p, "consoleSize", part);
     }
+    if (in->apparmor)
+        bad |= json_object_set_new(p, "apparmorProfile", json_string(ctr_apparmor_profile(&f->host, sec)));
     if (bad || json_object_set_new(doc, "process", p) < 0)
         return e && e->kind != ERR_NONE ? -(int)e->kind : err_oom(e);
     return 0;

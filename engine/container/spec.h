@@ -34,6 +34,7 @@ struct ctr_spec_input {
     const char *hostname;                                 /* NULL: the configuration's */
     const struct strv *link_env;                          /* of linked containers; NULL: none */
     const char *shm_path;                                 /* folder to bind at /dev/shm; NULL: by the IPC mode */
+    bool apparmor;                                        /* the machine confines containers: kern/apparmor.h */
     const char *seccomp_text;                             /* profile of the engine (JSON) or NULL: the built-in one */
 };
 

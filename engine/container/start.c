@@ -19,6 +19,7 @@
 #include "container/spec.h"
 #include "container/start-internal.h"
 #include "image/image.h"
+#include "kern/apparmor.h"
 
 #define EXIT_NOT_STARTED 128
 #define CREATE_FAILED "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
@@ -183,6 +184,17 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     return r;
 }
 
+/* A profile that others can unload at any time is loaded again by the next start. */
+static int confine(struct launching *l, struct ctr_spec_input *in, struct err *e) {
+    struct ctr_security sec = {0};
+
+    in->apparmor = apparmor_usable();
+    if (!in->apparmor || ctr_security_parse(&l->f->host.security_opt, &sec, NULL) < 0 ||
+        !streq(ctr_apparmor_profile(&l->f->host, &sec), APPARMOR_DEFAULT))
+        return 0;
+    return apparmor_load_default(e);
+}
+
 static int prepare(struct launching *l, struct err *e) {
     struct containers *cs = l->c->cs;
     struct ctr_spec_input in = {.config = cs->engine->config, .fixed = l->f, .user = &l->user, .seccomp_text = cs->engine->seccomp_text};
@@ -217,6 +229,8 @@ static int prepare(struct launching *l, struct err *e) {
         r = launching_find_user(l, e);
     if (r >= 0)
         r = make_exec_dir(l, e);
+    if (r >= 0)
+        r = confine(l, &in, e);
     if (r < 0)
         return r;
     in.hostname = l->hostname;

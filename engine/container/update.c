@@ -188,6 +188,7 @@ int op_container_update(struct call *call, struct err *e) {
         r = err_set(e, ERR_INVALID, "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps");
     if (r >= 0)
         r = ctr_validate_update(&want, &warnings, e);
+    ctr_discard_memory(&want);
     if (strv_has(&warnings, "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."))
         want.blkio_weight = 0;
     if (r >= 0)

@@ -13,6 +13,8 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "container/logopts.h"
+#include "kern/apparmor.h"
+#include "kern/cgroup.h"
 #include "network/network.h"
 
 #define MIN_MEMORY (6 << 20)
@@ -189,6 +191,12 @@ int ctr_security_parse(const struct api_string_list *opts, struct ctr_security *
     return 0;
 }
 
+const char *ctr_apparmor_profile(const struct api_host_config *host, const struct ctr_security *sec) {
+    if (!str_empty(sec->apparmor))
+        return sec->apparmor;
+    return host->has_privileged && host->privileged ? APPARMOR_UNCONFINED : APPARMOR_DEFAULT;
+}
+
 /* ---- modes -------------------------------------------------------------------------------------------------------------------- */
 static bool mode_container_ok(const char *mode) {
     const char *c = ctr_mode_container(mode);
@@ -232,17 +240,53 @@ static int check_modes(const struct api_container_config *c, const struct api_ho
 }
 
 /* ---- resources -------------------------------------------------------------------------------------------------------------- */
+/* What this machine's control groups cannot do for memory: the reference drops such wishes and says so. */
+struct memory_lacks {
+    bool swap, swappiness, oom_disable;
+};
+
+static struct memory_lacks memory_lacks(void) {
+    struct cgroup_layout l;
+
+    if (cgroup_detect(&l, NULL) < 0)
+        return (struct memory_lacks){0};
+    return (struct memory_lacks){.swap = !cgroup_limits_swap(&l), .swappiness = l.pure_v2, .oom_disable = l.pure_v2};
+}
+
+void ctr_discard_memory(struct api_host_config *h) {
+    struct memory_lacks lacks = memory_lacks();
+
+    if (lacks.swap && val(h->has_memory, h->memory) > 0) {
+        h->has_memory_swap = true;
+        h->memory_swap = -1;
+    }
+    if (lacks.swappiness)
+        h->memory_swappiness = h->has_memory_swappiness = 0;
+    if (lacks.oom_disable)
+        h->oom_kill_disable = h->has_oom_kill_disable = false;
+}
+
 static int check_memory(const struct api_host_config *h, struct strv *warnings, struct err *e) {
     int64_t memory = val(h->has_memory, h->memory), swap = val(h->has_memory_swap, h->memory_swap),
             reserve = val(h->has_memory_reservation, h->memory_reservation);
+    struct memory_lacks lacks = memory_lacks();
 
     if (memory != 0 && memory < MIN_MEMORY)
         return err_set(e, ERR_INVALID, "Minimum memory limit allowed is 6MB");
+    if (memory > 0 && swap != -1 && lacks.swap) {
+        if (warn(warnings, "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.", e) < 0)
+            return -ENOMEM;
+        swap = -1;
+    }
     if (memory > 0 && swap > 0 && swap < memory)
         return err_set(e, ERR_INVALID, "Minimum memoryswap limit should be larger than memory limit, see usage");
     if (memory == 0 && swap > 0)
         return err_set(e, ERR_INVALID, "You should always set the Memory limit when using Memoryswap limit, see usage");
-    if (h->has_memory_swappiness && h->memory_swappiness != -1 && (h->memory_swappiness < 0 || h->memory_swappiness > 100))
+    if (h->has_memory_swappiness && h->memory_swappiness != -1 && lacks.swappiness) {
+        if (warn(warnings, "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.",
+                 e) < 0)
+            return -ENOMEM;
+    } else if (h->has_memory_swappiness && h->memory_swappiness != -1 && (h->memory_swappiness < 0 || h->memory_swappiness > 100))
         return err_set(e, ERR_INVALID, "Invalid value: %lld, valid memory swappiness range is 0-100", (long long)h->memory_swappiness);
     if (reserve > 0 && reserve < MIN_MEMORY)
         return err_set(e, ERR_INVALID, "Minimum memory reservation allowed is 6MB");
@@ -250,6 +294,8 @@ static int check_memory(const struct api_host_config *h, struct strv *warnings, 
         return err_set(e, ERR_INVALID, "Minimum kernel memory limit allowed is 6MB");
     if (memory > 0 && reserve > 0 && memory < reserve)
         return err_set(e, ERR_INVALID, "Minimum memory limit can not be less than memory reservation limit, see usage");
+    if (h->has_oom_kill_disable && h->oom_kill_disable && lacks.oom_disable)
+        return warn(warnings, "Your kernel does not support OomKillDisable. OomKillDisable discarded.", e);
     if (h->has_oom_kill_disable && h->oom_kill_disable && memory == 0)
         return warn(warnings,
                     "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.",
@@ -305,6 +351,9 @@ static int check_cpu(const struct api_host_config *h, struct err *e) {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     int r;
 
+    if ((val(h->has_cpu_realtime_period, h->cpu_realtime_period) != 0 || val(h->has_cpu_realtime_runtime, h->cpu_realtime_runtime) != 0) &&
+        access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0)
+        return err_set(e, ERR_INTERNAL, "Your kernel does not support CPU real-time scheduler");
     if (nano > 0 && period > 0)
         return err_set(e, ERR_INVALID, "Conflicting options: Nano CPUs and CPU Period cannot both be set");
     if (nano > 0 && quota > 0)
@@ -319,12 +368,21 @@ static int check_cpu(const struct api_host_config *h, struct err *e) {
     return r < 0 ? r : check_cpuset(h->cpuset_mems, "/sys/devices/system/node/online", "mems", "memory nodes", e);
 }
 
+/* Where the machine has v2 alone, the one io controller has all of them. */
+static bool io_works(const char *v1_file) {
+    struct cgroup_layout l;
+
+    if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0)
+        return cgroup_detect(&l, NULL) >= 0 && cgroup_has(&l, "io");
+    return access(v1_file, F_OK) == 0;
+}
+
 static bool blkio_weight_works(void) {
-    return access("/sys/fs/cgroup/blkio/blkio.weight", F_OK) == 0;
+    return io_works("/sys/fs/cgroup/blkio/blkio.weight");
 }
 
 static bool blkio_weight_device_works(void) {
-    return access("/sys/fs/cgroup/blkio/blkio.weight_device", F_OK) == 0;
+    return io_works("/sys/fs/cgroup/blkio/blkio.weight_device");
 }
 
 static int check_resources(const struct api_host_config *h, struct strv *warnings, struct err *e) {
@@ -564,6 +622,7 @@ int ctr_host_defaults(const struct engine_config *cfg, struct api_host_config *h
     if (!h->has_oom_kill_disable)
         h->oom_kill_disable = false;
     h->has_oom_kill_disable = true;
+    ctr_discard_memory(h);
     if (h->has_blkio_weight && !blkio_weight_works())
         h->blkio_weight = 0;
     h->cpu_percent = MIN(h->cpu_percent, 0);

@@ -32,8 +32,13 @@ int ctr_validate_update(const struct api_host_config *host, struct strv *warning
 /* Fill in what inspect shows when nothing was asked for. Drops what the kernel cannot do (after a warning was given). */
 int ctr_host_defaults(const struct engine_config *cfg, struct api_host_config *host, struct err *e);
 
+/* Take out what this machine's control groups cannot do for memory (a limit of swap, swappiness, living on without memory); the checks have warned of it. */
+void ctr_discard_memory(struct api_host_config *h);
+
 /* SecurityOpt. ERR_INTERNAL with the reference's text for what it does not know. */
 int ctr_security_parse(const struct api_string_list *opts, struct ctr_security *ret, struct err *e);
+/* The AppArmor profile of a container where there is AppArmor, that of its later processes too: the one asked for, none (APPARMOR_UNCONFINED) for a privileged one, else the default. */
+const char *ctr_apparmor_profile(const struct api_host_config *host, const struct ctr_security *sec);
 
 /* "SIGTERM", "term", "15" → number; negative for what is no signal. */
 int ctr_signal_parse(const char *text);

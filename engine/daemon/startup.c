@@ -28,6 +28,7 @@
 #include "db/journal.h"
 #include "exec/exec.h"
 #include "image/image.h"
+#include "kern/apparmor.h"
 #include "layers/layers.h"
 #include "monitor/client.h"
 #include "network/network.h"
@@ -255,6 +256,7 @@ static int check_driver(const struct engine_config *c, struct layers *layers, st
 
 static int start_managers(struct daemon_state *d, struct err *e) {
     struct engine *en = &d->engine;
+    _cleanup_err_ struct err unconfined = ERR_INIT;
     struct layers_config lc = {.data_root = en->config->data_root,
                                .driver = str_empty(en->config->storage_driver) ? NULL : en->config->storage_driver,
                                .libexec_dir = en->libexec_dir,
@@ -288,6 +290,8 @@ static int start_managers(struct daemon_state *d, struct err *e) {
     if (r == 0)
         r = system_facts_read(&d->facts, e); /* the networks have set what they need */
     en->facts = &d->facts;
+    if (r == 0 && apparmor_usable() && apparmor_load_default(&unconfined) < 0)
+        log_error("%s", err_msg(&unconfined)); /* a start tries again, and says so itself */
     return r;
 }
 

@@ -14,6 +14,7 @@
 #include "container/root.h"
 #include "container/spec.h"
 #include "exec/exec-internal.h"
+#include "kern/apparmor.h"
 #include "kern/proc.h"
 #include "monitor/client.h"
 
@@ -264,6 +265,8 @@ static json_t *build_process(const struct engine_config *config, const struct ex
     p = json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:s,s:b,s:b}", "user", who, "env", env, "capabilities", caps, "args", list_of(&w->cmd), "rlimits", limits,
                   "oomScoreAdj", (json_int_t)(f->host.has_oom_score_adj ? f->host.oom_score_adj : 0), "cwd", cwd, "terminal", (int)w->tty,
                   "noNewPrivileges", (int)(sec.no_new_privileges || (config->no_new_privileges && !f->host.privileged)));
+    if (p && apparmor_usable()) /* --privileged gives an exec capabilities, not another profile */
+        json_object_set_new(p, "apparmorProfile", json_string(ctr_apparmor_profile(&f->host, &sec)));
     if (p && w->tty && rows > 0 && cols > 0)
         json_object_set_new(p, "consoleSize", json_pack("{s:i,s:i}", "height", rows, "width", cols));
     if (!p && e && e->kind == ERR_NONE)

@@ -145,6 +145,11 @@ static int process_ops(struct plan_builder *b, const json_t *process, const json
         return r;
     plan_add(b, PLAN_CWD);
     plan_set_s(b, 0, cwd);
+    /* Who starts containers is not confined: that needs no step. */
+    if (!str_empty(profile) && !streq(profile, "unconfined")) {
+        plan_add(b, PLAN_APPARMOR);
+        plan_set_s(b, 0, profile);
+    }
     r = build_caps(process, caps, e);
     if (r < 0)
         return r;

@@ -58,6 +58,26 @@ void child_sysctl(struct child *c, const char *key, const char *value) {
         child_fail_errno(c, (int)w, "error during container init: write /proc/sys/%s", key);
 }
 
+/* The profile comes into force with execve. By the procfs of our own: the container's may be a trap (R3). */
+static void set_apparmor(struct child *c, const char *profile) {
+    char path[64], text[300];
+    int proc = own_proc(c), fd, n;
+    ssize_t w = -ENAMETOOLONG;
+
+    n = snprintf(text, sizeof text, "exec %s", profile);
+    snprintf(path, sizeof path, "%d/attr/apparmor/exec", (int)getpid());
+    fd = proc < 0 ? proc : kern_open_in(c->k, proc, path, O_WRONLY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+    if (fd < 0)
+        child_fail_errno(c, fd, "%sunable to apply apparmor profile: open /proc/self/attr/apparmor/exec",
+                         c->enter ? "" : "error during container init: ");
+    if (n < (int)sizeof text)
+        w = c->k->write(fd, text, (size_t)n);
+    close_fd(fd);
+    if (w < 0)
+        child_fail_errno(c, (int)w, "%sunable to apply apparmor profile: apparmor failed to apply profile: write /proc/self/attr/apparmor/exec",
+                         c->enter ? "" : "error during container init: ");
+}
+
 static void names_and_sysctls(struct child *c) {
     for (size_t i = 0; i < c->p->n_ops; i++) {
         const struct plan_op *op = &c->p->ops[i];
@@ -354,7 +374,7 @@ static void __attribute__((noreturn)) exec_failed(struct child *c, int r, const 
 void child_final(struct child *c) {
     static const struct plan_op no_user = {.i = {0, 0, -1}};
     const struct plan_op *user = plan_find(c->p, PLAN_USER), *caps = plan_find(c->p, PLAN_CAPS), *exec = plan_find(c->p, PLAN_EXEC);
-    const struct plan_op *keyring = plan_find(c->p, PLAN_KEYRING);
+    const struct plan_op *keyring = plan_find(c->p, PLAN_KEYRING), *profile = plan_find(c->p, PLAN_APPARMOR);
     bool nnp = plan_find(c->p, PLAN_NO_NEW_PRIVS);
     char program[4096], home[4096 + 8] = "HOME=";
     uint64_t all = held_caps();
@@ -368,6 +388,8 @@ void child_final(struct child *c) {
     names_and_sysctls(c);
     if (keyring)
         ignore_result(c->k->join_session_keyring(plan_s(c->p, keyring, 0)));
+    if (profile)
+        set_apparmor(c, plan_s(c->p, profile, 0));
     set_rlimits(c);
     argv = vector(c, exec, 0, NULL);
     env = vector(c, exec, 1, NULL);

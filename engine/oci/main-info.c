@@ -228,6 +228,6 @@ int cmd_features(const struct options *o, struct err *e) {
                                 "cgroup", "ipc", "mount", "network", "pid", "user", "uts", "cgroup", "v1", 1, "v2", 1, "systemd", 0, "seccomp",
                                 "enabled", 1, "actions", "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
                                 "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRAP", "operators", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
-                                "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE", "apparmor", "enabled", 0),
+                                "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE", "apparmor", "enabled", 1),
                       2);
 }

@@ -13,6 +13,7 @@
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "kern/apparmor.h"
 #include "kern/cgroup.h"
 #include "system/system.h"
 
@@ -57,7 +58,7 @@ static bool controller(const struct cgroup_layout *l, const char *name, const ch
     const struct cgroup_hierarchy *h = cgroup_of(l, name);
     char path[256];
 
-    if (!h)
+    if (!h || !cgroup_has(l, name))
         return false;
     if (!knob || h->unified)
         return true;
@@ -72,8 +73,9 @@ static int read_groups(struct system_facts *f, struct err *e) {
     if (r < 0)
         return r;
     f->unified = l.pure_v2;
+    f->io = controller(&l, l.pure_v2 ? "io" : "blkio", "blkio.throttle.read_bps_device");
     f->memory_limit = controller(&l, "memory", "memory.limit_in_bytes");
-    f->swap_limit = controller(&l, "memory", "memory.memsw.limit_in_bytes");
+    f->swap_limit = cgroup_limits_swap(&l);
     f->kernel_memory = !l.pure_v2 && controller(&l, "memory", "memory.kmem.limit_in_bytes");
     f->kernel_memory_tcp = !l.pure_v2 && controller(&l, "memory", "memory.kmem.tcp.limit_in_bytes");
     f->cpu_cfs_period = controller(&l, "cpu", "cpu.cfs_period_us");
@@ -127,6 +129,7 @@ int system_facts_read(struct system_facts *ret, struct err *e) {
     f.ipv4_forwarding = sysctl_is_one("/proc/sys/net/ipv4/ip_forward");
     f.bridge_nf_iptables = sysctl_is_one("/proc/sys/net/bridge/bridge-nf-call-iptables");
     f.bridge_nf_ip6tables = sysctl_is_one("/proc/sys/net/bridge/bridge-nf-call-ip6tables");
+    f.apparmor = apparmor_enabled();
     if (read_groups(&f, e) < 0) {
         system_facts_done(&f);
         return -ERR_INTERNAL;

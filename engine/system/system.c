@@ -119,6 +119,38 @@ static int info_kernel(const struct system_facts *f, struct api_system_info *ret
     return r < 0 ? r : text(&ret->cgroup_version, f->unified ? "2" : "1", e);
 }
 
+/* What clients warn their users of, in the reference's order. */
+static int info_warnings(const struct system_facts *f, struct api_system_info *ret, struct err *e) {
+    const struct {
+        bool lacking;
+        const char *text;
+    } all[] = {
+        {!f->memory_limit, "WARNING: No memory limit support"},
+        {!f->swap_limit, "WARNING: No swap limit support"},
+        {!f->unified && !f->kernel_memory_tcp, "WARNING: No kernel memory TCP limit support"},
+        {!f->unified && !f->oom_kill_disable, "WARNING: No oom kill disable support"},
+        {!f->cpu_cfs_quota, "WARNING: No cpu cfs quota support"},
+        {!f->cpu_cfs_period, "WARNING: No cpu cfs period support"},
+        {!f->cpu_shares, "WARNING: No cpu shares support"},
+        {!f->cpu_set, "WARNING: No cpuset support"},
+        {f->unified && !f->io, "WARNING: No io.weight support"},
+        {f->unified && !f->io, "WARNING: No io.weight (per device) support"},
+        {!f->io, f->unified ? "WARNING: No io.max (rbps) support" : "WARNING: No blkio throttle.read_bps_device support"},
+        {!f->io, f->unified ? "WARNING: No io.max (wbps) support" : "WARNING: No blkio throttle.write_bps_device support"},
+        {!f->io, f->unified ? "WARNING: No io.max (riops) support" : "WARNING: No blkio throttle.read_iops_device support"},
+        {!f->io, f->unified ? "WARNING: No io.max (wiops) support" : "WARNING: No blkio throttle.write_iops_device support"},
+        {!f->ipv4_forwarding, "WARNING: IPv4 forwarding is disabled"},
+        {!f->bridge_nf_iptables, "WARNING: bridge-nf-call-iptables is disabled"},
+        {!f->bridge_nf_ip6tables, "WARNING: bridge-nf-call-ip6tables is disabled"},
+    };
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(all); i++)
+        if (all[i].lacking)
+            r = api_string_list_add(&ret->warnings, all[i].text, e);
+    return r;
+}
+
 static int info_registries(const struct engine_config *config, struct api_system_info *ret, struct err *e) {
     struct api_registry_service_config *rc = ret->registry_config = calloc(1, sizeof(*rc));
     struct api_index_info *hub = calloc(1, sizeof(*hub));
@@ -274,7 +306,10 @@ static int info_machine(const struct system_facts *f, struct api_system_info *re
 static int info_security(const struct engine *engine, struct api_system_info *ret, struct err *e) {
     const struct engine_config *config = engine->config;
     _cleanup_free_ char *seccomp = str_printf("name=seccomp,profile=%s", str_empty(config->seccomp_profile) ? "builtin" : config->seccomp_profile);
-    int r = seccomp ? api_string_list_add(&ret->security_options, seccomp, e) : err_oom(e);
+    int r = engine->facts->apparmor ? api_string_list_add(&ret->security_options, "name=apparmor", e) : 0;
+
+    if (r >= 0)
+        r = seccomp ? api_string_list_add(&ret->security_options, seccomp, e) : err_oom(e);
 
     if (r >= 0 && !str_empty(config->seccomp_profile) && !streq(config->seccomp_profile, "builtin"))
         r = api_string_list_add(&ret->warnings, "WARNING: daemon is not using the default seccomp profile", e);
@@ -315,7 +350,9 @@ static int info_settings(struct engine *engine, struct api_system_info *ret, str
         r = text(&ret->init_binary, config->init_path ? config->init_path : "docker-init", e);
     if (r == 0)
         r = add_strv(&ret->labels, &config->labels, e);
-    return r < 0 ? r : info_security(engine, ret, e);
+    if (r >= 0)
+        r = info_security(engine, ret, e);
+    return r < 0 ? r : info_warnings(engine->facts, ret, e);
 }
 
 static int info_swarm(struct api_system_info *ret, struct err *e) {

@@ -31,6 +31,8 @@ struct system_facts {
     /* What the control groups offer. */
     bool unified; /* version 2 alone */
     bool memory_limit, swap_limit, kernel_memory, kernel_memory_tcp, cpu_cfs_period, cpu_cfs_quota, cpu_shares, cpu_set, pids_limit, oom_kill_disable;
+    bool io;       /* limits on what devices are read and written at */
+    bool apparmor; /* the kernel has it on; whether containers can be confined: kern/apparmor.h */
     /* Settings of the network. */
     bool ipv4_forwarding, bridge_nf_iptables, bridge_nf_ip6tables;
 };
