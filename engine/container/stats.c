@@ -253,13 +253,13 @@ static int devices_v2(const struct source *s, struct api_stats_blkio *io, struct
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
     int r = 0;
 
-    io->io_service_bytes_recursive.set = true;
     for (const char *at = read_group(s, "io", "io.stat", &b); r >= 0 && at && *at; at = strchr(at, '\n'), at = at ? at + 1 : NULL) {
         unsigned maj, min;
         int64_t in, out;
 
         if (sscanf(at, "%u:%u rbytes=%" SCNd64 " wbytes=%" SCNd64, &maj, &min, &in, &out) != 4)
             continue;
+        io->io_service_bytes_recursive.set = true; /* none: null, as with the reference */
         r = add_device(&io->io_service_bytes_recursive, maj, min, "read", in, e);
         if (r >= 0)
             r = add_device(&io->io_service_bytes_recursive, maj, min, "write", out, e);

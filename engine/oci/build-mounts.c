@@ -131,6 +131,7 @@ static int one_mount(struct build *b, const json_t *m, size_t index) {
         op->i[0] = (int64_t)o.set;
         op->i[1] = b->new_ns & CLONE_NEWCGROUP ? 1 : 0;
         plan_set_s(b->b, 0, target);
+        plan_set_s(b->b, 1, b->in->cgroups && b->in->cgroups->pure_v2 ? b->in->cgroups->h[0].mount : "");
         buf_done(&o.data);
         return 0;
     }

@@ -444,7 +444,8 @@ static void do_bind(struct child *c, size_t i) {
         mount_failed(c, r, source, target, ms);
 }
 
-/* v1: a tmpfs with the container's own group of each hierarchy; v2: its own group as the root (new cgroup namespace) or a bind of it. */
+/* v1: a tmpfs with the container's own group of each hierarchy; v2: its own group as the root (new cgroup
+ * namespace), else the machine's whole tree, by a bind: a new mount of it would reset the machine's options for all. */
 static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
     const char *target = plan_s(c->p, op, 0);
     unsigned attrs = (unsigned)op->i[0];
@@ -462,7 +463,7 @@ static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
             continue;
         tree = op->i[1] & 1 ? mount_new(c, "cgroup2", "cgroup", "", attrs) : -EPERM;
         if (tree < 0) {
-            tree = c->k->open_tree(AT_FDCWD, plan_s(c->p, group, 0), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+            tree = c->k->open_tree(AT_FDCWD, plan_s(c->p, op->i[1] & 1 ? group : op, op->i[1] & 1 ? 0 : 1), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
             r = tree < 0 ? tree : mount_attrs(c, tree, attrs, 0, MS_PRIVATE, false);
         }
         r = tree < 0 ? tree : mount_attach(c, tree, at);

@@ -60,7 +60,7 @@ enum plan_op_type {
     PLAN_ROOT_BIND,      /* s path */
     PLAN_MOUNT,          /* i MOUNT_ATTR_*, flags, propagation ; s fstype, source, target, data */
     PLAN_BIND,           /* i attr set, attr clear, flags, propagation ; s source, target, folder the source must not lead out of ("": anywhere) */
-    PLAN_CGROUP_MOUNT,   /* i MOUNT_ATTR_*, flags ; s target */
+    PLAN_CGROUP_MOUNT,   /* i MOUNT_ATTR_*, flags (1: own namespace) ; s target, mount point where v2 is alone */
     PLAN_DEVICE,         /* i mode with type, major, minor, uid, gid ; s path */
     PLAN_SYMLINK,        /* s content, path */
     PLAN_CONSOLE,        /* i rows, cols, uid : make the terminal and /dev/console */
