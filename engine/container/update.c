@@ -120,6 +120,13 @@ static int apply(struct container *c, const struct api_host_config *want, const 
         h.memory_swap = now->memory_swap;
         h.has_memory_swap = h.memory_swap != 0;
     }
+    /* v2 has quota and period in one file: the one that is not asked for stays as it is. */
+    if (h.nano_cpus == 0 && (h.cpu_quota != 0 || h.cpu_period != 0)) {
+        h.cpu_quota = now->cpu_quota;
+        h.cpu_period = now->cpu_period;
+        h.has_cpu_quota = h.cpu_quota != 0;
+        h.has_cpu_period = h.cpu_period != 0;
+    }
     resources = ctr_spec_resources(&h, e);
     if (!resources)
         return -(int)ERR_INTERNAL;
