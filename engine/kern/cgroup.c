@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "kern/mountinfo.h"

@@ -61,7 +61,7 @@ void child_sysctl(struct child *c, const char *key, const char *value) {
 /* The profile comes into force with execve. By the procfs of our own: the container's may be a trap (R3). */
 static void set_apparmor(struct child *c, const char *profile) {
     char path[64], text[300];
-    int proc = own_proc(c), fd, n;
+    int proc = child_own_proc(c), fd, n;
     ssize_t w = -ENAMETOOLONG;
 
     n = snprintf(text, sizeof text, "exec %s", profile);
