@@ -45,7 +45,8 @@ struct ctr_mount {
     char *subpath;     /* volume: folder inside of it */
     char *spec;        /* the text of Binds it came from; NULL for Mounts and anonymous volumes */
     bool rw, anonymous, no_copy, non_recursive, ro_non_recursive, ro_force_recursive, make_source;
-    bool from_mounts; /* came from HostConfig.Mounts */
+    bool own_propagation; /* not asked for: where the source's mount does not pass anything on, that is no error */
+    bool from_mounts;     /* came from HostConfig.Mounts */
 };
 struct ctr_mounts {
     size_t n;

@@ -68,6 +68,7 @@ static void mount_write(const struct ctr_mount *m, struct buf *out) {
     flag(out, "roNonRecursive", m->ro_non_recursive);
     flag(out, "roForceRecursive", m->ro_force_recursive);
     flag(out, "makeSource", m->make_source);
+    flag(out, "ownPropagation", m->own_propagation);
     flag(out, "fromMounts", m->from_mounts);
     buf_addc(out, '}');
 }
@@ -203,6 +204,7 @@ static int mount_read(json_t *o, struct ctr_mount *m) {
     m->ro_non_recursive = get_flag(o, "roNonRecursive");
     m->ro_force_recursive = get_flag(o, "roForceRecursive");
     m->make_source = get_flag(o, "makeSource");
+    m->own_propagation = get_flag(o, "ownPropagation");
     m->from_mounts = get_flag(o, "fromMounts");
     if (get_text(o, "source", &m->source) < 0 || get_text(o, "destination", &m->destination) < 0 || get_text(o, "shown", &m->shown) < 0 ||
         get_text(o, "volume", &m->volume) < 0 || get_text(o, "driver", &m->driver) < 0 || get_text(o, "mode", &m->mode) < 0 ||

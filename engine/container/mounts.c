@@ -147,9 +147,7 @@ static int bind_fill(const char *spec, const char *source, const char *destinati
         m->kind = CTR_MOUNT_BIND;
         m->make_source = true;
         m->source = ctr_clean_path(source);
-        if (!m->source || (!m->propagation && str_set(&m->propagation, "rprivate") < 0))
-            return err_oom(e);
-        return 0;
+        return m->source ? 0 : err_oom(e);
     }
     m->kind = CTR_MOUNT_VOLUME;
     m->anonymous = !source;
@@ -234,11 +232,11 @@ static int fill_bind(const struct api_mount *a, struct ctr_mount *m, struct err 
     if (a->source[0] != '/')
         return path_error(a, a->source, e);
     m->source = ctr_clean_path(a->source);
-    m->propagation = strdup(o && !str_empty(o->propagation) ? o->propagation : "rprivate");
+    m->propagation = o && !str_empty(o->propagation) ? strdup(o->propagation) : NULL;
     m->mode = strdup("");
-    if (!m->source || !m->propagation || !m->mode)
+    if (!m->source || (o && !str_empty(o->propagation) && !m->propagation) || !m->mode)
         return err_oom(e);
-    if (!is_propagation(m->propagation))
+    if (m->propagation && !is_propagation(m->propagation))
         return mount_error(a, e, "invalid propagation mode: ", m->propagation);
     m->make_source = o && o->has_create_mountpoint && o->create_mountpoint;
     m->non_recursive = o && o->has_non_recursive && o->non_recursive;
@@ -360,6 +358,7 @@ static int copy_mount(const struct ctr_mount *from, struct ctr_mount *to) {
                              .anonymous = from->anonymous,
                              .rw = from->rw,
                              .no_copy = from->no_copy,
+                             .own_propagation = from->own_propagation,
                              .non_recursive = from->non_recursive,
                              .ro_non_recursive = from->ro_non_recursive,
                              .ro_force_recursive = from->ro_force_recursive};
@@ -465,6 +464,27 @@ static int check_tmpfs(const struct api_host_config *host, struct err *e) {
     return 0;
 }
 
+/*
+ * How mounts pass through a bind: as asked for, else not at all. One that shows the data root, or lies in it, shows the mounts of containers: a copy of those that never
+ * goes away would keep them from being removed, so there they come and go with the machine's. Compared letter by letter, as the reference does: "/var/lib/dock" counts.
+ */
+static int settle_propagation(const char *data_root, struct ctr_mount *m, struct err *e) {
+    bool shows_root = str_has_prefix(m->source, data_root) || str_has_prefix(data_root, m->source);
+
+    if (!m->propagation) {
+        m->own_propagation = shows_root;
+        m->propagation = strdup(shows_root ? "rslave" : "rprivate");
+        return m->propagation ? 0 : err_oom(e);
+    }
+    if (shows_root && !streq(m->propagation, "rslave") && !streq(m->propagation, "rshared"))
+        return err_set(
+            e, ERR_INVALID,
+            "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when mount source is within the daemon root, daemon "
+            "root: \"%s\", bind mount source: \"%s\", propagation: \"%s\"",
+            data_root, m->source, m->propagation);
+    return 0;
+}
+
 static int by_destination(const void *a, const void *b) {
     return strcmp(((const struct ctr_mount *)a)->destination, ((const struct ctr_mount *)b)->destination);
 }
@@ -482,6 +502,9 @@ int ctr_mounts_read(struct containers *cs, const struct api_container_config *co
         r = read_mounts(host, &l, e);
     if (r >= 0)
         r = read_config_volumes(config, host, &l, e);
+    for (size_t i = 0; r >= 0 && i < l.n; i++)
+        if (l.v[i].kind == CTR_MOUNT_BIND)
+            r = settle_propagation(cs->engine->config->data_root, &l.v[i], e);
     if (r < 0) {
         ctr_mounts_done(&l);
         return r;

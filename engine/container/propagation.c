@@ -20,7 +20,7 @@ int ctr_check_propagation(const struct ctr_mount *m, struct err *e) {
     bool shared, slave;
     int r;
 
-    if (!wants_shared && !wants_slave)
+    if (m->own_propagation || (!wants_shared && !wants_slave))
         return 0;
     real = realpath(m->source, NULL);
     if (!real)
