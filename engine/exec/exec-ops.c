@@ -68,12 +68,12 @@ static int start_attached(struct call *call, struct exec *x, const struct api_ex
     _cleanup_err_ struct err late = ERR_INIT;
     _cleanup_close_ int spare = -EBADF;
     struct launch_attach client = {.fd = -EBADF};
-    bool tty = x->want.tty;
+    bool raw = req->has_tty && req->tty; /* what the caller of the start says decides the framing, whatever the process has */
     int rows, cols, r = call_take(call, &t, e);
 
     if (r < 0)
         return r;
-    if (taken_write_head(&t, TAKEN_HIJACK, ctr_stream_type(tty, call_api_version(call)), &late) < 0)
+    if (taken_write_head(&t, TAKEN_HIJACK, ctr_stream_type(raw, call_api_version(call)), &late) < 0)
         return 0;
     size_of(x, req, &rows, &cols);
     r = exec_claim(all_of(call), x, &late);
@@ -85,8 +85,8 @@ static int start_attached(struct call *call, struct exec *x, const struct api_ex
                                         .n_early = t.n_early,
                                         .want_stdin = x->want.attach_stdin,
                                         .want_stdout = x->want.attach_stdout,
-                                        .want_stderr = x->want.attach_stderr,
-                                        .framed = !tty,
+                                        .want_stderr = x->want.attach_stderr && !raw,
+                                        .framed = !raw,
                                         .keys = x->keys};
         r = exec_run(all_of(call), x, &client, rows, cols, &late);
         if (client.fd < 0)
@@ -95,7 +95,7 @@ static int start_attached(struct call *call, struct exec *x, const struct api_ex
         spare = fcntl(t.fd, F_DUPFD_CLOEXEC, 3);
     }
     if (r < 0 && spare >= 0)
-        tell_in_stream(spare, !tty, err_msg(&late));
+        tell_in_stream(spare, !raw, err_msg(&late));
     return 0;
 }
 
