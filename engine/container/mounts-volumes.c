@@ -113,7 +113,7 @@ int ctr_mounts_populate(struct containers *cs, const char *id, const struct laye
         if (m->kind != CTR_MOUNT_VOLUME)
             continue;
         k++;
-        if (m->no_copy || m->subpath)
+        if (m->no_copy)
             continue;
         if (root < 0) {
             r = ctr_root_open(cs->engine->launcher, rootfs, &root, e);
@@ -121,7 +121,7 @@ int ctr_mounts_populate(struct containers *cs, const char *id, const struct laye
                 return r;
         }
         src = ctr_root_openat(root, m->destination, O_RDONLY | O_DIRECTORY);
-        r = volumes_copy_up(cs->engine->volumes, volumes[k - 1], id, src == -ENOTDIR || src >= 0 ? src : -1, shown, e);
+        r = volumes_copy_up(cs->engine->volumes, volumes[k - 1], m->subpath, id, src == -ENOTDIR || src >= 0 ? src : -1, shown, e);
         if (r < 0)
             return r;
     }

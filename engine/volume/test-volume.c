@@ -157,8 +157,8 @@ TEST(volume_copy_up) {
 
     REQUIRE(volumes_acquire(p.vs, &(struct volume_request){.name = "cc"}, "c1", &v, &e) == 0);
     fd = open(src, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    CHECK_INT(volumes_copy_up(p.vs, v, "c1", -1, "", &e), 0);
-    if (volumes_copy_up(p.vs, v, "c1", fd, "", &e) < 0)
+    CHECK_INT(volumes_copy_up(p.vs, v, NULL, "c1", -1, "", &e), 0);
+    if (volumes_copy_up(p.vs, v, NULL, "c1", fd, "", &e) < 0)
         test_fail(__FILE__, __LINE__, "%s", err_msg(&e));
     CHECK(stat(volume_path(v), &st) == 0 && st.st_uid == 33 && st.st_gid == 34 && (st.st_mode & 07777) == 01777);
     snprintf(a, sizeof(a), "%s/file", volume_path(v));
@@ -175,7 +175,7 @@ TEST(volume_copy_up) {
     CHECK(fs_exists(b));
     /* Not a second time. */
     unlink(b);
-    CHECK_INT(volumes_copy_up(p.vs, v, "c1", fd, "", &e), 0);
+    CHECK_INT(volumes_copy_up(p.vs, v, NULL, "c1", fd, "", &e), 0);
     CHECK(!fs_exists(b));
     close_fd(fd);
     volumes_release(p.vs, v, "c1", false);

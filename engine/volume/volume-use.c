@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "kern/kern.h"
 #include "volume/volume-internal.h"
 
 static bool needs_use(const struct volume *v) {
@@ -232,13 +234,16 @@ static bool is_empty_dir(int fd) {
 }
 
 /* `copying` is held. */
-static int copy_into(struct volume *v, int src_dirfd, const char *source, struct err *e) {
-    _cleanup_close_ int dst = open(v->record.mountpoint, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
+static int copy_into(struct volume *v, const char *below, int src_dirfd, const char *source, struct err *e) {
+    _cleanup_close_ int top = open(v->record.mountpoint, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), dst = -EBADF;
     int r;
 
-    if (dst < 0)
+    if (top < 0)
         return err_errno(e, errno, "open %s", v->record.mountpoint);
+    dst =
+        below ? kern_open_in(&kern_linux, top, below, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS) : TAKE_FD(top);
+    if (dst < 0)
+        return 0; /* what cannot be mounted is told by the start */
     if (!is_empty_dir(dst))
         return 0;
     if (src_dirfd == -ENOTDIR)
@@ -247,7 +252,8 @@ static int copy_into(struct volume *v, int src_dirfd, const char *source, struct
     return r < 0 ? err_wrap(e, "copy the image's content into volume %s", v->record.name) : 0;
 }
 
-int volumes_copy_up(struct volumes *vs, struct volume *v, const char *container_id, int src_dirfd, const char *source, struct err *e) {
+int volumes_copy_up(struct volumes *vs, struct volume *v, const char *below, const char *container_id, int src_dirfd, const char *source,
+                    struct err *e) {
     int r = 0;
 
     /* What a plugin keeps is the plugin's to fill. */
@@ -260,7 +266,7 @@ int volumes_copy_up(struct volumes *vs, struct volume *v, const char *container_
             err_wrap(e, "failed to populate volume: error while mounting volume '%s'", v->record.mountpoint);
     }
     if (r == 0) {
-        r = copy_into(v, src_dirfd, source, e);
+        r = copy_into(v, below, src_dirfd, source, e);
         if (v->has_device)
             end_use(vs, v, v->n_uses - 1);
     }

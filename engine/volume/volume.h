@@ -97,13 +97,15 @@ void volumes_sweep(struct volumes *vs);
 bool volume_is_mounted_for_use(const struct volume *v);
 
 /*
- * First use: when the volume is empty, copy what the image has at the mount point into it, with owners, modes, times, extended attributes, links and
- * special files; nothing is followed. src_dirfd is a descriptor of the folder in the container's root file system, resolved by the
- * caller inside it (rule R1); -1: the image has no such folder, then nothing is done; -ENOTDIR: what is there is no folder, an error that names `source`, the
- * place as the machine sees it. Never overwrites. The volume's own owner and mode become the source's.
+ * First use: when the volume, or the folder `below` in it (NULL: all of it), is empty, copy what the image has at the mount point into it, with owners,
+ * modes, times, extended attributes, links and special files; nothing is followed. src_dirfd is a descriptor of the folder in the container's root file
+ * system, resolved by the caller inside it (rule R1); -1: the image has no such folder, then nothing is done; -ENOTDIR: what is there is no folder, an
+ * error that names `source`, the place as the machine sees it. Never overwrites. The folder's own owner and mode become the source's. Where `below` leads
+ * to no folder inside the volume, nothing is done.
  * Volumes of plugins are left alone.
  */
-int volumes_copy_up(struct volumes *vs, struct volume *v, const char *container_id, int src_dirfd, const char *source, struct err *e);
+int volumes_copy_up(struct volumes *vs, struct volume *v, const char *below, const char *container_id, int src_dirfd, const char *source,
+                    struct err *e);
 
 /* Fill a reply object (zero-initialised by the caller; api_volume_done afterwards). */
 int volume_describe(const struct volume *v, struct api_volume *ret, struct err *e);
