@@ -9,8 +9,16 @@
 #include "base/moment.h"
 #include "base/str.h"
 #include "base/strv.h"
+#include "image/words.h"
 #include "oci/build.h"
 #include "types.h"
+
+static void forget_list(struct api_string_list *list) {
+    for (size_t k = 0; k < list->n; k++)
+        free(list->v[k]);
+    free(list->v);
+    *list = (struct api_string_list){0};
+}
 
 /* CMD and ENTRYPOINT: a JSON list of strings, or a line for the shell. */
 static int set_command(struct api_string_list *list, const char *text, struct err *e) {
@@ -18,10 +26,8 @@ static int set_command(struct api_string_list *list, const char *text, struct er
     size_t i;
     int r = 0;
 
-    for (size_t k = 0; k < list->n; k++)
-        free(list->v[k]);
-    free(list->v);
-    *list = (struct api_string_list){.set = true};
+    forget_list(list);
+    list->set = true;
     if (json_is_array(o)) {
         json_array_foreach(o, i, v) {
             if (r == 0)
@@ -38,26 +44,6 @@ static int set_command(struct api_string_list *list, const char *text, struct er
     return r;
 }
 
-/* Next word: quotes and backslashes as in a Dockerfile. NULL at the end. */
-static char *next_word(const char **at) {
-    const char *p = *at + strspn(*at, " \t");
-    struct buf b = BUF_INIT(1 << 20);
-    char quote = 0;
-
-    if (!*p)
-        return NULL;
-    for (; *p && (quote || !isspace((unsigned char)*p)); p++) {
-        if (*p == '\\' && p[1] && quote != '\'')
-            buf_addc(&b, *++p);
-        else if (quote ? *p == quote : *p == '"' || *p == '\'')
-            quote = quote ? 0 : *p;
-        else
-            buf_addc(&b, *p);
-    }
-    *at = p;
-    return b.len ? buf_take(&b) : strdup("");
-}
-
 static int put_env(struct api_string_list *env, const char *key, size_t key_n, const char *value, struct err *e) {
     _cleanup_free_ char *line = str_printf("%.*s=%s", (int)key_n, key, value);
 
@@ -72,26 +58,60 @@ static int put_env(struct api_string_list *env, const char *key, size_t key_n, c
     return api_string_list_add(env, line, e);
 }
 
-/* ENV and LABEL: KEY=VALUE ..., or KEY and the rest of the line. */
-static int set_pairs(struct api_container_config *c, bool env, const char *text, struct err *e) {
-    const char *at = text;
+/* With the values that the configuration's environment has. */
+static int expand(const struct api_container_config *c, const char *word, struct strv *to, struct err *e) {
+    _cleanup_free_ char *plain = NULL;
+    int r = words_expand(word, c->env.v, c->env.n, &plain, e);
+
+    return r < 0 ? r : strv_add(to, plain) < 0 ? err_oom(e) : 0;
+}
+
+/* All words of EXPOSE and VOLUME, which know no quotes around blanks. */
+static int expand_all(const struct api_container_config *c, const char *text, struct strv *to, struct err *e) {
     int r = 0;
 
-    for (char *word; r == 0 && (word = next_word(&at));) {
+    for (text += strspn(text, " \t"); r == 0 && *text; text += strspn(text, " \t")) {
+        size_t n = strcspn(text, " \t");
+        _cleanup_free_ char *word = strndup(text, n);
+
+        r = word ? expand(c, word, to, e) : err_oom(e);
+        text += n;
+    }
+    return r;
+}
+
+/* KEY=VALUE ..., or KEY and the rest of the line: to keys and values in turn. */
+static int read_pairs(const struct api_container_config *c, const char *verb, const char *text, struct strv *to, struct err *e) {
+    int r = 0;
+
+    for (char *word; r == 0 && (word = words_next(&text));) {
         _cleanup_free_ char *w = word;
         char *eq = strchr(w, '=');
-        const char *value = eq ? eq + 1 : at + strspn(at, " \t");
+        const char *value = eq ? eq + 1 : text + strspn(text, " \t");
 
         if (eq == w)
-            return err_set(e, ERR_INVALID, "%s names can not be blank", env ? "ENV" : "LABEL");
+            return err_set(e, ERR_INVALID, "%s names can not be blank", verb);
+        if (!eq && to->n)
+            return err_set(e, ERR_INVALID, "Syntax error - can't find = in \"%s\". Must be of the form: name=value", w);
         if (!eq && !*value)
-            return err_set(e, ERR_INVALID, "%s must have two arguments", env ? "ENV" : "LABEL");
+            return err_set(e, ERR_INVALID, "%s must have two arguments", verb);
         if (eq)
             *eq = 0;
-        r = env ? put_env(&c->env, w, strlen(w), value, e) : api_string_map_set(&c->labels, w, value, e);
+        r = expand(c, w, to, e);
+        if (r == 0)
+            r = expand(c, value, to, e);
         if (!eq)
             break;
     }
+    return r;
+}
+
+static int set_pairs(struct api_container_config *c, bool env, const char *text, struct err *e) {
+    _cleanup_strv_ struct strv pairs = STRV_INIT;
+    int r = read_pairs(c, env ? "ENV" : "LABEL", text, &pairs, e);
+
+    for (size_t i = 0; r == 0 && i < pairs.n; i += 2)
+        r = env ? put_env(&c->env, pairs.v[i], strlen(pairs.v[i]), pairs.v[i + 1], e) : api_string_map_set(&c->labels, pairs.v[i], pairs.v[i + 1], e);
     return r;
 }
 
@@ -126,13 +146,16 @@ static int expose(struct api_string_set *set, const char *word, struct err *e) {
     return r;
 }
 
-static int set_ports(struct api_string_set *set, const char *text, struct err *e) {
-    int r = 0;
+/* A variable may hold several. */
+static int set_ports(struct api_container_config *c, const char *text, struct err *e) {
+    _cleanup_strv_ struct strv words = STRV_INIT;
+    int r = expand_all(c, text, &words, e);
 
-    for (char *word; r == 0 && (word = next_word(&text));) {
-        _cleanup_free_ char *w = word;
+    for (size_t i = 0; r == 0 && i < words.n; i++) {
+        char *save = NULL;
 
-        r = expose(set, w, e);
+        for (char *word = strtok_r(words.v[i], " \t", &save); r == 0 && word; word = strtok_r(NULL, " \t", &save))
+            r = expose(&c->exposed_ports, word, e);
     }
     return r;
 }
@@ -144,27 +167,23 @@ static int add_volume(struct api_string_set *set, const char *path, struct err *
 }
 
 /* VOLUME: a JSON list of strings, or words. */
-static int set_volumes(struct api_string_set *set, const char *text, struct err *e) {
-    json_t *o = *text == '[' ? json_loads(text, 0, NULL) : NULL, *v;
+static int set_volumes(struct api_container_config *c, const char *text, struct err *e) {
+    _cleanup_strv_ struct strv paths = STRV_INIT;
+    json_auto_t *o = *text == '[' ? json_loads(text, 0, NULL) : NULL;
+    json_t *v;
     size_t i;
     int r = 0;
 
-    if (json_is_array(o)) {
-        if (json_array_size(o) == 0)
-            r = err_set(e, ERR_INVALID, "VOLUME requires at least one argument");
-        json_array_foreach(o, i, v) {
-            if (r == 0 && json_is_string(v))
-                r = add_volume(set, json_string_value(v), e);
-        }
-        json_decref(o);
-        return r;
+    if (!json_is_array(o))
+        r = expand_all(c, text, &paths, e);
+    else if (json_array_size(o) == 0)
+        r = err_set(e, ERR_INVALID, "VOLUME requires at least one argument");
+    json_array_foreach(o, i, v) {
+        if (r == 0 && json_is_string(v))
+            r = expand(c, json_string_value(v), &paths, e);
     }
-    json_decref(o);
-    for (char *word; r == 0 && (word = next_word(&text));) {
-        _cleanup_free_ char *w = word;
-
-        r = add_volume(set, w, e);
-    }
+    for (i = 0; r == 0 && i < paths.n; i++)
+        r = add_volume(&c->volumes, paths.v[i], e);
     return r;
 }
 
@@ -210,7 +229,7 @@ static char *in_capitals(char *word) {
 }
 
 static int set_health_test(struct api_health_config *h, const char *text, struct err *e) {
-    _cleanup_free_ char *type = next_word(&text);
+    _cleanup_free_ char *type = words_next(&text);
     int r;
 
     if (!type)
@@ -247,7 +266,7 @@ static int set_health(struct api_container_config *c, const char *text, struct e
     int r = h ? 0 : err_oom(e);
 
     while (r == 0 && str_has_prefix(text, "--")) {
-        _cleanup_free_ char *flag = next_word(&text);
+        _cleanup_free_ char *flag = words_next(&text);
 
         r = flag ? set_health_flag(h, flag, e) : err_oom(e);
         text += strspn(text, " \t");
@@ -266,18 +285,35 @@ static int set_health(struct api_container_config *c, const char *text, struct e
     return 0;
 }
 
-static int set_workdir(struct api_container_config *c, const char *text, struct err *e) {
-    _cleanup_free_ char *joined = *text == '/' ? strdup(text) : str_printf("%s/%s", str_empty(c->working_dir) ? "" : c->working_dir, text);
+static int set_workdir(struct api_container_config *c, const char *path, struct err *e) {
+    _cleanup_free_ char *joined = NULL;
+
+    if (!*path)
+        return err_set(e, ERR_INVALID, "cannot normalize nothing");
+    joined = *path == '/' ? strdup(path) : str_printf("%s/%s", str_empty(c->working_dir) ? "" : c->working_dir, path);
 
     return joined && str_set(&c->working_dir, joined) == 0 ? 0 : err_oom(e);
 }
 
-static int set_stop_signal(struct api_container_config *c, const char *text, struct err *e) {
+static int set_stop_signal(struct api_container_config *c, const char *signal, struct err *e) {
     int64_t number;
 
-    if (parse_int_range(text, INT32_MIN, INT32_MAX, &number) == 0 ? number == 0 : oci_signal_number(text) <= 0)
-        return err_set(e, ERR_INVALID, "invalid signal: %s", text);
-    return str_set(&c->stop_signal, text) < 0 ? err_oom(e) : 0;
+    if (parse_int_range(signal, INT32_MIN, INT32_MAX, &number) == 0 ? number == 0 : oci_signal_number(signal) <= 0)
+        return err_set(e, ERR_INVALID, "invalid signal: %s", signal);
+    return str_set(&c->stop_signal, signal) < 0 ? err_oom(e) : 0;
+}
+
+static int set_user(struct api_container_config *c, const char *user, struct err *e) {
+    return str_set(&c->user, user) < 0 ? err_oom(e) : 0;
+}
+
+/* WORKDIR, USER and STOPSIGNAL: the line is one word. */
+static int set_one(struct api_container_config *c, int (*set)(struct api_container_config *c, const char *value, struct err *e), const char *text,
+                   struct err *e) {
+    _cleanup_free_ char *value = NULL;
+    int r = words_expand(text, c->env.v, c->env.n, &value, e);
+
+    return r < 0 ? r : set(c, value, e);
 }
 
 static int add_trigger(struct api_container_config *c, const char *text, struct err *e) {
@@ -306,7 +342,7 @@ static int check_empty(const char *verb, struct err *e) {
     return 0;
 }
 
-int image_change(struct api_container_config *c, const char *instruction, struct err *e) {
+int image_change(struct api_container_config *c, const char *instruction, bool *cmd_set, struct err *e) {
     const char *p = instruction + strspn(instruction, " \t"), *text;
     size_t n = strcspn(p, " \t");
     char verb[16] = "";
@@ -319,22 +355,27 @@ int image_change(struct api_container_config *c, const char *instruction, struct
     text = p + n + strspn(p + n, " \t");
     if (!*text && check_empty(verb, e) < 0)
         return -ERR_INVALID;
-    if (streq(verb, "CMD"))
+    if (streq(verb, "CMD")) {
+        *cmd_set = true;
         return set_command(&c->cmd, text, e);
-    if (streq(verb, "ENTRYPOINT"))
+    }
+    if (streq(verb, "ENTRYPOINT")) {
+        if (!*cmd_set)
+            forget_list(&c->cmd);
         return set_command(&c->entrypoint, text, e);
+    }
     if (streq(verb, "ENV") || streq(verb, "LABEL"))
         return set_pairs(c, verb[0] == 'E', text, e);
     if (streq(verb, "EXPOSE"))
-        return set_ports(&c->exposed_ports, text, e);
+        return set_ports(c, text, e);
     if (streq(verb, "VOLUME"))
-        return set_volumes(&c->volumes, text, e);
+        return set_volumes(c, text, e);
     if (streq(verb, "WORKDIR"))
-        return set_workdir(c, text, e);
+        return set_one(c, set_workdir, text, e);
     if (streq(verb, "USER"))
-        return str_set(&c->user, text) < 0 ? err_oom(e) : 0;
+        return set_one(c, set_user, text, e);
     if (streq(verb, "STOPSIGNAL"))
-        return set_stop_signal(c, text, e);
+        return set_one(c, set_stop_signal, text, e);
     if (streq(verb, "HEALTHCHECK"))
         return set_health(c, text, e);
     if (streq(verb, "ONBUILD"))
