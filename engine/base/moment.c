@@ -287,6 +287,8 @@ int moment_parse(const char *text, int64_t now_ns, int64_t *ret, struct err *e) 
     if (duration_parse(text, &span) == 0) {
         if (__builtin_sub_overflow(now_ns, span, ret))
             *ret = span < 0 ? INT64_MAX : INT64_MIN + 1;
+        else if (*ret > INT64_MIN + NSEC_PER_SEC)
+            *ret -= (*ret % NSEC_PER_SEC + NSEC_PER_SEC) % NSEC_PER_SEC; /* the reference counts whole seconds here */
         return 0;
     }
     if (strchr(text, '-')) {

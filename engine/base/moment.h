@@ -22,7 +22,7 @@ int duration_parse(const char *text, int64_t *ret);
 int duration_read(const char *text, int64_t *ret, struct err *e);
 
 /*
- * A moment: a duration before `now_ns`; seconds since 1970, with up to nine digits of a fraction; or a date, "2006-01-02", with or without "T15:04:05"
+ * A moment: a duration before `now_ns`, down to the whole second as the reference has it; seconds since 1970, with up to nine digits of a fraction; or a date, "2006-01-02", with or without "T15:04:05"
  * from the right and with or without "Z" or "+01:00" (without: in the machine's time zone).
  * Returns 0 with wall-clock nanoseconds in *ret, or ERR_INVALID with a text that says which part is wrong.
  */

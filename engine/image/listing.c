@@ -42,17 +42,21 @@ static int time_bound(struct images *s, const struct filters *f, const char *key
     return 0;
 }
 
-/* Lists take several, and the last decides. */
+/* Of several the earliest decides: an image has to be older than each. */
 static int image_until(const struct filters *f, int64_t *ret, struct err *e) {
     const struct strv *until = filters_get(f, "until");
 
     *ret = CLOCK_ZERO;
     for (size_t k = 0; until && k < until->n; k++) {
-        if (moment_parse(until->v[k], clock_wall_ns(), ret, e) < 0) {
+        int64_t moment;
+
+        if (moment_parse(until->v[k], clock_wall_ns(), &moment, e) < 0) {
             if (e)
                 e->kind = ERR_INTERNAL; /* prune answers 400 to the same, lists 500 */
             return -ERR_INTERNAL;
         }
+        if (*ret == CLOCK_ZERO || moment < *ret)
+            *ret = moment;
     }
     return 0;
 }
