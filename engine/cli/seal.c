@@ -108,7 +108,7 @@ int seal_chunk(struct seal *s, const void *plain, size_t n, bool last, unsigned 
 
 int seal_unchunk(struct seal *s, const void *sealed, size_t n, bool last, unsigned char *ret, struct err *e) {
     unsigned char nonce[NONCE], tag[SEAL_TAG];
-    size_t plain = n - SEAL_TAG;
+    size_t plain = n >= SEAL_TAG ? n - SEAL_TAG : 0;
     bool first = s->number == 0;
     int len, good = !s->over && n >= SEAL_TAG && plain <= SEAL_CHUNK && (last || plain == SEAL_CHUNK);
 

@@ -160,6 +160,10 @@ TEST(sealed_chunks_keep_their_places) {
         CHECK_INT(good, cases[k].good);
         seal_free(s);
     }
+    /* Shorter than a tag. */
+    REQUIRE(seal_open(&word, head, &s, NULL) == 0);
+    CHECK_INT(seal_unchunk(s, sealed[3], SEAL_TAG - 1, true, back, NULL), -ERR_INVALID);
+    seal_free(s);
     /* A changed head is another key, or none at all. */
     head[20] ^= 1;
     REQUIRE(seal_open(&word, head, &s, NULL) == 0);
