@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Databases that are text: dpkg's (deb822, dpkg-query(1)), apk's (apk-v2 "installed"), os-release(5). Sections: lines; dpkg; apk; os-release; all of them. */
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,17 +208,11 @@ static int take_apk_sum(struct sbom_package *one, const char *value, struct err 
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const char *code = str_after(value, "Q1");
     unsigned char sum[21];
-    uint32_t bits = 0;
     char hex[41];
 
     if (!code || strspn(code, digits) != 27 || !streq(code + 27, "="))
         return 0;
-    for (size_t i = 0; i < 28; i++) {
-        bits = bits << 6 | (i < 27 ? (uint32_t)(strchr(digits, code[i]) - digits) : 0);
-        if (i % 4 == 3)
-            for (size_t k = 0; k < 3; k++)
-                sum[i / 4 * 3 + k] = (unsigned char)(bits >> (16 - 8 * k));
-    }
+    EVP_DecodeBlock(sum, (const unsigned char *)code, 28);
     hex_encode(sum, 20, hex);
     one->sum_kind = "SHA1";
     one->sum_of = "the package's control part, as its database has it";

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The image's archive. Sections: what matters; one layer; the archive around them; the view from the top. */
-#define OPENSSL_SUPPRESS_DEPRECATED /* its newer interface is four megabytes of program */
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
-#include <openssl/sha.h>
+#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,13 +103,19 @@ static char *plain_path(const char *path) {
     return copy;
 }
 
+static void sum_end(EVP_MD_CTX *sum, char *ret_hex) {
+    unsigned char md[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+
+    EVP_DigestFinal_ex(sum, md, &n);
+    hex_encode(md, n, ret_hex);
+}
+
 static int keep_bytes(struct sbom_scan *s, struct archive *a, struct sbom_file *f, struct err *e) {
     _cleanup_free_ char *block = malloc(BLOCK);
-    unsigned char md[SHA256_DIGEST_LENGTH];
-    SHA_CTX sha1;
-    SHA256_CTX sha256;
+    EVP_MD_CTX *sha1 = EVP_MD_CTX_new(), *sha256 = EVP_MD_CTX_new();
     la_ssize_t n = 0;
-    int r = block && SHA1_Init(&sha1) && SHA256_Init(&sha256) ? 0 : err_oom(e);
+    int r = block && sha1 && sha256 && EVP_DigestInit_ex(sha1, EVP_sha1(), NULL) && EVP_DigestInit_ex(sha256, EVP_sha256(), NULL) ? 0 : err_oom(e);
 
     f->at = s->spooled;
     while (r == 0 && (n = archive_read_data(a, block, BLOCK)) > 0) {
@@ -118,8 +123,8 @@ static int keep_bytes(struct sbom_scan *s, struct archive *a, struct sbom_file *
             f->unreadable = true;
             break;
         }
-        SHA1_Update(&sha1, block, (size_t)n);
-        SHA256_Update(&sha256, block, (size_t)n);
+        EVP_DigestUpdate(sha1, block, (size_t)n);
+        EVP_DigestUpdate(sha256, block, (size_t)n);
         if (full_write(s->spool, block, (size_t)n) < 0)
             r = err_errno(e, errno, "keeping a file of the image");
         f->size += n;
@@ -128,11 +133,11 @@ static int keep_bytes(struct sbom_scan *s, struct archive *a, struct sbom_file *
     if (r == 0 && n < 0)
         r = err_set(e, ERR_INVALID, "%s: %s", f->path, archive_error_string(a));
     if (r == 0) {
-        SHA1_Final(md, &sha1);
-        hex_encode(md, SHA_DIGEST_LENGTH, f->sha1);
-        SHA256_Final(md, &sha256);
-        hex_encode(md, SHA256_DIGEST_LENGTH, f->sha256);
+        sum_end(sha1, f->sha1);
+        sum_end(sha256, f->sha256);
     }
+    EVP_MD_CTX_free(sha1);
+    EVP_MD_CTX_free(sha256);
     return r;
 }
 

@@ -3,9 +3,8 @@
  * The document: SPDX 2.3, JSON (spdx.github.io/spdx-spec/v2.3). The same image gives the same bytes: the time is that of the image, everything is sorted, and ids are made from
  * what they name. Sections: texts; purls; packages; files; the whole.
  */
-#define OPENSSL_SUPPRESS_DEPRECATED /* see sbom-scan.c */
 #include <ctype.h>
-#include <openssl/sha.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -54,17 +53,15 @@ static int add(json_t *list, json_t *value, struct err *e) {
 
 /* Letters, digits, '.' and '-' are all that an id may hold; the sum makes it one of its own. */
 static char *id_of(const char *kind, const char *name, const char *all) {
-    unsigned char md[SHA256_DIGEST_LENGTH];
+    unsigned char md[EVP_MAX_MD_SIZE];
     char hex[17], plain[65];
-    SHA256_CTX sum;
     size_t n = 0;
 
     for (; *name && n < sizeof plain - 1; name++)
         plain[n++] = isalnum((unsigned char)*name) || *name == '.' ? *name : '-';
     plain[n] = 0;
-    SHA256_Init(&sum);
-    SHA256_Update(&sum, all, strlen(all));
-    SHA256_Final(md, &sum);
+    if (EVP_Digest(all, strlen(all), md, NULL, EVP_sha256(), NULL) != 1)
+        return NULL;
     hex_encode(md, 8, hex);
     return str_printf("SPDXRef-%s-%s-%s", kind, plain, hex);
 }
