@@ -25,7 +25,7 @@
 
 /* ---- texts ------------------------------------------------------------------------------------------------------------------------------- */
 
-/* JSON is UTF-8; a database may hold anything. NULL in *s or no memory: json_made() of the whole finds the latter. */
+/* JSON is UTF-8; a database may hold anything. NULL: memory ran out. */
 static json_t *text(const char *s) {
     json_t *j = json_string(s ? s : "");
     _cleanup_free_ char *plain = NULL;
@@ -154,30 +154,10 @@ char *sbom_purl(const struct sbom_packages *all, const struct sbom_package *one)
 
 /* ---- packages ----------------------------------------------------------------------------------------------------------------------------------- */
 
-static json_t *package_begun(const char *id, const char *name, const char *version, const char *supplier, struct err *e) {
-    json_t *o = json_object();
-    int r = o ? put_text(o, "SPDXID", id, e) : err_oom(e);
-
-    if (r == 0)
-        r = put_text(o, "name", name, e);
-    if (r == 0 && !str_empty(version))
-        r = put_text(o, "versionInfo", version, e);
-    if (r == 0)
-        r = put_text(o, "supplier", supplier, e);
-    if (r == 0)
-        r = put_text(o, "downloadLocation", NOTHING, e);
-    if (r == 0)
-        r = put(o, "filesAnalyzed", json_false(), e);
-    if (r == 0)
-        r = put_text(o, "licenseConcluded", NOTHING, e);
-    if (r == 0)
-        r = put_text(o, "licenseDeclared", NOTHING, e);
-    if (r == 0)
-        r = put_text(o, "copyrightText", NOTHING, e);
-    if (r == 0)
-        return o;
-    json_decref(o);
-    return NULL;
+static json_t *package_begun(const char *id, const char *name, const char *version, const char *supplier) {
+    return json_pack("{s:s, s:o, s:o*, s:o, s:s, s:b, s:s, s:s, s:s}", "SPDXID", id, "name", text(name), "versionInfo",
+                     str_empty(version) ? NULL : text(version), "supplier", text(supplier), "downloadLocation", NOTHING, "filesAnalyzed", false,
+                     "licenseConcluded", NOTHING, "licenseDeclared", NOTHING, "copyrightText", NOTHING);
 }
 
 static int put_checksum(json_t *o, const char *kind, const char *hex, struct err *e) {
@@ -202,7 +182,7 @@ static int add_package(const struct sbom_packages *all, const struct sbom_packag
                         *kind = str_printf("Package-%s", one->type), *id = key && kind ? id_of(kind, one->name, key) : NULL,
                         *supplier = supplier_of(one), *info = str_printf("listed in /%s", one->source),
                         *version = one->epoch ? str_printf("%s:%s", one->epoch, one->version) : strdup(one->version);
-    json_t *o = purl && id && supplier && info && version ? package_begun(id, one->name, version, supplier, e) : NULL;
+    json_t *o = purl && id && supplier && info && version ? package_begun(id, one->name, version, supplier) : NULL;
     int r = o ? put_text(o, "sourceInfo", info, e) : err_oom(e);
 
     if (r == 0 && is_hex(one->sum, streq_ptr(one->sum_kind, "SHA1") ? 40 : 64)) {
@@ -229,8 +209,8 @@ static int add_package(const struct sbom_packages *all, const struct sbom_packag
 static int add_image(const json_t *inspect, const char *name, json_t *packages, struct err *e) {
     const char *id = json_text(inspect, "Id"), *hex = str_after(id, "sha256:"),
                *origin = json_string_value(json_array_get(json_object_get(inspect, "RepoDigests"), 0)), *at = origin ? strrchr(origin, '@') : NULL;
-    json_t *o = package_begun(IMAGE_ID, name, id, NOTHING, e);
-    int r = o ? put_text(o, "primaryPackagePurpose", "CONTAINER", e) : -ERR_INTERNAL;
+    json_t *o = package_begun(IMAGE_ID, name, id, NOTHING);
+    int r = o ? put_text(o, "primaryPackagePurpose", "CONTAINER", e) : err_oom(e);
 
     if (r == 0 && is_hex(hex, 64))
         r = put_checksum(o, "SHA256", hex, e);
@@ -263,8 +243,8 @@ static int add_system(const struct sbom_packages *p, json_t *packages, json_t *r
 
     if (!p->os_id)
         return 0;
-    o = package_begun(SYSTEM_ID, p->os_id, p->os_version, NOTHING, e);
-    r = o ? put_text(o, "primaryPackagePurpose", "OPERATING-SYSTEM", e) : -ERR_INTERNAL;
+    o = package_begun(SYSTEM_ID, p->os_id, p->os_version, NOTHING);
+    r = o ? put_text(o, "primaryPackagePurpose", "OPERATING-SYSTEM", e) : err_oom(e);
     if (r == 0 && p->os_name)
         r = put_text(o, "summary", p->os_name, e);
     if (r < 0) {
@@ -281,24 +261,12 @@ static int add_system(const struct sbom_packages *p, json_t *packages, json_t *r
 static int add_file(const struct sbom_scan *s, const char *path, json_t *files, json_t *relations, struct err *e) {
     const struct sbom_file *f = sbom_look(s, path);
     _cleanup_free_ char *id = id_of("File", strrchr(path, '/') ? strrchr(path, '/') + 1 : path, path), *name = str_printf("./%s", path);
-    json_t *o = id && name && f ? json_object() : NULL;
-    int r = o ? put_text(o, "SPDXID", id, e) : err_oom(e);
+    json_t *o = id && name && f ? json_pack("{s:s, s:o, s:[{s:s, s:s}, {s:s, s:s}], s:s, s:s}", "SPDXID", id, "fileName", text(name), "checksums",
+                                            "algorithm", "SHA1", "checksumValue", f->sha1, "algorithm", "SHA256", "checksumValue", f->sha256,
+                                            "licenseConcluded", NOTHING, "copyrightText", NOTHING)
+                                : NULL;
+    int r = add(files, o, e);
 
-    if (r == 0)
-        r = put_text(o, "fileName", name, e);
-    if (r == 0)
-        r = put(o, "checksums",
-                json_pack("[{s:s,s:s},{s:s,s:s}]", "algorithm", "SHA1", "checksumValue", f->sha1, "algorithm", "SHA256", "checksumValue", f->sha256),
-                e);
-    if (r == 0)
-        r = put_text(o, "licenseConcluded", NOTHING, e);
-    if (r == 0)
-        r = put_text(o, "copyrightText", NOTHING, e);
-    if (r < 0) {
-        json_decref(o);
-        return r;
-    }
-    r = add(files, o, e);
     return r < 0 ? r : relate(relations, id, "DATA_FILE_OF", IMAGE_ID, e);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* sbom: asks the engine for the image, and writes what is installed in it. */
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
@@ -16,23 +17,25 @@ static int write_document(const json_t *doc, const char *output, struct err *e) 
     _cleanup_free_ char *plain = json_dumps(doc, JSON_INDENT(2));
     _cleanup_buf_ struct buf b = BUF_INIT(CLI_REPLY_MAX);
     struct stat st;
+    int r;
 
     if (!plain)
         return err_oom(e);
     buf_adds(&b, plain);
     buf_addc(&b, '\n');
+    r = buf_check(&b, e);
+    if (r < 0)
+        return r;
     if (!output || streq(output, "-"))
         return out_write(&b, e);
     /* What is no plain file (a pipe, /dev/null) is written to, not replaced. */
     if (stat(output, &st) == 0 && !S_ISREG(st.st_mode)) {
-        FILE *f = fopen(output, "we");
-        bool good = f && fwrite(b.data, 1, b.len, f) == b.len;
+        _cleanup_close_ int fd = open(output, O_WRONLY | O_CLOEXEC);
 
-        if (!f || fclose(f) != 0 || !good)
-            return err_errno(e, errno, "write %s", output);
-        return 0;
+        r = fd < 0 ? -errno : full_write(fd, b.data, b.len);
+        return r < 0 ? err_errno(e, r, "write %s", output) : 0;
     }
-    return buf_ok(&b) ? fs_replace_file(output, b.data, b.len, 0644, e) : buf_check(&b, e);
+    return fs_replace_file(output, b.data, b.len, 0644, e);
 }
 
 static int scan_image(struct cli *c, const char *id, struct sbom_scan *scan, struct err *e) {
