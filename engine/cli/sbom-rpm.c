@@ -165,7 +165,7 @@ static int read_rows(struct sbom_scan *s, sqlite3 *db, const char *path, struct 
     size_t odd = 0;
     int got = sqlite3_prepare_v2(db, "SELECT blob FROM Packages ORDER BY hnum", -1, &q, NULL), r = 0;
 
-    while (r == 0 && got != SQLITE_ERROR && q && (got = sqlite3_step(q)) == SQLITE_ROW) {
+    while (r == 0 && q && (got = sqlite3_step(q)) == SQLITE_ROW) {
         struct sbom_package one = {0};
         _cleanup_err_ struct err why = ERR_INIT;
 

@@ -327,15 +327,16 @@ static int take_manifest(struct sbom_scan *s, struct member *m, struct err *e) {
 /* Engines before Docker 25 wrote a layer that comes twice as a link "../<id>/layer.tar" to the first. */
 static int take_link(struct sbom_scan *s, const char *name, const char *target, struct err *e) {
     char *old = NULL, *whole = plain_path(str_has_prefix(target, "../") ? target + 3 : target);
+    int r = 0;
 
     if (!whole)
         return 0;
-    if (s->links.n > LAYERS_MAX || map_set(&s->links, name, whole, (void **)&old) < 0) {
-        free(whole);
-        return err_oom(e);
-    }
-    free(old);
-    return 0;
+    if (s->links.n > LAYERS_MAX)
+        r = err_set(e, ERR_TOO_LARGE, "the archive has more than %d links", LAYERS_MAX);
+    else if (map_set(&s->links, name, whole, (void **)&old) < 0)
+        r = err_oom(e);
+    free(r < 0 ? whole : old);
+    return r;
 }
 
 static int take_member(struct sbom_scan *s, struct archive *a, struct archive_entry *entry, struct err *e) {

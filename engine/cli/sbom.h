@@ -6,7 +6,7 @@
  * the view from the top: whiteouts, opaque folders and files in the place of folders hide what is below. Everything is the other side's word: sizes, counts and
  * depths are bounded here, and what cannot be read becomes a finding in the document, never a silent gap.
  *
- * Life cycle: sbom_scan_init → sbom_scan_stream → sbom_gather → sbom_write → the _done of each. Threads: one.
+ * Life cycle: sbom_scan_init → sbom_scan_stream → sbom_gather → sbom_document → the _done of each. Threads: one.
  */
 #ifndef HATAKE_CLI_SBOM_H
 #define HATAKE_CLI_SBOM_H
