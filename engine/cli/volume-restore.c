@@ -87,16 +87,23 @@ static bool has_device(const json_t *options) {
     return *json_text(options, "type") || *json_text(options, "device");
 }
 
-/* What to ask for: the volume of the backup under its new name. */
+/* What to ask for: a volume of the wanted name. */
+static int want(struct restore *x, const char *driver, json_t *labels, json_t *options, struct err *e) {
+    json_decref(x->wanted);
+    x->wanted = json_pack("{s:s, s:s, s:O*, s:O*}", "Name", x->volume, "Driver", driver, "Labels", json_is_object(labels) ? labels : NULL,
+                          "DriverOpts", json_is_object(options) ? options : NULL);
+    return json_made(x->wanted, e);
+}
+
+/* The volume of the backup under its new name. */
 static int choose_volume(struct restore *x, struct err *e) {
     const json_t *about = backup_reader_about(x->reader);
     const char *driver = json_text(about, "driver");
-    json_t *labels = json_object_get(about, "labels"), *options = json_object_get(about, "options");
+    int r =
+        want(x, x->plain || !*driver ? "local" : driver, json_object_get(about, "labels"), x->plain ? NULL : json_object_get(about, "options"), e);
 
-    x->wanted = json_pack("{s:s, s:s, s:O*, s:O*}", "Name", x->volume, "Driver", x->plain || !*driver ? "local" : driver, "Labels",
-                          json_is_object(labels) ? labels : NULL, "DriverOpts", json_is_object(options) && !x->plain ? options : NULL);
-    if (!x->wanted)
-        return err_oom(e);
+    if (r < 0)
+        return r;
     /* It has a name now: pruning must not take it for one that nobody named. */
     json_object_del(json_object_get(x->wanted, "Labels"), ANONYMOUS_LABEL);
     return 0;
@@ -157,7 +164,7 @@ static int is_empty(struct restore *x, struct err *e) {
 
 /* An existing volume of that name keeps what it is; may it lose what it holds? */
 static int look_at_existing(struct restore *x, const json_t *volume, struct err *e) {
-    json_t *users = NULL, *labels = json_object_get(volume, "Labels"), *options = json_object_get(volume, "Options");
+    json_t *users = NULL;
     int r = job_users(&x->job, x->volume, false, &users, e);
 
     if (r == 0 && json_array_size(users)) {
@@ -176,10 +183,7 @@ static int look_at_existing(struct restore *x, const json_t *volume, struct err 
     if (r < 0)
         return r;
     x->exists = true;
-    json_decref(x->wanted);
-    x->wanted = json_pack("{s:s, s:s, s:O*, s:O*}", "Name", x->volume, "Driver", json_text(volume, "Driver"), "Labels",
-                          json_is_object(labels) ? labels : NULL, "DriverOpts", json_is_object(options) ? options : NULL);
-    return json_made(x->wanted, e);
+    return want(x, json_text(volume, "Driver"), json_object_get(volume, "Labels"), json_object_get(volume, "Options"), e);
 }
 
 static int look_around(struct restore *x, struct err *e) {
@@ -238,7 +242,9 @@ static int create_volume(const struct restore *x, const json_t *body, const char
     buf_adds(&path, "/volumes/create");
     api_query(&path, "hatake-from", from);
     r = buf_check(&path, e);
-    return r < 0 ? r : api_call(x->job.c, "POST", path.data, body, NULL, e);
+    if (r == 0)
+        r = api_call(x->job.c, "POST", path.data, body, NULL, e);
+    return MIN(r, 0);
 }
 
 /* A volume beside the wanted one, with the same options: a limit holds while it is filled. */
@@ -255,7 +261,7 @@ static int make_stage(struct restore *x, struct err *e) {
     if (r == 0)
         r = create_volume(x, body, NULL, e);
     json_decref(body);
-    return r < 0 ? r : 0;
+    return r;
 }
 
 static int make_in_place(struct restore *x, struct err *e) {
@@ -267,9 +273,7 @@ static int make_in_place(struct restore *x, struct err *e) {
     /* What it holds goes with it; a device keeps what is on it. */
     if (x->exists && !has_device(json_object_get(x->wanted, "DriverOpts")))
         r = on_volume(x, "DELETE", x->volume, "", NULL, e);
-    if (r >= 0)
-        r = create_volume(x, x->wanted, NULL, e);
-    return r < 0 ? r : 0;
+    return r < 0 ? r : create_volume(x, x->wanted, NULL, e);
 }
 
 /* What a restore into this name left that was killed. */
@@ -306,9 +310,9 @@ static int fill(struct restore *x, bool staged, const char *helper, struct err *
     job_unmount(&x->job);
     if (r == 0 && staged)
         r = create_volume(x, x->wanted, x->into, e);
-    if (r < 0 || (r > 0 && r != 201))
+    if (r != 0)
         remove_volume(x, x->into);
-    return r == 201 ? 0 : r;
+    return r;
 }
 
 static int restore(struct restore *x, struct err *e) {
