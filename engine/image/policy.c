@@ -331,6 +331,11 @@ const char *policy_path(const struct policy *p) {
 
 /* ---- finding a rule -------------------------------------------------------------------------------------------------------------------------- */
 
+/* What a name stands for, borrowing its texts: the digest counts where there is one, else the tag. */
+static struct reference as_used(const struct reference *ref) {
+    return (struct reference){ref->domain, ref->path, ref->digest ? NULL : ref->tag ? ref->tag : "latest", ref->digest};
+}
+
 /* "registry/a/b", "registry/a", "registry", then "*.domain" of ever less of the registry's name; NULL: none of them. */
 static const struct policy_rule *rule_above(const struct policy *p, const struct reference *ref) {
     _cleanup_free_ char *scope = reference_name(ref);
@@ -353,7 +358,7 @@ static const struct policy_rule *rule_above(const struct policy *p, const struct
 }
 
 const struct policy_rule *policy_rule_for(const struct policy *p, const struct reference *ref) {
-    struct reference one = {ref->domain, ref->path, ref->digest ? NULL : ref->tag ? ref->tag : "latest", ref->digest};
+    struct reference one = as_used(ref);
     _cleanup_free_ char *whole = reference_canonical(&one);
     const struct policy_rule *rule = whole ? map_get(&p->docker, whole) : NULL;
 
@@ -391,7 +396,7 @@ static int remap(const struct policy_requirement *q, const struct reference *ref
 }
 
 bool policy_identity_fits(const struct policy_requirement *q, const struct reference *used, const char *claimed) {
-    struct reference plain = {used->domain, used->path, used->digest ? NULL : used->tag ? used->tag : "latest", used->digest};
+    struct reference plain = as_used(used);
     _cleanup_reference_ struct reference mine = REFERENCE_INIT, theirs = REFERENCE_INIT;
 
     if (reference_parse(claimed, &theirs, NULL) < 0)

@@ -26,9 +26,7 @@ int verify_migrate(struct db *db, struct err *e) {
     return db_migrate(db, "image-verified", steps, ELEMENTSOF(steps), e);
 }
 
-static void policy_unrefp(struct policy **p) {
-    policy_unref(*p);
-}
+DEFINE_CLEANUP(struct policy *, policy_unref)
 #define _cleanup_policy_ _cleanup_(policy_unrefp)
 
 int images_load_policy(struct images *s, const char *path, struct err *e) {
@@ -48,11 +46,9 @@ int images_load_policy(struct images *s, const char *path, struct err *e) {
 }
 
 int images_check_policy(const char *path, struct err *e) {
-    struct policy *p = NULL;
-    int r = str_empty(path) ? 0 : policy_load(path, &p, e);
+    _cleanup_policy_ struct policy *p = NULL;
 
-    policy_unref(p);
-    return r;
+    return str_empty(path) ? 0 : policy_load(path, &p, e);
 }
 
 static struct policy *policy_in_force(struct images *s) {
