@@ -56,6 +56,16 @@ offer() {
     DIGEST=$("$BATS_TEST_DIRNAME/sign-image" "$IMAGES/$image/oci" "$BATS_TEST_TMPDIR/layout-$name" "$@")
     OFFERS+=("$name=$BATS_TEST_TMPDIR/layout-$name")
 }
+# digest_in IMAGE KEY...: that of what the image's own document names there
+digest_in() {
+    python3 -c 'import json, sys
+layout, *keys = sys.argv[1:]
+top = json.load(open(layout + "/index.json"))["manifests"][0]["digest"]
+what = json.load(open(layout + "/blobs/" + top.replace(":", "/")))
+for key in keys:
+    what = what[int(key) if key.isdigit() else key]
+print(what["digest"])' "$IMAGES/$1/oci" "${@:2}"
+}
 serve() {
     STATE=$BATS_TEST_TMPDIR/registry
     mkdir -p "$STATE"
@@ -109,10 +119,7 @@ taken() {
     taken one:latest
     docker rmi "$AT/one"
     # Of an image pulled by the digest of one platform nobody can tell to which index it belongs.
-    refused "index@$(python3 -c 'import json, sys
-layout = sys.argv[1]
-top = json.load(open(layout + "/index.json"))["manifests"][0]["digest"]
-print(json.load(open(layout + "/blobs/" + top.replace(":", "/")))["manifests"][0]["digest"])' "$IMAGES/multi/oci")" 'no signature is stored beside it'
+    refused "index@$(digest_in multi manifests 0)" 'no signature is stored beside it'
 }
 
 @test "a pull that does not meet the policy is refused before any layer, and says why" {
@@ -148,10 +155,7 @@ print(json.load(open(layout + "/blobs/" + top.replace(":", "/")))["manifests"][0
     refused badmanifest:latest 'cannot be read'
     refused oddmanifest:latest 'its descriptor has no digest or no size'
     # Of the configuration and the layers, blobs all of them, not one was asked for: only what is signed.
-    same 0 "$(grep -c "$(python3 -c 'import json, sys
-layout = sys.argv[1]
-top = json.load(open(layout + "/index.json"))["manifests"][0]["digest"]
-print(json.load(open(layout + "/blobs/" + top.replace(":", "/")))["config"]["digest"])' "$IMAGES/busybox/oci")" "$STATE/log" || true)"
+    same 0 "$(grep -c "$(digest_in busybox config)" "$STATE/log" || true)"
     # A registry that fails proves nothing either.
     echo '{"fail": [["[.]sig$", 500, 1000, {}]]}' >"$STATE/rules"
     refused unsigned:latest 'cannot be read: unknown: as told'
