@@ -139,6 +139,11 @@ refuses() {
     same OK "$(inside curl -gsS http://127.0.0.1:24750/_ping)"
 }
 
+@test "--exec-opt native.cgroupdriver=systemd: taken, and info says who makes control groups" {
+    second "--unix-socket $D/s http://h/_ping" -H "unix://$D/s" --exec-opt native.cgroupdriver=systemd
+    contains "$(inside curl -gsSf --unix-socket "$D/s" http://h/info)" '"CgroupDriver":"cgroupfs"'
+}
+
 @test "fd://: a socket passed by the service manager" {
     # shellcheck disable=SC2030
     WRAP="/usr/bin/python3 $BATS_TEST_DIRNAME/activate $D/s"

@@ -53,7 +53,7 @@ void child_fail_errno(struct child *c, int errnum, const char *fmt, ...) __attri
 
 /* exec-mount.c: PLAN_PHASE_MOUNT and PLAN_PHASE_ROOT */
 void child_mounts(struct child *c);
-/* Before, where sources are still the machine's: open those of binds, and in user namespaces the root, as detached mounts. */
+/* Before, where sources are still the machine's: make the root (but see root_detached()) and open the sources of binds, as detached mounts. */
 void child_open_trees(struct child *c);
 /* Paths inside the root, never led out of it. Descriptors or -errno. */
 int root_open(struct child *c, const char *path, int flags);
@@ -70,7 +70,9 @@ int mount_attrs(struct child *c, int tree, uint64_t set, uint64_t clear, uint64_
 int mount_new(struct child *c, const char *fstype, const char *source, const char *data, unsigned attrs);
 /* exec-root.c: mount the root, run the hooks that want the old root still there, go into it */
 void child_root(struct child *c);
-/* The root as a detached mount. Old kernels can only mount an overlay somewhere: unless own_mounts, the caller then leaves its mount namespace for it. */
+/* The root as a detached mount; -EINVAL or -ENOSYS from old kernels, which can only mount an overlay somewhere. */
+int root_detached(const struct kern *k, const struct plan *p);
+/* The same on all kernels. On those, unless own_mounts, the caller leaves its mount namespace for it. */
 int root_tree(const struct kern *k, const struct plan *p, bool own_mounts);
 void child_hooks(struct child *c);
 void child_pivot(struct child *c);

@@ -391,13 +391,13 @@ void child_open_trees(struct child *c) {
         child_fail_errno(c, errno, "error during container init");
     for (size_t i = 0; i < c->p->n_ops; i++)
         c->bind_trees[i] = -EBADF;
+    /* The root is the first to be made: lists of mounts go by age, and who reads one inside expects the root in front. */
+    c->root = root_detached(c->k, c->p);
     open_bind_sources(c);
-    if (!c->in_user)
-        return;
-    r = c->root = root_tree(c->k, c->p, false);
-    if (r >= 0 && !overlay)
-        r = mount_attrs(c, c->root, 0, 0, MS_PRIVATE, true);
-    if (r < 0)
+    if (c->root < 0 && c->in_user)
+        c->root = root_tree(c->k, c->p, false);
+    r = c->root >= 0 && !overlay ? mount_attrs(c, c->root, 0, 0, MS_PRIVATE, true) : c->root;
+    if (r < 0 && c->in_user) /* else child_root() has another way, and says what failed */
         child_fail_errno(c, r, "error during container init: error preparing rootfs: %s", overlay ? plan_s(c->p, overlay, 1) : "root.path");
 }
 
@@ -486,7 +486,7 @@ static void do_cgroup_mount(struct child *c, const struct plan_op *op) {
         r = c->k->mkdirat(tmp, name, 0755);
         dir = r < 0 ? r : c->k->openat(tmp, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
         tree = dir < 0 ? dir : c->k->open_tree(AT_FDCWD, plan_s(c->p, group, 0), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-        r = tree < 0 ? tree : mount_attrs(c, tree, attrs, 0, MS_PRIVATE, false);
+        r = tree < 0 ? tree : mount_attrs(c, tree, attrs, 0, op->i[1] & 1 ? MS_PRIVATE : MS_SLAVE, false);
         if (r >= 0)
             r = mount_attach(c, tree, dir);
         for (const char *p = controllers, *comma; r >= 0 && strchr(controllers, ','); p = comma + 1) {

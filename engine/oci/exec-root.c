@@ -65,14 +65,19 @@ static int overlay_mount_old(const struct kern *k, const struct plan *p, const s
     return r < 0 ? r : k->openat(AT_FDCWD, plan_s(p, op, 1), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
-int root_tree(const struct kern *k, const struct plan *p, bool own_mounts) {
+int root_detached(const struct kern *k, const struct plan *p) {
     const struct plan_op *overlay = plan_find(p, PLAN_ROOT_OVERLAY), *bind = plan_find(p, PLAN_ROOT_BIND);
-    int tree;
 
-    if (!overlay)
-        return k->open_tree(AT_FDCWD, bind ? plan_s(p, bind, 0) : "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-    tree = overlay_mount(k, p, overlay);
-    if (tree == -EINVAL || tree == -ENOSYS) {
+    if (overlay)
+        return overlay_mount(k, p, overlay);
+    return k->open_tree(AT_FDCWD, bind ? plan_s(p, bind, 0) : "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+}
+
+int root_tree(const struct kern *k, const struct plan *p, bool own_mounts) {
+    const struct plan_op *overlay = plan_find(p, PLAN_ROOT_OVERLAY);
+    int tree = root_detached(k, p);
+
+    if (overlay && (tree == -EINVAL || tree == -ENOSYS)) {
         int r = own_mounts ? 0 : k->unshare(CLONE_NEWNS);
 
         if (r >= 0 && !own_mounts)
@@ -109,21 +114,13 @@ void child_root(struct child *c) {
     at = c->k->openat(AT_FDCWD, where, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (at < 0)
         child_fail_errno(c, at, "error during container init: error preparing rootfs: open %s", where);
-    if (overlay) {
-        c->root = overlay_mount(c->k, c->p, overlay);
-        if (c->root == -EINVAL || c->root == -ENOSYS) {
-            c->root = overlay_mount_old(c->k, c->p, overlay);
-            if (c->root >= 0)
-                return;
-        }
-        if (c->root < 0)
-            child_fail_errno(c, c->root, "error during container init: error preparing rootfs: mounting overlay at %s", where);
-    } else {
-        c->root = c->k->open_tree(AT_FDCWD, where, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-        if (c->root < 0)
-            child_fail_errno(c, c->root, "error during container init: error preparing rootfs: %s", where);
-        ignore_result(mount_attrs(c, c->root, 0, 0, MS_PRIVATE, true));
+    if (overlay && (c->root == -EINVAL || c->root == -ENOSYS)) {
+        c->root = overlay_mount_old(c->k, c->p, overlay);
+        if (c->root >= 0)
+            return;
     }
+    if (c->root < 0)
+        child_fail_errno(c, c->root, "error during container init: error preparing rootfs: %s%s", overlay ? "mounting overlay at " : "", where);
     r = mount_attach(c, c->root, at);
     if (r < 0)
         child_fail_errno(c, r, "error during container init: error preparing rootfs: mounting it at %s", where);
