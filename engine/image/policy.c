@@ -20,6 +20,7 @@ struct policy {
     struct policy_rule *fallback; /* `default` */
     struct map docker;            /* scope → struct policy_rule */
     struct policy_rule *nameless; /* NULL: none of its own */
+    struct policy_rule *doubt;    /* rejects: when no rule can be looked up, none that is wider may stand in for it */
 };
 
 /* ---- the document ------------------------------------------------------------------------------------------------------------------------- */
@@ -252,6 +253,7 @@ static int read_scopes(struct policy *p, json_t *docker, struct err *e) {
 static int read_document(struct policy *p, json_t *o, struct err *e) {
     static const char *const known[] = {"default", "transports", NULL};
     json_t *transports = json_object_get(o, "transports"), *nameless, *one;
+    json_auto_t *reject = json_pack("[{s:s}]", "type", "reject");
     const char *name;
     int r = only_these(o, known, "a policy", e);
 
@@ -259,6 +261,8 @@ static int read_document(struct policy *p, json_t *o, struct err *e) {
         r = err_set(e, ERR_INVALID, "\"default\" is missing");
     if (r == 0)
         r = read_rule(json_object_get(o, "default"), strdup("default"), &p->fallback, e);
+    if (r == 0)
+        r = reject ? read_rule(reject, strdup("(none could be looked up: memory ran out)"), &p->doubt, e) : err_oom(e);
     if (r == 0 && transports && !json_is_object(transports))
         r = err_set(e, ERR_INVALID, "\"transports\" must be an object");
     if (r < 0)
@@ -319,6 +323,7 @@ struct policy *policy_unref(struct policy *p) {
         return NULL;
     rule_free(p->fallback);
     rule_free(p->nameless);
+    rule_free(p->doubt);
     map_done_with(&p->docker, rule_free);
     free(p->path);
     free(p);
@@ -339,9 +344,9 @@ static struct reference as_used(const struct reference *ref) {
 /* "registry/a/b", "registry/a", "registry", then "*.domain" of ever less of the registry's name; NULL: none of them. */
 static const struct policy_rule *rule_above(const struct policy *p, const struct reference *ref) {
     _cleanup_free_ char *scope = reference_name(ref);
-    const struct policy_rule *rule = NULL;
+    const struct policy_rule *rule = scope ? NULL : p->doubt;
 
-    while (scope && !rule) {
+    while (!rule) {
         char *slash = strrchr(scope, '/');
 
         rule = map_get(&p->docker, scope);
@@ -352,7 +357,7 @@ static const struct policy_rule *rule_above(const struct policy *p, const struct
     for (const char *dot = ref->domain; !rule && (dot = strchr(dot, '.')); dot++) {
         _cleanup_free_ char *wide = str_printf("*%s", dot);
 
-        rule = wide ? map_get(&p->docker, wide) : NULL;
+        rule = wide ? map_get(&p->docker, wide) : p->doubt;
     }
     return rule;
 }
@@ -360,7 +365,7 @@ static const struct policy_rule *rule_above(const struct policy *p, const struct
 const struct policy_rule *policy_rule_for(const struct policy *p, const struct reference *ref) {
     struct reference one = as_used(ref);
     _cleanup_free_ char *whole = reference_canonical(&one);
-    const struct policy_rule *rule = whole ? map_get(&p->docker, whole) : NULL;
+    const struct policy_rule *rule = whole ? map_get(&p->docker, whole) : p->doubt;
 
     if (!rule)
         rule = rule_above(p, ref);
