@@ -73,21 +73,17 @@ static int warn_of_platform(const char *os, const char *arch, const char *varian
     return r < 0 ? err_oom(e) : 0;
 }
 
-static int check_platform(const struct ctr_create *req, const struct image *img, struct strv *warnings, struct err *e) {
-    _cleanup_free_ char *os = NULL, *arch = NULL, *variant = NULL;
-    const char *ios = str_empty(image_os(img)) ? "linux" : image_os(img), *iarch = image_architecture(img), *ivar = image_variant(img);
-    int r;
+static int check_platform(const struct ctr_create *req, const struct platform *want, const struct image *img, struct strv *warnings, struct err *e) {
+    const char *os = str_empty(image_os(img)) ? "linux" : image_os(img), *arch = image_architecture(img), *variant = image_variant(img);
 
-    if (str_empty(req->platform))
-        return warn_of_platform(ios, iarch, ivar, warnings, e);
-    r = ctr_platform_parse(req->platform, &os, &arch, &variant, e);
-    if (r < 0)
-        return r;
-    if (streq(os, ios) && (str_empty(iarch) || streq(arch, iarch)) && (!*variant || str_empty(ivar) || streq(variant, ivar)))
+    if (!want->given)
+        return warn_of_platform(os, arch, variant, warnings, e);
+    if (streq(want->os, os) && (str_empty(arch) || streq(want->arch, arch)) && (!*want->told || str_empty(variant) || streq(want->told, variant)))
         return 0;
     return err_set(e, ERR_NOT_FOUND,
                    "image with reference %s was found but does not match the specified platform: wanted %s/%s%s%s, actual: %s/%s%s%s",
-                   req->config.image, os, arch, slash_before(variant), variant, ios, iarch, slash_before(ivar), str_empty(ivar) ? "" : ivar);
+                   req->config.image, want->os, want->arch, slash_before(want->told), want->told, os, arch, slash_before(variant),
+                   str_empty(variant) ? "" : variant);
 }
 
 /* ---- the record ------------------------------------------------------------------------------------------------------------------- */
@@ -390,6 +386,7 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
     _cleanup_(ctr_fixed_unrefp) struct ctr_fixed *f = NULL;
     _cleanup_(ctr_net_unrefp) struct ctr_net *net = NULL;
     struct made made = {0};
+    struct platform platform;
     char name[256];
     struct container *c;
     int r;
@@ -399,17 +396,14 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
     r = ctr_validate(cs->engine->config, &req->config, &req->host, warnings, e);
     if (r >= 0)
         r = ctr_host_defaults(cs->engine->config, &req->host, e);
-    if (r >= 0 && !str_empty(req->platform)) {
-        _cleanup_free_ char *os = NULL, *arch = NULL, *variant = NULL;
-
-        r = ctr_platform_parse(req->platform, &os, &arch, &variant, e);
-    }
+    if (r >= 0)
+        r = platform_parse(req->platform, &platform, e);
     if (r >= 0 && !str_empty(req->config.image)) {
         r = images_resolve(cs->engine->images, req->config.image, &img, e);
         if (r >= 0)
             r = images_may_use(cs->engine->images, image_id(img), req->config.image, e);
         if (r >= 0)
-            r = check_platform(req, img, warnings, e);
+            r = check_platform(req, &platform, img, warnings, e);
     }
     if (r >= 0)
         r = ctr_validate_rest(cs->engine->networks, &req->host, &req->networking, e);

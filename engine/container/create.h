@@ -41,7 +41,5 @@ int ctr_name_default_network(struct api_networking_config *n, const char *mode, 
 
 /* Fill what the request leaves open from the image's configuration. */
 int ctr_merge_image(struct api_container_config *c, const struct api_container_config *image, struct err *e);
-/* Platform text → os and architecture in their usual names; ERR_INVALID as the reference words it. Fresh strings. */
-int ctr_platform_parse(const char *text, char **ret_os, char **ret_arch, char **ret_variant, struct err *e);
 
 #endif

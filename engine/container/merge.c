@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <strings.h>
-#include <sys/utsname.h>
-
 #include "base/str.h"
 #include "container/create.h"
 
@@ -138,69 +135,4 @@ int ctr_merge_image(struct api_container_config *c, const struct api_container_c
             r = copy_list(&c->entrypoint, &image->entrypoint, e);
     }
     return r < 0 ? r : merge_health(c, image->healthcheck, e);
-}
-
-/* ---- platforms --------------------------------------------------------------------------------------------------------------- */
-static const char *const known_os[] = {"linux",   "windows", "darwin",    "freebsd", "netbsd", "openbsd", "solaris", "plan9",
-                                       "android", "aix",     "dragonfly", "illumos", "ios",    "js",      "wasip1",  NULL};
-static const char *const known_arch[] = {"386",   "amd64",   "arm",   "arm64",   "loong64", "mips",  "mips64",  "mips64le", "mipsle",
-                                         "ppc64", "ppc64le", "riscv", "riscv64", "s390",    "s390x", "sparc64", "wasm",     NULL};
-
-static bool listed(const char *const *l, const char *s) {
-    for (size_t i = 0; l[i]; i++)
-        if (streq(l[i], s))
-            return true;
-    return false;
-}
-
-static const char *usual_arch(const char *a, const char **variant) {
-    if (!strcasecmp(a, "x86_64") || !strcasecmp(a, "x86-64"))
-        return "amd64";
-    if (!strcasecmp(a, "i386") || !strcasecmp(a, "i686"))
-        return "386";
-    if (!strcasecmp(a, "aarch64"))
-        return "arm64";
-    if (!strcasecmp(a, "armhf")) {
-        *variant = "v7";
-        return "arm";
-    }
-    if (!strcasecmp(a, "armel")) {
-        *variant = "v6";
-        return "arm";
-    }
-    return a;
-}
-
-int ctr_platform_parse(const char *text, char **ret_os, char **ret_arch, char **ret_variant, struct err *e) {
-    _cleanup_strv_ struct strv part = STRV_INIT;
-    struct utsname u;
-    const char *variant = "", *os = "linux", *arch, *none = "";
-
-    if (strv_split(&part, text, '/') < 0)
-        return err_oom(e);
-    uname(&u);
-    arch = usual_arch(u.machine, &none);
-    for (size_t i = 0; i < part.n; i++)
-        for (char *p = part.v[i]; *p; p++)
-            *p = (char)(*p >= 'A' && *p <= 'Z' ? *p | 0x20 : *p);
-    if (part.n == 1 && streq(part.v[0], "macos"))
-        os = "darwin";
-    else if (part.n == 1 && listed(known_os, part.v[0]))
-        os = part.v[0];
-    else if (part.n == 1 && listed(known_arch, usual_arch(part.v[0], &variant)))
-        arch = usual_arch(part.v[0], &variant);
-    else if (part.n == 1)
-        return err_set(e, ERR_INVALID, "\"%s\": unknown operating system or architecture: invalid argument", text);
-    else if (part.n > 3)
-        return err_set(e, ERR_INVALID, "\"%s\": cannot parse platform specifier: invalid argument", text);
-    if (part.n >= 2) {
-        os = part.v[0];
-        arch = usual_arch(part.v[1], &variant);
-        if (part.n == 3)
-            variant = part.v[2];
-    }
-    *ret_os = strdup(os);
-    *ret_arch = strdup(arch);
-    *ret_variant = strdup(variant);
-    return *ret_os && *ret_arch && *ret_variant ? 0 : err_oom(e);
 }

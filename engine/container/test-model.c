@@ -108,27 +108,6 @@ TEST(merge_rest) {
                 "{\"User\":\"u\",\"Cmd\":[\"x\"],\"WorkingDir\":\"/w\",\"Labels\":{\"a\":\"1\",\"b\":\"3\"},\"StopSignal\":\"SIGINT\"}");
 }
 
-TEST(platforms) {
-    const struct {
-        const char *text, *os, *arch, *variant;
-    } good[] = {{"linux/amd64", "linux", "amd64", ""},   {"linux/x86_64", "linux", "amd64", ""}, {"linux/arm/v7", "linux", "arm", "v7"},
-                {"linux/aarch64", "linux", "arm64", ""}, {"arm64", "linux", "arm64", ""},        {"Linux/AMD64", "linux", "amd64", ""}};
-
-    for (size_t i = 0; i < ELEMENTSOF(good); i++) {
-        _cleanup_free_ char *os = NULL, *arch = NULL, *variant = NULL;
-
-        CHECK_INT(ctr_platform_parse(good[i].text, &os, &arch, &variant, NULL), 0);
-        CHECK_STR(os, good[i].os);
-        CHECK_STR(arch, good[i].arch);
-        CHECK_STR(variant, good[i].variant);
-    }
-    _cleanup_err_ struct err e = ERR_INIT;
-    char *a, *b, *c;
-
-    CHECK(ctr_platform_parse("bogus", &a, &b, &c, &e) < 0);
-    CHECK_STR(err_msg(&e), "\"bogus\": unknown operating system or architecture: invalid argument");
-}
-
 /* ---- users -------------------------------------------------------------------------------------------------------------------------------- */
 #define PASSWD                                                                                                                                       \
     "# comment\n\nroot:x:0:0:root:/root:/bin/sh\nuser:x:1000:1001:U:/home/user:/bin/sh\nnohome:x:7:7::\nbad:x:-1:99999999999:x:/:\n"                 \

@@ -11,6 +11,12 @@
 
 #define TEXT_MAX 32
 
+#if defined(__aarch64__)
+#define MACHINE "arm64"
+#else
+#define MACHINE "amd64"
+#endif
+
 /* The instructions of the levels of the x86-64 psABI that a compiler can ask for. */
 static int machine_level(void) {
 #if defined(__x86_64__)
@@ -116,11 +122,13 @@ int platform_parse(const char *text, struct platform *ret, struct err *e) {
     _cleanup_strv_ struct strv parts = STRV_INIT;
     int r = 0;
 
-    *ret = (struct platform){"linux", "amd64", "", "", !str_empty(text), 1};
-    if (!ret->given) {
+    *ret = (struct platform){"linux", MACHINE, "", "", !str_empty(text), 1};
+    if (!text || !*text) {
         ret->level = machine_level();
         return 0;
     }
+    if (strchr(text, '*'))
+        return err_set(e, ERR_INVALID, "\"%s\": wildcards not yet supported: invalid argument", text);
     if (strv_split(&parts, text, '/') < 0)
         return err_oom(e);
     if (parts.n > 3)

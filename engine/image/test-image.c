@@ -38,7 +38,11 @@ TEST(platforms_are_read_by_all_their_names) {
         {"linux/amd64/v1", "linux", "amd64", ""},
         {"linux/amd64/v3", "linux", "amd64", "v3"},
         {"linux/i386", "linux", "386", ""},
+        {"Linux/AMD64", "linux", "amd64", ""},
+        {"linux/armhf/v6", "linux", "arm", "v7"},
+        {"macos/amd64", "darwin", "amd64", ""},
         {"windows", "windows", "amd64", ""},
+        {"windows(10.0)", "windows", "amd64", ""},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -56,6 +60,8 @@ TEST(platforms_are_read_by_all_their_names) {
 
 TEST(platforms_that_are_none) {
     static const char *const rows[] = {"linux/arm/v7/x", "linux/", "/amd64", "linux/am d64", "linux/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+    static const char *const worded[][2] = {{"bogus", "\"bogus\": unknown operating system or architecture: invalid argument"},
+                                            {"a/b/c/*", "\"a/b/c/*\": wildcards not yet supported: invalid argument"}};
     struct platform p;
 
     for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -63,6 +69,12 @@ TEST(platforms_that_are_none) {
 
         CHECK_INT(platform_parse(rows[i], &p, &e), -ERR_INVALID);
         CHECK(!str_empty(err_msg(&e)));
+    }
+    for (size_t i = 0; i < ELEMENTSOF(worded); i++) {
+        _cleanup_err_ struct err e = ERR_INIT;
+
+        CHECK_INT(platform_parse(worded[i][0], &p, &e), -ERR_INVALID);
+        CHECK_STR(err_msg(&e), worded[i][1]);
     }
 }
 
@@ -83,26 +95,28 @@ static void order(const char *want, int level, char *ret, size_t n) {
 }
 
 TEST(the_entry_of_an_index_that_suits_best) {
-    char got[200];
+    static const struct {
+        const char *want;
+        int level;
+        const char *order;
+    } rows[] = {
+        {NULL, 1, "amd64 386"},
+        {NULL, 3, "amd64v3 amd64v2 amd64 386"},
+        {"linux/amd64", 0, "amd64 386"},
+        {"linux/amd64/v3", 0, "amd64v3 amd64v2 amd64 386"},
+        {"linux/arm", 0, "armv7 armv6 armv5"},
+        {"linux/arm/v6", 0, "armv6 armv5"},
+        {"linux/arm64", 0, "arm64 armv8 armv7 armv6 armv5"},
+        {"linux/386", 0, "386"},
+        {"windows/amd64", 0, ""},
+    };
 
-    order(NULL, 1, got, sizeof got);
-    CHECK_STR(got, "amd64 386");
-    order(NULL, 3, got, sizeof got);
-    CHECK_STR(got, "amd64v3 amd64v2 amd64 386");
-    order("linux/amd64", 0, got, sizeof got);
-    CHECK_STR(got, "amd64 386");
-    order("linux/amd64/v3", 0, got, sizeof got);
-    CHECK_STR(got, "amd64v3 amd64v2 amd64 386");
-    order("linux/arm", 0, got, sizeof got);
-    CHECK_STR(got, "armv7 armv6 armv5");
-    order("linux/arm/v6", 0, got, sizeof got);
-    CHECK_STR(got, "armv6 armv5");
-    order("linux/arm64", 0, got, sizeof got);
-    CHECK_STR(got, "arm64 armv8 armv7 armv6 armv5");
-    order("linux/386", 0, got, sizeof got);
-    CHECK_STR(got, "386");
-    order("windows/amd64", 0, got, sizeof got);
-    CHECK_STR(got, "");
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        char got[200];
+
+        order(rows[i].want, rows[i].level, got, sizeof got);
+        CHECK_STR(got, rows[i].order);
+    }
 }
 
 /* ---- a place for tables and layers ------------------------------------------------------------------------------------------------------ */
