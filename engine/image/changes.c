@@ -20,28 +20,41 @@ static void forget_list(struct api_string_list *list) {
     *list = (struct api_string_list){0};
 }
 
-/* CMD and ENTRYPOINT: a JSON list of strings, or a line for the shell. */
-static int set_command(struct api_string_list *list, const char *text, struct err *e) {
-    json_t *o = *text == '[' ? json_loads(text, 0, NULL) : NULL, *v;
+/* A JSON list of strings. 0: the text is none; positive: it is, all of it in `to`. */
+static int read_list(const char *text, struct strv *to, struct err *e) {
+    json_auto_t *o = *text == '[' ? json_loads(text, 0, NULL) : NULL;
+    json_t *v;
     size_t i;
+
+    json_array_foreach(o, i, v) {
+        if (!json_is_string(v))
+            return err_set(e, ERR_INVALID, "when using JSON array syntax, arrays must be comprised of strings only");
+        if (strv_add(to, json_string_value(v)) < 0)
+            return err_oom(e);
+    }
+    return json_is_array(o);
+}
+
+static int add_all(struct api_string_list *list, const struct strv *words, struct err *e) {
     int r = 0;
 
+    for (size_t i = 0; r == 0 && i < words->n; i++)
+        r = api_string_list_add(list, words->v[i], e);
+    return r;
+}
+
+/* CMD and ENTRYPOINT: a JSON list of strings, or a line for the shell. */
+static int set_command(struct api_string_list *list, const char *text, struct err *e) {
+    _cleanup_strv_ struct strv words = STRV_INIT;
+    int r = read_list(text, &words, e);
+
+    if (r == 0 && (strv_add(&words, "/bin/sh") < 0 || strv_add(&words, "-c") < 0 || strv_add(&words, text) < 0))
+        r = err_oom(e);
+    if (r < 0)
+        return r;
     forget_list(list);
     list->set = true;
-    if (json_is_array(o)) {
-        json_array_foreach(o, i, v) {
-            if (r == 0)
-                r = json_is_string(v) ? api_string_list_add(list, json_string_value(v), e)
-                                      : err_set(e, ERR_INVALID, "only strings are allowed in a JSON list");
-        }
-    } else {
-        const char *const shell[] = {"/bin/sh", "-c", text};
-
-        for (size_t k = 0; r == 0 && k < ELEMENTSOF(shell); k++)
-            r = api_string_list_add(list, shell[k], e);
-    }
-    json_decref(o);
-    return r;
+    return add_all(list, &words, e);
 }
 
 static int put_env(struct api_string_list *env, const char *key, size_t key_n, const char *value, struct err *e) {
@@ -67,11 +80,12 @@ static int expand(const struct api_container_config *c, const char *word, struct
 }
 
 /* All words of EXPOSE and VOLUME, which know no quotes around blanks. */
+#define BLANKS " \t\v\f\r"
 static int expand_all(const struct api_container_config *c, const char *text, struct strv *to, struct err *e) {
     int r = 0;
 
-    for (text += strspn(text, " \t"); r == 0 && *text; text += strspn(text, " \t")) {
-        size_t n = strcspn(text, " \t");
+    for (text += strspn(text, BLANKS); r == 0 && *text; text += strspn(text, BLANKS)) {
+        size_t n = strcspn(text, BLANKS);
         _cleanup_free_ char *word = strndup(text, n);
 
         r = word ? expand(c, word, to, e) : err_oom(e);
@@ -168,23 +182,18 @@ static int add_volume(struct api_string_set *set, const char *path, struct err *
 
 /* VOLUME: a JSON list of strings, or words. */
 static int set_volumes(struct api_container_config *c, const char *text, struct err *e) {
-    _cleanup_strv_ struct strv paths = STRV_INIT;
-    json_auto_t *o = *text == '[' ? json_loads(text, 0, NULL) : NULL;
-    json_t *v;
-    size_t i;
-    int r = 0;
+    _cleanup_strv_ struct strv paths = STRV_INIT, plain = STRV_INIT;
+    int r = read_list(text, &paths, e);
 
-    if (!json_is_array(o))
-        r = expand_all(c, text, &paths, e);
-    else if (json_array_size(o) == 0)
-        r = err_set(e, ERR_INVALID, "VOLUME requires at least one argument");
-    json_array_foreach(o, i, v) {
-        if (r == 0 && json_is_string(v))
-            r = expand(c, json_string_value(v), &paths, e);
-    }
-    for (i = 0; r == 0 && i < paths.n; i++)
-        r = add_volume(&c->volumes, paths.v[i], e);
-    return r;
+    if (r > 0 && paths.n == 0)
+        return err_set(e, ERR_INVALID, "VOLUME requires at least one argument");
+    if (r == 0)
+        r = expand_all(c, text, &plain, e);
+    for (size_t i = 0; r >= 0 && i < paths.n; i++)
+        r = expand(c, paths.v[i], &plain, e);
+    for (size_t i = 0; r >= 0 && i < plain.n; i++)
+        r = add_volume(&c->volumes, plain.v[i], e);
+    return r < 0 ? r : 0;
 }
 
 static int set_health_time(int64_t *to, const char *name, const char *value, struct err *e) {
@@ -230,6 +239,7 @@ static char *in_capitals(char *word) {
 
 static int set_health_test(struct api_health_config *h, const char *text, struct err *e) {
     _cleanup_free_ char *type = words_next(&text);
+    _cleanup_strv_ struct strv words = STRV_INIT;
     int r;
 
     if (!type)
@@ -242,23 +252,14 @@ static int set_health_test(struct api_health_config *h, const char *text, struct
         return err_set(e, ERR_INVALID, "Unknown type \"%s\" in HEALTHCHECK (try CMD)", in_capitals(type));
     if (!*text)
         return err_set(e, ERR_INVALID, "Missing command after HEALTHCHECK CMD");
-    if (*text == '[') {
-        json_t *list = json_loads(text, 0, NULL), *v;
-        size_t i;
-
-        r = api_string_list_add(&h->test, "CMD", e);
-        json_array_foreach(list, i, v) {
-            if (r == 0)
-                r = json_is_string(v) ? api_string_list_add(&h->test, json_string_value(v), e)
-                                      : err_set(e, ERR_INVALID, "only strings are allowed in a JSON list");
-        }
-        json_decref(list);
-        if (r < 0 || h->test.n > 1)
-            return r;
-        free(h->test.v[--h->test.n]); /* no list after all: a line for the shell */
-    }
-    r = api_string_list_add(&h->test, "CMD-SHELL", e);
-    return r < 0 ? r : api_string_list_add(&h->test, text, e);
+    r = read_list(text, &words, e);
+    if (r > 0 && words.n == 0)
+        return err_set(e, ERR_INVALID, "Missing command after HEALTHCHECK CMD");
+    if (r == 0 && strv_add(&words, text) < 0)
+        r = err_oom(e);
+    if (r >= 0)
+        r = api_string_list_add(&h->test, r ? "CMD" : "CMD-SHELL", e);
+    return r < 0 ? r : add_all(&h->test, &words, e);
 }
 
 static int set_health(struct api_container_config *c, const char *text, struct err *e) {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/str.h"
 #include "base/test.h"
 #include "image/words.h"
 
@@ -18,6 +21,31 @@ TEST(words_end_at_blanks_outside_quotes) {
         CHECK_STR(w, want[i]);
     }
     CHECK(!words_next(&at));
+}
+
+/* A matcher that tries each place for each asterisk would not come to an end. */
+TEST(words_are_cut_in_bounded_time) {
+    static const char *const how[] = {"#", "##", "%", "%%", "/", "//"};
+    _cleanup_buf_ struct buf value = BUF_INIT(MIB(1)), stars = BUF_INIT(MIB(1));
+    _cleanup_err_ struct err e = ERR_INIT;
+    char *word, *got = NULL;
+
+    buf_adds(&value, "A=");
+    for (size_t i = 0; i < 100000; i++)
+        buf_addc(&value, 'a');
+    for (size_t i = 0; i < 1000; i++)
+        buf_adds(&stars, "*a");
+    for (size_t i = 0; i < ELEMENTSOF(how); i++) {
+        word = str_printf("${A%s%s*b*a}", how[i], buf_str(&stars));
+        REQUIRE(word && words_expand(word, &value.data, 1, &got, NULL) == 0);
+        CHECK_STR(got, buf_str(&value) + 2);
+        free(word);
+        free(got);
+    }
+    word = str_printf("${A#%s%s}", buf_str(&stars), buf_str(&stars));
+    REQUIRE(word);
+    CHECK_INT(words_expand(word, &value.data, 1, &got, &e), -ERR_INVALID);
+    free(word);
 }
 
 TEST(words_expand_as_in_a_dockerfile) {
@@ -50,6 +78,9 @@ TEST(words_expand_as_in_a_dockerfile) {
         {"${F%.*}|${F%%.*}", "/a/b.tar|/a/b"},
         {"${F/a/xx}|${F//a/xx}", "/xx/b.tar.gz|/xx/b.txxr.gz"},
         {"${F//?b/}", "/a.tar.gz"},
+        {"${F#*}|${F##*}|${F%*}|${F%%*}", "/a/b.tar.gz||/a/b.tar.gz|"},
+        {"${F#?}|${F%?}|${F##*?a?*b}|${F%%a*r*}", "a/b.tar.gz|/a/b.tar.g|.tar.gz|/"},
+        {"${F/a*\\./x}|${F//a*r/x}|${F//*/x}|${F//\\\\*/x}", "/xgz|/x.gz|x|/a/b.tar.gz"},
         {"${F#none}${F%none}", "/a/b.tar.gz/a/b.tar.gz"},
     };
 
@@ -71,6 +102,7 @@ TEST(words_that_do_not_end_are_refused) {
         {"${A:-x", "failed to process \"${A:-x\": syntax error: missing '}'"},
         {"\"a", "failed to process \"\\\"a\": unexpected end of statement while looking for matching double-quote"},
         {"'a", "failed to process \"'a\": unexpected end of statement while looking for matching single-quote"},
+        {"${A#${N:-\"}", "failed to process \"${A#${N:-\\\"}\": unexpected end of statement while looking for matching double-quote"},
         {"${N:?gone}", "failed to process \"${N:?gone}\": N: gone"},
     };
     char deep[4 * 40 + 2] = "";

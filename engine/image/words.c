@@ -2,7 +2,9 @@
 #include "image/words.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,12 +13,15 @@
 #include "base/limits.h"
 #include "base/str.h"
 
-#define DEPTH 16 /* of substitutions inside substitutions */
+#define DEPTH 16       /* of substitutions inside substitutions */
+#define WORK (1 << 28) /* length of a pattern times that of the value it is held against, which is what finding it takes */
 
 char *words_next(const char **at) {
-    const char *start = *at + strspn(*at, " \t"), *p;
+    const char *start = *at, *p;
     char quote = 0;
 
+    while (isspace((unsigned char)*start))
+        start++;
     if (!*start)
         return NULL;
     for (p = start; *p && (quote || !isspace((unsigned char)*p)); p++) {
@@ -68,47 +73,107 @@ static int aside(struct expansion *x, char end, char other, struct buf *ret, str
     x->depth++;
     x->out = BUF_INIT(MIB(1));
     r = expand_until(x, end, other, e);
+    if (r == 0)
+        r = buf_check(&x->out, e);
     *ret = x->out;
     x->out = outer;
     x->depth--;
     return r;
 }
 
-/* A pattern of the shell, in which only the asterisk, the question mark and the backslash mean something. */
-static bool matches(const char *pattern, const char *text, size_t n) {
-    for (; *pattern; pattern++) {
-        if (*pattern == '*') {
-            for (size_t i = 0; i <= n; i++)
-                if (matches(pattern + 1, text + i, n - i))
-                    return true;
-            return false;
-        }
-        if (*pattern == '\\' && pattern[1])
-            pattern++;
-        else if (*pattern == '?' && n) {
-            text++;
-            n--;
-            continue;
-        }
-        if (n == 0 || *text != *pattern)
-            return false;
-        text++;
-        n--;
+/* A pattern of the shell, in which only the asterisk, the question mark and the backslash mean something: characters and these. */
+enum { ANY = UCHAR_MAX + 1, STAR };
+struct pattern {
+    uint16_t *v;
+    size_t n;
+};
+
+/* `turned`: its last character first. `len`: of the value it is for. Release v. */
+static int read_pattern(const char *text, bool turned, size_t len, struct pattern *ret, struct err *e) {
+    struct pattern p = {calloc(strlen(text) + 1, sizeof *p.v), 0};
+
+    if (!p.v)
+        return err_oom(e);
+    for (; *text; text++) {
+        bool plain = *text == '\\' && text[1];
+
+        text += plain;
+        p.v[p.n++] = !plain && *text == '*' ? STAR : !plain && *text == '?' ? ANY : (unsigned char)*text;
     }
-    return n == 0;
+    *ret = p;
+    if (len && p.n > WORK / len)
+        return err_set(e, ERR_INVALID, "a pattern of %zu characters is too long for a value of %zu", p.n, len);
+    for (size_t i = 0; turned && i < p.n / 2; i++) {
+        uint16_t first = p.v[i];
+
+        p.v[i] = p.v[p.n - 1 - i];
+        p.v[p.n - 1 - i] = first;
+    }
+    return 0;
 }
 
-/* The longest part from `at` on, or the shortest, that the pattern is good for. Negative: none. */
-static ssize_t match_from(const char *pattern, const char *at, bool longest) {
-    size_t len = strlen(at);
+/* What a pattern is held against: from `p` on, `len` characters, backwards where step is -1. */
+struct text {
+    const char *p;
+    size_t len;
+    int step;
+};
 
-    for (size_t i = 0; i <= len; i++) {
-        size_t n = longest ? len - i : i;
+/* Are these n characters of the pattern, no asterisk among them, those of the text at `at`? */
+static bool fits(const uint16_t *v, size_t n, const struct text *t, size_t at) {
+    if (n > t->len - at)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (v[i] != ANY && v[i] != (unsigned char)t->p[(ptrdiff_t)(at + i) * t->step])
+            return false;
+    return true;
+}
 
-        if (matches(pattern, at, n))
-            return (ssize_t)n;
+/*
+ * The longest beginning of the text, or the shortest, that the pattern is good for. What stands between asterisks is looked for once, each behind the one before: at most
+ * the length of the pattern times that of the text is compared. -1: none; NOWHERE: nor would one further on in the text.
+ */
+#define NOWHERE (-2)
+static ssize_t match_from(const struct pattern *pattern, const struct text *t, bool longest) {
+    size_t at = 0;
+
+    for (size_t i = 0, n; i <= pattern->n; i += n + 1) {
+        size_t from = at;
+        bool last, backwards;
+
+        for (n = 0; i + n < pattern->n && pattern->v[i + n] != STAR;)
+            n++;
+        last = i + n == pattern->n;
+        backwards = i > 0 && last && longest && n <= t->len - at;
+        if (backwards)
+            from = t->len - n;
+        while (!fits(pattern->v + i, n, t, from)) {
+            if (i == 0)
+                return -1;
+            if (backwards ? from == at : from == t->len)
+                return NOWHERE;
+            from = backwards ? from - 1 : from + 1;
+        }
+        at = from + n;
     }
-    return -1;
+    return (ssize_t)at;
+}
+
+static void replace(struct expansion *x, const char *value, size_t len, const struct pattern *p, const struct buf *by, bool all) {
+    for (const char *end = value + len; value < end;) {
+        ssize_t n = match_from(p, &(struct text){value, (size_t)(end - value), 1}, true);
+
+        if (n > 0) {
+            buf_add(&x->out, buf_str(by), by->len);
+            value += n;
+        } else if (n != NOWHERE) {
+            buf_addc(&x->out, *value++);
+        }
+        if (n == NOWHERE || (n > 0 && !all)) {
+            buf_add(&x->out, value, (size_t)(end - value));
+            break;
+        }
+    }
 }
 
 /* ${NAME#pattern}, ##, %, %% and ${NAME/pattern/text}, //. */
@@ -117,6 +182,7 @@ static int cut(struct expansion *x, const char *value, struct err *e) {
     bool twice = *x->at == how;
     size_t len = strlen(value);
     _cleanup_buf_ struct buf pattern = BUF_INIT(0), text = BUF_INIT(0);
+    struct pattern p = {0};
     ssize_t n;
     int r;
 
@@ -126,34 +192,18 @@ static int cut(struct expansion *x, const char *value, struct err *e) {
         r = aside(x, '}', 0, &text, e);
     if (r < 0)
         return r;
-    if (how == '#') {
-        n = match_from(buf_str(&pattern), value, twice);
-        buf_adds(&x->out, value + (n < 0 ? 0 : n));
-    } else if (how == '%') {
-        size_t keep = len;
-
-        for (size_t i = 0; i <= len; i++) {
-            size_t at = twice ? i : len - i;
-
-            if (matches(buf_str(&pattern), value + at, len - at)) {
-                keep = at;
-                break;
-            }
-        }
-        buf_add(&x->out, value, keep);
-    } else {
-        for (bool more = true; *value;) {
-            n = more ? match_from(buf_str(&pattern), value, true) : -1;
-            if (n > 0) {
-                buf_add(&x->out, buf_str(&text), text.len);
-                more = twice;
-                value += n;
-            } else {
-                buf_addc(&x->out, *value++);
-            }
-        }
+    r = read_pattern(buf_str(&pattern), how == '%', len, &p, e);
+    if (r == 0 && how == '#') {
+        n = match_from(&p, &(struct text){value, len, 1}, twice);
+        buf_adds(&x->out, value + MAX(n, 0));
+    } else if (r == 0 && how == '%') {
+        n = match_from(&p, &(struct text){len ? value + len - 1 : value, len, -1}, twice);
+        buf_add(&x->out, value, len - (size_t)MAX(n, 0));
+    } else if (r == 0) {
+        replace(x, value, len, &p, &text, twice);
     }
-    return 0;
+    free(p.v);
+    return r;
 }
 
 /* Behind the name: what takes its place, or stands in for it. What is not used is read all the same, to find its end. */
