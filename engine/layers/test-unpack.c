@@ -160,18 +160,28 @@ static bool is_root(void) {
     return geteuid() == 0;
 }
 
+/* What was unpacked, made an archive again, is the archive. */
+static void check_comes_back(const struct place *t, const struct buf *b) {
+    _cleanup_buf_ struct buf again = BUF_INIT(1 << 20);
+    int64_t total = 0;
+
+    CHECK_INT(lseek(t->record, 0, SEEK_SET), 0);
+    CHECK_INT(framing_replay(t->record, t->dir, collect, &again, &total, NULL), 0);
+    CHECK_INT(total, (int64_t)b->len);
+    CHECK(again.len == b->len && memcmp(again.data, b->data, b->len) == 0);
+}
+
 TEST(an_archive_comes_back_byte_for_byte) {
     static const struct spec entries[] = {{"./", '5', NULL, NULL, 0755, 0, NULL},         {"a/", '5', NULL, NULL, 01777, 0, NULL},
                                           {"a/f", '0', NULL, "hello", 04755, 0, NULL},    {"a/h", '1', "a/f", NULL, 04755, 0, NULL},
                                           {"a/s", '2', "../../x", NULL, 0777, 0, NULL},   {"deep/er/file", '0', NULL, "x", 0600, 0, "0001750"},
                                           {"a/.wh.gone", '0', NULL, NULL, 0644, 0, NULL}, {"a/fifo", '6', NULL, NULL, 0600, 0, NULL},
                                           {"empty", '0', NULL, NULL, 0644, 0, NULL}};
-    _cleanup_buf_ struct buf b = BUF_INIT(1 << 20), again = BUF_INIT(1 << 20);
+    _cleanup_buf_ struct buf b = BUF_INIT(1 << 20);
     _cleanup_err_ struct err e = ERR_INIT;
     struct extract_result x;
     struct place t;
     struct stat st;
-    int64_t total = 0;
 
     if (!is_root())
         TEST_SKIP("needs root");
@@ -183,14 +193,9 @@ TEST(an_archive_comes_back_byte_for_byte) {
     buf_adds(&b, "bytes after the end belong to the digest too");
     for (size_t step = 1; step < 2000; step = step * 7 + 3) {
         place_init(&t);
-        buf_reset(&again);
         CHECK_INT(unpack(&t, &b, step, WHITEOUT_OVERLAY, &x, &e), 0);
         CHECK_STR(err_msg(&e), err_msg(&(struct err){0}));
-        CHECK_INT(lseek(t.record, 0, SEEK_SET), 0);
-        CHECK_INT(framing_replay(t.record, t.dir, collect, &again, &total, &e), 0);
-        CHECK_INT((int64_t)again.len, (int64_t)b.len);
-        CHECK_INT(total, (int64_t)b.len);
-        CHECK(again.len == b.len && memcmp(again.data, b.data, b.len) == 0);
+        check_comes_back(&t, &b);
         CHECK_INT(fstatat(t.dir, "a/gone", &st, AT_SYMLINK_NOFOLLOW), 0);
         CHECK(S_ISCHR(st.st_mode) && st.st_rdev == 0);
         CHECK_INT(fstatat(t.dir, "a/f", &st, AT_SYMLINK_NOFOLLOW), 0);
@@ -220,12 +225,11 @@ TEST(owners_are_those_of_the_user_namespace_and_the_archive_comes_back) {
                                           {"d/s", '2', "f", NULL, 0777, 0, "0000006"}};
     static const struct spec stranger = {"g", '0', NULL, NULL, 0644, 0, "0001750"}; /* 1000 */
     struct idmap ids = {.uids = {1, {{0, 200000, 1000}}}, .gids = {1, {{0, 300000, 1000}}}, .root_uid = 200000, .root_gid = 300000};
-    _cleanup_buf_ struct buf b = BUF_INIT(1 << 20), again = BUF_INIT(1 << 20), bad = BUF_INIT(1 << 20);
+    _cleanup_buf_ struct buf b = BUF_INIT(1 << 20), bad = BUF_INIT(1 << 20);
     _cleanup_err_ struct err e = ERR_INIT;
     struct extract_result x;
     struct place t;
     struct stat st;
-    int64_t total = 0;
 
     if (!is_root())
         TEST_SKIP("needs root");
@@ -243,9 +247,7 @@ TEST(owners_are_those_of_the_user_namespace_and_the_archive_comes_back) {
     CHECK(st.st_uid == 200000 && st.st_gid == 300000);
     st = look(&t, "d/s");
     CHECK(st.st_uid == 200006);
-    CHECK_INT(lseek(t.record, 0, SEEK_SET), 0);
-    CHECK_INT(framing_replay(t.record, t.dir, collect, &again, &total, &e), 0);
-    CHECK(again.len == b.len && memcmp(again.data, b.data, b.len) == 0);
+    check_comes_back(&t, &b);
     place_done(&t);
     add_entry(&bad, &stranger);
     add_end(&bad);
@@ -389,7 +391,7 @@ static void add_records(struct buf *b, const char *records) {
 }
 
 TEST(holes_of_sparse_files_stay_holes) {
-    _cleanup_buf_ struct buf b = BUF_INIT(1 << 20), again = BUF_INIT(1 << 20);
+    _cleanup_buf_ struct buf b = BUF_INIT(1 << 20);
     _cleanup_err_ struct err e = ERR_INIT;
     struct extract_result x;
     struct place t;
@@ -407,9 +409,7 @@ TEST(holes_of_sparse_files_stay_holes) {
     CHECK_INT(fstatat(t.dir, "s", &st, AT_SYMLINK_NOFOLLOW), 0);
     CHECK_INT(st.st_size, INT64_C(1099511627776));
     CHECK(st.st_blocks < 100);
-    CHECK_INT(lseek(t.record, 0, SEEK_SET), 0);
-    CHECK_INT(framing_replay(t.record, t.dir, collect, &again, NULL, &e), 0);
-    CHECK(again.len == b.len && memcmp(again.data, b.data, b.len) == 0);
+    check_comes_back(&t, &b);
     place_done(&t);
     /* Without the size the map goes beyond the file. */
     buf_reset(&b);
