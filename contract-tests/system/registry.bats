@@ -230,7 +230,7 @@ END
     serve stalling 127.0.0.1 busybox
     rules '{"link": "stall 0"}'
     pull_later "$BATS_TEST_TMPDIR/stalled" "$NAME"
-    PATIENCE=300 poll grep -q '"error"' "$BATS_TEST_TMPDIR/stalled"
+    PATIENCE=300 poll grep -q '"error".*sent nothing for 60 seconds' "$BATS_TEST_TMPDIR/stalled"
     same '' "$(docker images -q)"
     rules '{}'
     pull "$NAME"
