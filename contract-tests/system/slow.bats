@@ -15,16 +15,22 @@ setup_file() {
     echo "# $said" >&3
 }
 
+slow_attach() { # DRIVER MB
+    local said
+    said=$("$BATS_TEST_DIRNAME/slow-attach" "${ENGINE_HOST#unix://}" "$@")
+    echo "# $said" >&3
+}
+
 @test "an attached client that does not read holds up nobody where the log keeps a file, and gets every byte later, even after the end" {
     only_ours "there the container waits for its clients with every log driver"
     for driver in json-file local; do
-        echo "# $("$BATS_TEST_DIRNAME/slow-attach" "${ENGINE_HOST#unix://}" $driver "${LONG:+20}8")" >&3
+        slow_attach $driver "${LONG:+20}8"
     done
 }
 
 @test "where no file is kept the container waits for an attached client that does not read" {
     only_ours "there a container that waits cannot be removed either"
     for driver in none syslog; do
-        echo "# $("$BATS_TEST_DIRNAME/slow-attach" "${ENGINE_HOST#unix://}" $driver 8)" >&3
+        slow_attach $driver 8
     done
 }
