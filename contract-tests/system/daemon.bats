@@ -122,6 +122,9 @@ refuses() {
 
 @test "a socket that is in use by a live engine is refused; one left over is replaced" {
     second "--unix-socket $D/s http://engine/_ping" -H "unix://$D/s"
+    run -1 timeout 120 "$CI/lab" sh engine "$HATAKED" --data-root "$D/data2" --exec-root "$D/exec2" --pidfile "$D/pid2" --bridge none --iptables=false -H "unix://$D/s"
+    contains "$output" "can't create unix socket $D/s: another process is listening there"
+    inside curl -gsSf --unix-socket "$D/s" http://engine/_ping
     kill -KILL "$SECOND"
     poll test ! -d "/proc/$SECOND"
     test -S "$H/s"
