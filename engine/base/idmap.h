@@ -17,8 +17,8 @@
 
 #include "base/err.h"
 
-#define ID_RANGES 340           /* as many as the kernel takes */
-#define ID_LIST_TEXT (340 * 36) /* of a list as text, at most */
+#define ID_RANGES 340                 /* as many as the kernel takes */
+#define ID_LIST_TEXT (ID_RANGES * 36) /* of a list as text, at most */
 
 struct id_range {
     uint32_t inside, outside, count;

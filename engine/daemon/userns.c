@@ -83,36 +83,45 @@ static int run_tool(const char *const *paths, char *const argv[], struct err *e)
     return status == 0 ? 0 : err_set(e, ERR_INTERNAL, "%s failed with status %d", *paths, WIFEXITED(status) ? WEXITSTATUS(status) : status);
 }
 
-static int compare_starts(const void *a, const void *b) {
-    const struct id_range *x = a, *y = b;
+/* A line of the file: where its range begins and ends. */
+static bool range_of(char *line, uint64_t *ret_first, uint64_t *ret_end) {
+    char *start, *count;
+    uint64_t first, n;
 
-    return x->outside < y->outside ? -1 : x->outside > y->outside;
+    strsep(&line, ":");
+    start = strsep(&line, ":");
+    count = strsep(&line, ":");
+    if (!count || parse_u64(start, &first) < 0 || parse_u64(count, &n) < 0 || !n || first > UINT32_MAX || n > UINT32_MAX)
+        return false;
+    *ret_first = first;
+    *ret_end = first + n;
+    return true;
 }
 
-/* The first place from 100000 on where nobody has a range. */
+/* The first place from 100000 on where nobody has a range: moved behind each that is in the way, until none is. */
 static int free_range(const char *path, uint64_t *ret, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_USERDB_BYTES);
-    struct id_list l = {0};
-    char *text;
+    uint64_t at = RANGE_FIRST;
 
     if (access(path, F_OK) == 0 && fs_read_file(path, &b, e) < 0)
         return -(int)ERR_INTERNAL;
-    text = (char *)(uintptr_t)buf_str(&b);
-    for (char *line; (line = strsep(&text, "\n"));) {
-        uint64_t first, n;
-        char *start, *count;
+    for (bool moved = true; moved;) {
+        _cleanup_free_ char *copy = strdup(buf_str(&b));
+        char *text = copy;
 
-        strsep(&line, ":");
-        start = strsep(&line, ":");
-        count = strsep(&line, ":");
-        if (count && parse_u64(start, &first) == 0 && parse_u64(count, &n) == 0)
-            ignore_result(id_list_add(&l, 0, first, n));
+        if (!copy)
+            return err_oom(e);
+        moved = false;
+        for (char *line; (line = strsep(&text, "\n"));) {
+            uint64_t first, end;
+
+            if (!range_of(line, &first, &end) || first >= at + RANGE_COUNT || end <= at)
+                continue;
+            at = end;
+            moved = true;
+        }
     }
-    qsort(l.v, l.n, sizeof *l.v, compare_starts);
-    *ret = RANGE_FIRST;
-    for (size_t i = 0; i < l.n; i++)
-        if (l.v[i].outside < *ret + RANGE_COUNT && (uint64_t)l.v[i].outside + l.v[i].count > *ret)
-            *ret = (uint64_t)l.v[i].outside + l.v[i].count;
+    *ret = at;
     return 0;
 }
 

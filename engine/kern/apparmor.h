@@ -2,9 +2,10 @@
 /*
  * apparmor.h - the machine's AppArmor, and the profile that containers get unless they ask for another.
  *
- * The profile goes by the name that the reference gives its own ("docker-default"), since users and their tools look for it, and forbids the same:
+ * The profile goes by the name that the reference gives its own ("docker-default"), since users and their tools look for it, and is meant to forbid the same:
  * mounting, writing to settings of the kernel that are not the container's, signals to and tracing of whatever is outside of it. It is loaded once for
  * the whole machine; who finds one of that name loaded already uses that one, as the reference does.
+ * The machines of the checks have no AppArmor, so that no check of today shows what the profile denies; the machine of `ci/vm` has it.
  * No state, any thread. Sources: apparmor(7), apparmor_parser(8), apparmor.d(5).
  */
 #ifndef HATAKE_KERN_APPARMOR_H

@@ -2,8 +2,8 @@
 /*
  * overlay.h - overlayfs mounts for kernels before 6.5, such as Debian 12's.
  *
- * There, layers cannot be named one by one (fsconfig's "lowerdir+"): all go into one text for mount(2), which takes a page. So that the 127 layers that an
- * image may have fit, they are named relative to the folder of the second one (the first may be a container's own), and the mount is made from there.
+ * There, layers cannot be named one by one (fsconfig's "lowerdir+"): all go into one text for mount(2), which takes a page. So that as many layers as an
+ * image may have (LIMIT_LAYERS) fit, they are named relative to the folder of the second one (the first may be a container's own), and the mount is made from there.
  * Usage: overlay_old_start, overlay_old_lower for each layer, top first, overlay_old_mount. Nothing is allocated; the working folder of the calling process is
  * another while it mounts, so it must have one thread. Sources: mount(2), Documentation/filesystems/overlayfs.rst of the kernel.
  */
