@@ -329,51 +329,73 @@ void nft_rule_close(struct buf *b, struct nft_rule r) {
 
 /* ---- sets -------------------------------------------------------------------------------------------------------------------------- */
 
-void nft_add_ifname_set(struct buf *b, struct nft_table table, const char *set, uint32_t id) {
-    /* For the nft tool only: keys are in host order (type 0, four bytes, 1). */
-    static const unsigned char host_order[] = {0, 4, 1, 0, 0, 0};
+/* The message of a new set or map, to be closed by netl_end(). */
+static size_t new_set(struct buf *b, struct nft_table table, const char *set, uint32_t id, uint32_t flags, uint32_t key_type, uint32_t key_len) {
     size_t m = nft_msg(b, table.family, NFT_MSG_NEWSET, NLM_F_CREATE);
 
     netl_put_str(b, NFTA_SET_TABLE, table.name);
     netl_put_str(b, NFTA_SET_NAME, set);
-    netl_put_be32(b, NFTA_SET_FLAGS, 0);
-    netl_put_be32(b, NFTA_SET_KEY_TYPE, TYPE_IFNAME);
-    netl_put_be32(b, NFTA_SET_KEY_LEN, IFNAMSIZ);
+    netl_put_be32(b, NFTA_SET_FLAGS, flags);
+    netl_put_be32(b, NFTA_SET_KEY_TYPE, key_type);
+    netl_put_be32(b, NFTA_SET_KEY_LEN, key_len);
     netl_put_be32(b, NFTA_SET_ID, id);
-    netl_put(b, NFTA_SET_USERDATA, host_order, sizeof(host_order));
-    netl_end(b, m);
+    return m;
 }
 
-void nft_ifname_elem(struct buf *b, struct nft_table table, const char *set, const char *ifname, bool add) {
-    size_t m = nft_msg(b, table.family, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0), list, el;
-    char name[IFNAMSIZ] = {0};
+/* The message of elements that come or go; *ret_list is their list, to be closed first. */
+static size_t set_elems(struct buf *b, struct nft_table table, const char *set, bool add, size_t *ret_list) {
+    size_t m = nft_msg(b, table.family, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0);
 
-    memcpy(name, ifname, MIN(strlen(ifname), sizeof(name) - 1));
     netl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table.name);
     netl_put_str(b, NFTA_SET_ELEM_LIST_SET, set);
-    list = netl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
-    el = netl_nest(b, 1);
-    put_data(b, NFTA_SET_ELEM_KEY, name, sizeof(name));
+    *ret_list = netl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
+    return m;
+}
+
+/* A message of one element that is a key alone. */
+static void one_key(struct buf *b, struct nft_table table, const char *set, const void *key, size_t len, bool add) {
+    size_t list, m = set_elems(b, table, set, add, &list), el = netl_nest(b, 1);
+
+    put_data(b, NFTA_SET_ELEM_KEY, key, len);
     netl_nest_end(b, el);
     netl_nest_end(b, list);
     netl_end(b, m);
 }
 
+void nft_add_ifname_set(struct buf *b, struct nft_table table, const char *set, uint32_t id) {
+    /* For the nft tool only: keys are in host order (type 0, four bytes, 1). */
+    static const unsigned char host_order[] = {0, 4, 1, 0, 0, 0};
+    size_t m = new_set(b, table, set, id, 0, TYPE_IFNAME, IFNAMSIZ);
+
+    netl_put(b, NFTA_SET_USERDATA, host_order, sizeof(host_order));
+    netl_end(b, m);
+}
+
+void nft_ifname_elem(struct buf *b, struct nft_table table, const char *set, const char *ifname, bool add) {
+    char name[IFNAMSIZ] = {0};
+
+    memcpy(name, ifname, MIN(strlen(ifname), sizeof(name) - 1));
+    one_key(b, table, set, name, sizeof(name), add);
+}
+
+static uint32_t addr_type(struct nft_table table) {
+    return table.family == AF_INET6 ? TYPE_IP6ADDR : TYPE_IPADDR;
+}
+
+static uint32_t addr_len(struct nft_table table) {
+    return table.family == AF_INET6 ? 16 : 4;
+}
+
 void nft_add_port_map(struct buf *b, struct nft_table table, const char *map, uint32_t id, bool with_addr) {
-    size_t m = nft_msg(b, table.family, NFT_MSG_NEWSET, NLM_F_CREATE);
-    uint32_t key = TYPE_PROTO, addr = table.family == AF_INET6 ? TYPE_IP6ADDR : TYPE_IPADDR, len = table.family == AF_INET6 ? 16 : 4;
+    uint32_t key = TYPE_PROTO, addr = addr_type(table), len = addr_len(table);
+    size_t m;
 
     if (with_addr)
         key = key << TYPE_BITS | addr;
     key = key << TYPE_BITS | TYPE_PORT;
-    netl_put_str(b, NFTA_SET_TABLE, table.name);
-    netl_put_str(b, NFTA_SET_NAME, map);
-    netl_put_be32(b, NFTA_SET_FLAGS, NFT_SET_MAP);
-    netl_put_be32(b, NFTA_SET_KEY_TYPE, key);
-    netl_put_be32(b, NFTA_SET_KEY_LEN, with_addr ? len + 8 : 8);
+    m = new_set(b, table, map, id, NFT_SET_MAP, key, with_addr ? len + 8 : 8);
     netl_put_be32(b, NFTA_SET_DATA_TYPE, addr << TYPE_BITS | TYPE_PORT);
     netl_put_be32(b, NFTA_SET_DATA_LEN, len + 4);
-    netl_put_be32(b, NFTA_SET_ID, id);
     netl_end(b, m);
 }
 
@@ -382,9 +404,16 @@ static size_t put_bytes(unsigned char *to, size_t at, const void *p, size_t n) {
     return at + n;
 }
 
+/* The address of the port's container, in network byte order. */
+static size_t put_addr(unsigned char *to, const struct nft_port *p) {
+    uint32_t addr = htonl(p->addr);
+
+    return p->v6 ? put_bytes(to, 0, &p->addr6, sizeof(p->addr6)) : put_bytes(to, 0, &addr, sizeof(addr));
+}
+
 static void port_elem(struct buf *b, const struct nft_port *p, bool with_addr, bool with_data) {
     unsigned char key[24] = {0}, data[20] = {0};
-    uint32_t host = htonl(p->host_addr), addr = htonl(p->addr);
+    uint32_t host = htonl(p->host_addr);
     uint16_t host_port = htons(p->host_port), port = htons(p->port);
     size_t el = netl_nest(b, 1), at = 4, n;
 
@@ -392,7 +421,7 @@ static void port_elem(struct buf *b, const struct nft_port *p, bool with_addr, b
     if (with_addr)
         at = p->v6 ? put_bytes(key, at, &p->host6, sizeof(p->host6)) : put_bytes(key, at, &host, sizeof(host));
     put_bytes(key, at, &host_port, sizeof(host_port));
-    n = p->v6 ? put_bytes(data, 0, &p->addr6, sizeof(p->addr6)) : put_bytes(data, 0, &addr, sizeof(addr));
+    n = put_addr(data, p);
     put_bytes(data, n, &port, sizeof(port));
     put_data(b, NFTA_SET_ELEM_KEY, key, at + 4);
     if (with_data)
@@ -418,10 +447,7 @@ void nft_port_elems(struct buf *b, struct nft_table table, const char *map, bool
             i++;
         if (i == n)
             return;
-        m = nft_msg(b, table.family, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0);
-        netl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table.name);
-        netl_put_str(b, NFTA_SET_ELEM_LIST_SET, map);
-        list = netl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
+        m = set_elems(b, table, map, add, &list);
         for (; i < n && in < ELEMS_PER_MSG; i++) {
             if (!is_of(&v[i], table.family, with_addr))
                 continue;
@@ -436,46 +462,25 @@ void nft_port_elems(struct buf *b, struct nft_table table, const char *map, bool
 /* ---- pairs of addresses ------------------------------------------------------------------------------------------------------------ */
 
 void nft_add_pair_set(struct buf *b, struct nft_table table, const char *set, uint32_t id) {
-    uint32_t addr = table.family == AF_INET6 ? TYPE_IP6ADDR : TYPE_IPADDR, len = table.family == AF_INET6 ? 16 : 4;
-    size_t m = nft_msg(b, table.family, NFT_MSG_NEWSET, NLM_F_CREATE);
+    uint32_t addr = addr_type(table);
 
-    netl_put_str(b, NFTA_SET_TABLE, table.name);
-    netl_put_str(b, NFTA_SET_NAME, set);
-    netl_put_be32(b, NFTA_SET_FLAGS, 0);
-    netl_put_be32(b, NFTA_SET_KEY_TYPE, addr << TYPE_BITS | addr);
-    netl_put_be32(b, NFTA_SET_KEY_LEN, 2 * len);
-    netl_put_be32(b, NFTA_SET_ID, id);
-    netl_end(b, m);
-}
-
-/* The address of the port's container, in network byte order; 0 when it is of the other family. */
-static size_t addr_bytes(const struct nft_port *p, uint8_t family, unsigned char ret[16]) {
-    uint32_t addr = htonl(p->addr);
-
-    if (p->v6 != (family == AF_INET6))
-        return 0;
-    return p->v6 ? put_bytes(ret, 0, &p->addr6, sizeof(p->addr6)) : put_bytes(ret, 0, &addr, sizeof(addr));
+    netl_end(b, new_set(b, table, set, id, 0, addr << TYPE_BITS | addr, 2 * addr_len(table)));
 }
 
 void nft_self_elems(struct buf *b, struct nft_table table, const char *set, const struct nft_port *v, size_t n, bool add) {
     unsigned char before[16] = {0}, key[32];
 
     for (size_t i = 0; i < n; i++) {
-        size_t len = addr_bytes(&v[i], table.family, key), m, list, el;
+        size_t len;
 
+        if (v[i].v6 != (table.family == AF_INET6))
+            continue;
+        len = put_addr(key, &v[i]);
         /* Ports of one container follow each other. */
-        if (!len || memcmp(before, key, len) == 0)
+        if (memcmp(before, key, len) == 0)
             continue;
         memcpy(before, key, len);
         memcpy(key + len, before, len);
-        m = nft_msg(b, table.family, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0);
-        netl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table.name);
-        netl_put_str(b, NFTA_SET_ELEM_LIST_SET, set);
-        list = netl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
-        el = netl_nest(b, 1);
-        put_data(b, NFTA_SET_ELEM_KEY, key, 2 * len);
-        netl_nest_end(b, el);
-        netl_nest_end(b, list);
-        netl_end(b, m);
+        one_key(b, table, set, key, 2 * len, add);
     }
 }
