@@ -70,8 +70,8 @@ struct endpoint {
     struct port_taken *ports;
     size_t n_ports;
     bool adopted; /* made by networks_adopt() */
-    bool
-        hairpin; /* without the proxy a container reaches its own published port by the bridge alone, where bridged frames are rewritten too (br_netfilter) */
+    /* Without the proxy a container reaches its own published port by the bridge alone, where bridged frames are rewritten too (br_netfilter). */
+    bool hairpin;
 };
 
 struct networks {
