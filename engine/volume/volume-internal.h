@@ -69,6 +69,8 @@ int volume_store_unuse(struct volumes *vs, const char *id, struct err *e);
 /* ---- volume.c ---- */
 /* From a record (taken over, also on failure). */
 int volume_from_record(struct api_volume *record, struct volume **ret, struct err *e);
+/* What follows from the record. */
+void volume_settle_record(struct volume *v);
 /* The map takes a reference. */
 int volumes_enter(struct volumes *vs, struct volume *v, struct err *e);
 /* All, oldest first, counted. Caller unrefs each and frees the array. */
@@ -84,8 +86,14 @@ void volumes_event(struct volumes *vs, const struct volume *v, const char *actio
 struct volume *volumes_settled(struct volumes *vs, const char *name);
 /* The end of being busy; without `keep` the name is free again and the map's reference dropped. */
 void volumes_finish_busy(struct volumes *vs, struct volume *v, bool keep);
-/* <root>/<name> and its _data. */
+
+/* ---- volume-make.c ---- */
+/* All but the name, which is there. Options are checked. anonymous: labelled so, unless the request is `unmarked`. */
+int volume_fill_record(struct volumes *vs, const struct volume_request *req, bool anonymous, struct api_volume *r, struct err *e);
+/* <root>/<name> and its _data, with the volume's limit. */
 int volume_make_folders(struct volumes *vs, const struct volume *v, struct err *e);
+/* And away with all that is in them. None is success. */
+int volume_remove_folders(struct volumes *vs, const char *name, struct err *e);
 
 /* ---- volume-take.c ---- */
 /* Give `to` (folder, no row yet when `fresh`) the data of `from`, which is removed. Both are busy. */

@@ -56,15 +56,6 @@ static int records(struct volumes *vs, const struct volume *to, const struct vol
     return r;
 }
 
-static int remove_rest(struct volumes *vs, const struct volume *from, int64_t removal, struct err *e) {
-    _cleanup_free_ char *dir = str_printf("%s/%s", vs->root, from->record.name);
-    int r = dir ? volume_limit_drop(vs, from->record.name, e) : err_oom(e);
-
-    if (r == 0)
-        r = fs_remove_tree(dir, e);
-    return r < 0 ? r : intent_done(vs->engine->db, removal, e);
-}
-
 static int announce(struct volumes *vs, const struct volume *to, const struct volume *from, int64_t *ret, struct err *e) {
     _cleanup_free_ char *payload = NULL;
     uint64_t number = 0;
@@ -97,7 +88,7 @@ int volume_take_data(struct volumes *vs, const struct volume *to, const struct v
         return r;
     }
     /* It is done, whatever becomes of the rest: the next start removes that. */
-    ignore_result(remove_rest(vs, from, removal, NULL) < 0);
+    ignore_result(volume_remove_folders(vs, from->record.name, NULL) < 0 || intent_done(vs->engine->db, removal, NULL) < 0);
     return 0;
 }
 
@@ -112,25 +103,21 @@ static bool has_row(struct volumes *vs, const char *name) {
 static int undo(const struct intent *it, void *arg, struct err *e) {
     struct volumes *vs = arg;
     const char *space = it->payload ? strchr(it->payload, ' ') : NULL;
-    _cleanup_free_ char *number = space ? strndup(it->payload, (size_t)(space - it->payload)) : NULL, *dir = NULL, *to = NULL, *from = NULL;
+    _cleanup_free_ char *number = space ? strndup(it->payload, (size_t)(space - it->payload)) : NULL, *to = NULL, *from = NULL;
     struct stat st;
     uint64_t wanted;
     int r = 0;
 
     if (!number || parse_u64(number, &wanted) < 0 || volume_check_name(it->key, NULL) < 0 || volume_check_name(space + 1, NULL) < 0)
         return 1;
-    dir = str_printf("%s/%s", vs->root, it->key);
     to = str_printf("%s/%s/_data", vs->root, it->key);
     from = str_printf("%s/%s/_data", vs->root, space + 1);
-    if (!dir || !to || !from)
+    if (!to || !from)
         return err_oom(e);
     if (stat(to, &st) == 0 && st.st_ino == wanted)
         r = change_places(from, to, e);
-    if (r == 0 && !has_row(vs, it->key)) {
-        r = volume_limit_drop(vs, it->key, e);
-        if (r == 0)
-            r = fs_remove_tree(dir, e);
-    }
+    if (r == 0 && !has_row(vs, it->key))
+        r = volume_remove_folders(vs, it->key, e);
     return r < 0 ? r : 1;
 }
 
