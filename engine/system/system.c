@@ -86,8 +86,8 @@ static int info_driver(struct engine *engine, struct api_system_info *ret, struc
 }
 
 static int info_plugins(struct api_system_info *ret, struct err *e) {
-    static const char *const volume[] = {"local"}, *const network[] = {"bridge", "host", "null"}, *const log[] = {"fluentd",   "gelf",  "journald",
-                                                                                                                  "json-file", "local", "syslog"};
+    static const char *const volume[] = {"local"}, *const network[] = {"bridge", "host", "ipvlan", "macvlan", "null"};
+    static const char *const log[] = {"fluentd", "gelf", "journald", "json-file", "local", "syslog"};
     struct api_plugins_info *p = ret->plugins = calloc(1, sizeof(*p));
     int r;
 

@@ -273,14 +273,3 @@ const char *volume_scope_of(struct volumes *vs, struct plugin *p) {
     pthread_mutex_unlock(&vs->lock);
     return scope;
 }
-
-int volumes_drivers(struct volumes *vs, struct strv *ret, struct err *e) {
-    int r = strv_add(ret, "local");
-
-    pthread_mutex_lock(&vs->lock);
-    for (struct map_entry *i = NULL; r == 0 && (i = map_next(&vs->scopes, i));)
-        r = strv_add(ret, i->key);
-    pthread_mutex_unlock(&vs->lock);
-    strv_sort(ret);
-    return r < 0 ? err_oom(e) : 0;
-}

@@ -113,9 +113,6 @@ int volume_describe(const struct volume *v, struct api_volume *ret, struct err *
 /* Number of containers that hold it. */
 size_t volumes_holders(struct volumes *vs, const struct volume *v);
 
-/* Names of the drivers in use, "local" among them, sorted. */
-int volumes_drivers(struct volumes *vs, struct strv *ret, struct err *e);
-
 /* The local volumes without options, with UsageData, as GET /system/df has them: how many containers hold them, and bytes of what lies in them (-1: cannot be told). */
 struct api_volume_list;
 int volumes_usage(struct volumes *vs, struct api_volume_list *ret, struct err *e);
