@@ -2,8 +2,6 @@
 /* What can only be judged when flags and file are known. Sections: values; the machine. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
