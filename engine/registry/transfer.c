@@ -180,7 +180,7 @@ static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
     char host[256] = "", dns[64];
     const char *from = strstr(t->url, "://"), *verb = t->shown ? t->shown : verb_of(t->method);
     curl_off_t connected = 0;
-    long os_errno = 0;
+    long os_errno = 0, dials = 0;
 
     from = from ? from + 3 : t->url;
     snprintf(host, sizeof(host), "%.*s", (int)strcspn(from, "/:"), from);
@@ -206,7 +206,8 @@ static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": http: server gave HTTP response to HTTPS client", verb, t->url);
     case CURLE_OPERATION_TIMEDOUT:
         curl_easy_getinfo(h, CURLINFO_CONNECT_TIME_T, &connected);
-        if (connected == 0)
+        curl_easy_getinfo(h, CURLINFO_NUM_CONNECTS, &dials);
+        if (connected == 0 && dials > 0) /* else on a connection of before */
             return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp %s: i/o timeout", verb, t->url, t->dialled);
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": net/http: the registry sent nothing for %ld seconds", verb, t->url, STALL_SECONDS);
     case CURLE_TOO_MANY_REDIRECTS:
