@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,6 +16,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "base/strv.h"
+#include "base/thread.h"
 #include "layers/extract.h"
 #include "layers/framing.h"
 #include "layers/tar.h"
@@ -281,11 +281,11 @@ int layer_compare(int record, int dirfd, layer_odd_fn *odd, void *arg, struct er
     if (lseek(record, 0, SEEK_SET) < 0 || pipe2(ends, O_CLOEXEC) < 0)
         return err_errno(e, errno, "reading a layer");
     replay.to = ends[1];
-    r = pthread_create(&thread, NULL, replay_all, &replay);
-    if (r != 0) {
+    r = thread_start(&thread, KIB(512), replay_all, &replay);
+    if (r < 0) {
         close_fd(ends[0]);
         close_fd(ends[1]);
-        return err_errno(e, r, "starting a thread");
+        return err_errno(e, -r, "starting a thread");
     }
     r = read_archive(&c, ends[0], e);
     close_fd(ends[0]); /* what is left of it breaks off */
