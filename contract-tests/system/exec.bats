@@ -41,9 +41,8 @@ member() { python3 -c 'import json, sys; print(json.dumps(json.loads(sys.argv[1]
 }
 
 @test "execs that are over leave nothing: no descriptor, no process, no more memory than their record (LONG=1: 1,000 of them)" {
-    local said count=100
+    local count=100
     [ -z "${LONG-}" ] || count=1000
     only_ours "its daemon's memory and descriptors are not ours to judge"
-    said=$("$BATS_TEST_DIRNAME/many-execs" "${ENGINE_HOST#unix://}" "$ENGINE_PID" "$count")
-    echo "# $said" >&3
+    measured many-execs "$ENGINE_PID" "$count"
 }

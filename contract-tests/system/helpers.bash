@@ -111,6 +111,13 @@ teardown() {
     remove_ours
 }
 
+# measured PROGRAM [ARGUMENT...]: a program of this folder against the engine; its figures are shown, and when it fails, so does the test.
+measured() {
+    local said
+    said=$("$BATS_TEST_DIRNAME/$1" "${ENGINE_HOST#unix://}" "${@:2}") || return 1
+    echo "# $said" >&3
+}
+
 # only_ours REASON: for behaviour that is this engine's own.
 only_ours() {
     if [ "$SUBJECT" = reference ]; then skip "not the reference's: $1"; fi

@@ -8,29 +8,22 @@ setup_file() {
 }
 
 @test "clients of logs -f, attach, stats and events that stop reading: ps is answered, memory is bounded, a good client loses nothing, no descriptor stays" {
-    local said count=15
+    local count=15
     [ -z "${LONG-}" ] || count=200
     only_ours "its daemon's memory and descriptors are not ours to judge"
-    said=$("$BATS_TEST_DIRNAME/slow-clients" "${ENGINE_HOST#unix://}" "$ENGINE_PID" "$count")
-    echo "# $said" >&3
-}
-
-slow_attach() { # DRIVER MB
-    local said
-    said=$("$BATS_TEST_DIRNAME/slow-attach" "${ENGINE_HOST#unix://}" "$@")
-    echo "# $said" >&3
+    measured slow-clients "$ENGINE_PID" "$count"
 }
 
 @test "an attached client that does not read holds up nobody where the log keeps a file, and gets every byte later, even after the end" {
     only_ours "there the container waits for its clients with every log driver"
     for driver in json-file local; do
-        slow_attach $driver "${LONG:+20}8"
+        measured slow-attach $driver "${LONG:+20}8"
     done
 }
 
 @test "where no file is kept the container waits for an attached client that does not read" {
     only_ours "there a container that waits cannot be removed either"
     for driver in none syslog; do
-        slow_attach $driver 8
+        measured slow-attach $driver 8
     done
 }
