@@ -170,6 +170,23 @@ ci_lab_find() { "$CI/lab" sh engine find /run -name 'containerd*.sock*' | grep .
     contains "$head" 'connection: keep-alive'
 }
 
+@test "wait: the head comes at once in every version of the API, the body with the end" {
+    local version
+    for version in 1.24 1.29 1.45; do
+        [ "$SUBJECT$version" != reference1.24 ] && [ "$SUBJECT$version" != reference1.29 ] || continue
+        docker run -d --name "$N-$version" busybox sleep 1000
+        curl -gsS -N --max-time 300 --unix-socket "${ENGINE_HOST#unix://}" -X POST -D "$BATS_TEST_TMPDIR/head" -o "$BATS_TEST_TMPDIR/body" \
+            "http://engine/v$version/containers/$N-$version/wait" 3>&- &
+        poll grep -q 200 "$BATS_TEST_TMPDIR/head"
+        [ ! -s "$BATS_TEST_TMPDIR/body" ] || fail "an answer before the end: $(cat "$BATS_TEST_TMPDIR/body")"
+        is_state "$N-$version" running
+        docker kill "$N-$version"
+        wait $!
+        contains "$(cat "$BATS_TEST_TMPDIR/body")" '"StatusCode":137'
+        rm "$BATS_TEST_TMPDIR/head" "$BATS_TEST_TMPDIR/body"
+    done
+}
+
 @test "HEAD of an archive has the stat and no body" {
     docker create --name "$N" busybox
     request HEAD "/v1.45/containers/$N/archive?path=/etc/passwd"

@@ -58,7 +58,7 @@ void child_open_trees(struct child *c);
 /* Paths inside the root, never led out of it. Descriptors or -errno. */
 int root_open(struct child *c, const char *path, int flags);
 int root_open_or_create(struct child *c, const char *path, bool dir);
-/* Ends the child when the bind `tree` is for /proc or below it, which may be hidden by nothing but a proc. `at`: the opened target, or negative. */
+/* Ends the child when a mount is for /proc or below it, which may be hidden by nothing but a proc. `tree`: it; `at`: the opened target; both may be negative. */
 void child_check_proc(struct child *c, int at, int tree, const char *source, const char *target);
 /* Make the last component of a path whose parent is open; fine when it is there. */
 int root_make_node(struct child *c, int parent, const char *name, bool dir);

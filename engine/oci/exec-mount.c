@@ -309,6 +309,8 @@ static void do_mount(struct child *c, const struct plan_op *op) {
         made = true;
         at = root_open_or_create(c, target, true);
     }
+    if (streq(type, "tmpfs"))
+        child_check_proc(c, at, -EBADF, source, target);
     if (at < 0)
         mount_failed(c, at, source, target, as_ms((uint64_t)op->i[0]));
     if (fstat(at, &st) < 0)
