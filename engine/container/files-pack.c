@@ -162,7 +162,7 @@ static int add_attributes(struct buf *b, const char *path, struct err *e) {
     return 0;
 }
 
-static int add_capability(struct buf *b, const struct idmap *ids, const char *path) {
+static void add_capability(struct buf *b, const struct idmap *ids, const char *path) {
     char capability[256], inside[IDMAP_CAP_MAX];
     ssize_t n = lgetxattr(path, "security.capability", capability, sizeof capability);
 
@@ -170,7 +170,6 @@ static int add_capability(struct buf *b, const struct idmap *ids, const char *pa
         add_record(b, "SCHILY.xattr.security.capability", inside, idmap_cap_in(ids, capability, (size_t)n, inside));
     else if (n > 0)
         add_record(b, "SCHILY.xattr.security.capability", capability, (size_t)n);
-    return 0;
 }
 
 static void add_time_record(struct buf *b, const struct timespec *t, bool exact) {
@@ -208,7 +207,7 @@ static int send_header_of(struct packer *p, const char *name, const char *link, 
     if (r >= 0 && p->exact && type != '1')
         r = add_attributes(&records, path, e);
     else if (r >= 0 && type == '0')
-        r = add_capability(&records, p->ids, path);
+        add_capability(&records, p->ids, path);
     if (r < 0)
         return r;
     add_number_record(&records, "gid", st->st_gid, OCTAL_7);

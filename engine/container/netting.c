@@ -199,7 +199,6 @@ int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
 /* ---- files ------------------------------------------------------------------------------------------------------------------------- */
 static int write_one(struct container *c, const char *name, const char *data, size_t n, struct err *e) {
     _cleanup_free_ char *path = container_path(c, name);
-
     int r = path ? fs_replace_file_volatile(path, data, n, 0644, e) : err_oom(e);
 
     return r < 0 ? r : idmap_give(c->cs->engine->ids, path, e);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "container/reaper.h"
-#include "base/limits.h"
-#include "base/thread.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+
+#include "base/limits.h"
+#include "base/thread.h"
 
 struct job {
     void (*fn)(void *arg);

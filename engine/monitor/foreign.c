@@ -96,16 +96,17 @@ static struct command command(struct mon *m, const char *verb) {
     return c;
 }
 
-/* 0 or -errno. */
+/* The reading end of a pipe that nobody writes to, or -errno. */
 static int ended_pipe(void) {
     int p[2];
 
     if (pipe2(p, O_CLOEXEC) < 0)
-        return -EBADF;
+        return -errno;
     close_fd(p[1]);
     return p[0];
 }
 
+/* 0 or -errno. */
 static int spawn(struct command *c, const int stdio[3], pid_t *ret_pid) {
     char path[4200];
     char *env[] = {path, NULL};

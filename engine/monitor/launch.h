@@ -67,13 +67,13 @@ struct launch_resolver {
     size_t n_rules;
 };
 
-/* A client's stream, handed to the monitor with SCM_RIGHTS. */
 /* The keys that end a client's session, as bytes; NUL (ctrl-@) is one like any other. n 0: the default, ctrl-p ctrl-q. */
 struct launch_keys {
     size_t n;
     char v[LIMIT_DETACH_KEYS];
 };
 
+/* A client's stream, handed to the monitor with SCM_RIGHTS. */
 struct launch_attach {
     int fd;            /* connected stream socket (or pipe end for a log sink); see ownership above */
     const void *early; /* bytes the HTTP layer had already read from it: they are the first of stdin */
