@@ -87,7 +87,13 @@ static bool spill(struct mon *m, struct client *c, const char *p, size_t n) {
         if (c->spill < 0)
             return false;
     }
-    return pwrite(c->spill, p, n, (off_t)(c->spill_at + c->spill_n)) == (ssize_t)n && (c->spill_n += n, true);
+    if (pwrite(c->spill, p, n, (off_t)(c->spill_at + c->spill_n)) == (ssize_t)n) {
+        c->spill_n += n;
+        return true;
+    }
+    if (!c->spill_n)
+        c->spill = close_fd(c->spill);
+    return false;
 }
 
 static bool client_full(const struct client *c) {
@@ -99,6 +105,10 @@ static void queue(struct mon *m, struct client *c, const char *p, size_t n) {
         return;
     if ((c->spill_n || c->out_n + n > LIMIT_ATTACH_BUFFER) && spill(m, c, p, n))
         return;
+    if (c->spill_n) { /* a full disk: what is kept in memory now would overtake what is in the file */
+        client_dead(m, c);
+        return;
+    }
     if (c->out_at + c->out_n + n > c->out_cap) {
         size_t want = c->out_n + n < 4096 ? 4096 : (c->out_n + n) * 2;
         char *fresh = malloc(want);
