@@ -42,6 +42,7 @@ void *buf_reserve(struct buf *b, size_t n) {
     }
     b->data = p;
     b->cap = cap;
+    b->data[b->len] = 0; /* what is reserved and never committed leaves a text that ends */
     return b->data + b->len;
 }
 

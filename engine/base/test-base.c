@@ -48,6 +48,24 @@ TEST(buf_keeps_its_maximum) {
     CHECK_INT(buf_check(&b, NULL), -ERR_TOO_LARGE);
 }
 
+/* A reader that reserves, reads nothing and commits nothing must not turn what malloc left there into the text. */
+TEST(buf_reserved_and_not_filled_is_an_empty_text) {
+    _cleanup_free_ char *used = malloc(128);
+
+    CHECK(used != NULL);
+    memset(used, ' ', 128);
+    free(TAKE_PTR(used)); /* what the buffer gets next */
+    {
+        _cleanup_buf_ struct buf b = BUF_INIT(1000);
+
+        CHECK(buf_reserve(&b, 100) != NULL);
+        CHECK_STR(buf_str(&b), "");
+        buf_adds(&b, "ab");
+        CHECK(buf_reserve(&b, 500) != NULL);
+        CHECK_STR(buf_str(&b), "ab");
+    }
+}
+
 TEST(buf_numbers_and_long_formats) {
     _cleanup_buf_ struct buf b = BUF_INIT(100000);
     char long_text[600];
