@@ -52,8 +52,8 @@ TEST(buf_keeps_its_maximum) {
 TEST(buf_reserved_and_not_filled_is_an_empty_text) {
     _cleanup_free_ char *used = malloc(128);
 
-    CHECK(used != NULL);
-    memset(used, ' ', 128);
+    if (used)
+        memset(used, ' ', 128);
     free(TAKE_PTR(used)); /* what the buffer gets next */
     {
         _cleanup_buf_ struct buf b = BUF_INIT(1000);
