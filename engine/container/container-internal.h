@@ -211,6 +211,7 @@ struct containers {
     struct container **sorted; /* by id, for prefixes */
     size_t n_sorted, cap_sorted;
     struct ctr_reaper *reaper;
+    struct departed *departed;
     atomic_bool stopping, pruning;
     atomic_size_t n_links;     /* of all containers: without any there is nothing to look for */
     struct logwatch *logwatch; /* of all followers; the loop's thread alone touches it */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "container/container-internal.h"
+#include "container/departed.h"
 #include "container/life.h"
 #include "container/links.h"
 #include "container/reaper.h"
@@ -499,6 +500,8 @@ int containers_new(struct engine *engine, struct containers **ret, struct err *e
     pthread_mutex_init(&cs->users_lock, NULL);
     r = ctr_reaper_new(&cs->reaper, e);
     if (r >= 0)
+        r = departed_new(&cs->departed, e);
+    if (r >= 0)
         r = container_store_setup(engine->db, e);
     if (r >= 0)
         r = container_store_each(engine->db, load_one, cs, e);
@@ -514,6 +517,7 @@ struct containers *containers_free(struct containers *cs) {
     if (!cs)
         return NULL;
     cs->reaper = ctr_reaper_free(cs->reaper);
+    departed_free(cs->departed);
     loop_unwatch(cs->logwatch_fd);
     logwatch_free(cs->logwatch);
     for (size_t i = 0; i < cs->n_sorted; i++)

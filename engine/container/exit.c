@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "container/clear.h"
+#include "container/departed.h"
 #include "container/health.h"
 #include "container/life.h"
 #include "container/netting.h"
@@ -240,6 +241,9 @@ void container_auto_remove(struct container *c) {
     _cleanup_err_ struct err e = ERR_INIT;
 
     ctr_held_inside(c, &h);
+    /* First, so that there is no moment at which a wait finds neither. */
+    if (h.exited)
+        departed_add(c->cs->departed, c->id, c->view->name, c->view->exit_code, clock_mono_ns());
     if ((h.created || h.exited || h.dead) && container_remove_held(&h, true, &e) < 0)
         log_kv(LOG_LVL_WARN, "a container could not be removed after its end", "container", c->id, "error", err_msg(&e), NULL);
     ctr_held_inside_done(c, &h);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "base/clock.h"
+#include "base/limits.h"
 #include "base/str.h"
 #include "base/test.h"
+#include "container/departed.h"
 #include "container/files.h"
 #include "container/links.h"
 #include "container/more.h"
@@ -70,4 +73,28 @@ TEST(variables_of_a_link) {
     CHECK(strv_has(&out, "MY_DB_PORT_80_UDP_PROTO=udp"));
     CHECK(strv_has(&out, "MY_DB_NAME=/web/x/my-db"));
     CHECK_STR(out.v[out.n - 1], "MY_DB_ENV_A=b");
+}
+
+TEST(the_code_of_a_container_that_removed_itself_is_told_for_a_while) {
+    static const char *const ids[] = {"0123456789ab0123456789ab0123456789ab0123456789ab0123456789ab0123",
+                                      "fedcba987654fedcba987654fedcba987654fedcba987654fedcba987654fedc"};
+    const int64_t later = (DEPARTED_SECONDS + 1) * NSEC_PER_SEC;
+    struct departed *d = NULL;
+    int code = -1;
+
+    CHECK(departed_new(&d, NULL) == 0);
+    CHECK(!departed_find(d, "one", 0, &code));
+    departed_add(d, ids[0], "one", 3, 1);
+    departed_add(d, ids[1], "one", 4, 2);
+    CHECK(departed_find(d, ids[0], 3, &code) && code == 3);
+    CHECK(departed_find(d, "0123456789ab", 3, &code) && code == 3);
+    CHECK(!departed_find(d, "0123", 3, &code));
+    CHECK(departed_find(d, "/one", 3, &code) && code == 4);
+    CHECK(!departed_find(d, "on", 3, &code));
+    CHECK(!departed_find(d, "one", 2 + later, &code));
+    for (int i = 0; i < LIMIT_DEPARTED; i++)
+        departed_add(d, ids[1], "more", i % 128, 4);
+    CHECK(!departed_find(d, ids[0], 4, &code));
+    CHECK(departed_find(d, "more", 4, &code) && code == (LIMIT_DEPARTED - 1) % 128);
+    departed_free(d);
 }

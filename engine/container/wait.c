@@ -4,10 +4,12 @@
  * waits cost a descriptor and a few hundred bytes each.
  */
 #include "api-handlers.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "container/container-internal.h"
+#include "container/departed.h"
 #include "wire/call.h"
 #include "wire/loop.h"
 #include "wire/stream.h"
@@ -137,16 +139,30 @@ static int wait_on_loop(struct call *call, struct container *c, enum ctr_wait co
     return 0;
 }
 
+/* It ran with AutoRemove and is gone, but not for long: whatever was waited for has come. */
+static int tell_departed(struct call *call, int code, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+    int r = wait_text(code, NULL, call_api_version(call), &b, e);
+
+    return r < 0 ? r : call_reply_raw(call, 200, "application/json", &b, e);
+}
+
 int op_container_wait(struct call *call, struct err *e) {
     _cleanup_(q_container_wait_done) struct q_container_wait q = {0};
     _cleanup_container_ struct container *c = NULL;
     enum ctr_wait condition = CTR_WAIT_NOT_RUNNING;
-    int r = q_container_wait_read(&q, call_query(call), call_api_version(call), e);
+    struct containers *cs = call_engine(call)->containers;
+    int code, r = q_container_wait_read(&q, call_query(call), call_api_version(call), e);
 
     if (r >= 0)
         r = condition_of(q.condition, &condition, e);
-    if (r >= 0)
-        r = containers_find(call_engine(call)->containers, call_path(call, "id"), &c, e);
+    if (r < 0)
+        return r;
+    r = containers_find(cs, call_path(call, "id"), &c, e);
+    if (r == -ERR_NOT_FOUND && departed_find(cs->departed, call_path(call, "id"), clock_mono_ns(), &code)) {
+        err_done(e);
+        return tell_departed(call, code, e);
+    }
     if (r < 0)
         return r;
     return wait_on_loop(call, c, condition, e);
