@@ -98,13 +98,26 @@ def behaviours(folder):
     return {int(n): row if isinstance(row, dict) else {'title': row} for n, row in rows.items()}
 
 
-def row_problems(rows, proven, tests):
-    """Why the list of behaviours is wrong; [] when it is right."""
+def checked_rows(folder):
+    """The rows that a step proves by itself: it names the row and says what must hold."""
+    out = set()
+    for path in glob.glob(os.path.join(folder, 'diffharness', 'scenarios', '*', '*.scn')):
+        with open(path, encoding='utf-8') as f:
+            for step in re.split(r'\n(?=[^\s#])', f.read()):
+                if re.search(r'^ +\? ', step, re.M):
+                    out.update(int(row) for line in re.findall(r'^ +row ([0-9 ]+)$', step, re.M) for row in line.split())
+    return out
+
+
+def row_problems(rows, proven, checked, tests):
+    """Why the list of behaviours is wrong; [] when it is right. A row that only the head of a scenario names proves nothing that could be seen to break."""
     out = ['scenario %s names row %d, which spec/behaviours.yaml does not list' % (scn, n) for n in sorted(set(proven) - set(rows)) for scn in proven[n]]
     for n, row in rows.items():
         out += ['row %d names test %s, which does not exist' % (n, t) for t in as_list(row.get('test')) if t not in tests]
         if row.get('later') and (n in proven or row.get('test')):
             out.append('row %d is proven and still says what it waits for' % n)
+        if n not in checked and not row.get('test') and not row.get('later'):
+            out.append('row %d has no step that names it and has a `?` line' % n)
     return out
 
 
@@ -228,7 +241,7 @@ def main(argv):
     cases = [c['id'] for c in contract.cases(model)]
     opts = option_cases(TOP)
     wrong = problems(deviations, scn, cases, unit_tests(TOP), {op.id for op in model.ops}, opts)
-    wrong += row_problems(behaviours(TOP), rows_of(TOP), unit_tests(TOP))
+    wrong += row_problems(behaviours(TOP), rows_of(TOP), checked_rows(TOP), unit_tests(TOP))
     text = render(model, deviations, scn, cases, opts)
     old = ''
     if os.path.exists(args.out):

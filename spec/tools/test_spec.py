@@ -222,10 +222,11 @@ class Compat(unittest.TestCase):
 
     def test_rows(self):
         rows = {1: {'title': 'one'}, 2: {'title': 'two', 'test': 'a_test'}, 3: {'title': 'three', 'later': 'then'}}
-        self.assertEqual(compat.row_problems(rows, {1: ['system/x']}, {'a_test'}), [])
-        self.assertIn('names row 9', ' '.join(compat.row_problems(rows, {9: ['system/x']}, {'a_test'})))
-        self.assertIn('does not exist', ' '.join(compat.row_problems(rows, {}, set())))
-        self.assertIn('row 3 is proven', ' '.join(compat.row_problems(rows, {3: ['system/x']}, {'a_test'})))
+        self.assertEqual(compat.row_problems(rows, {1: ['system/x']}, {1}, {'a_test'}), [])
+        self.assertIn('names row 9', ' '.join(compat.row_problems(rows, {9: ['system/x']}, {1}, {'a_test'})))
+        self.assertIn('does not exist', ' '.join(compat.row_problems(rows, {}, {1}, set())))
+        self.assertIn('row 3 is proven', ' '.join(compat.row_problems(rows, {3: ['system/x']}, {1}, {'a_test'})))
+        self.assertIn('row 1 has no step', ' '.join(compat.row_problems(rows, {1: ['system/x']}, set(), {'a_test'})))
         text = '\n'.join(compat.render_rows(rows, {1: ['system/x']}))
         self.assertIn('2 of 3 are proven.', text)
         self.assertIn('| 3 | three | not yet: then |', text)
