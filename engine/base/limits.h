@@ -57,7 +57,7 @@
 #define LIMIT_LOG_LINE KIB(16) /* longer lines are split into partial records */
 #define LIMIT_PLAN_BYTES MIB(4)
 #define LIMIT_EXECS_PER_CONTAINER 4096
-#define LIMIT_DEPARTED 1024 /* containers that removed themselves and whose exit code is still told */
+#define LIMIT_DEPARTED 1024     /* containers that removed themselves and whose exit code is still told */
 #define LIMIT_EVENT_BACKLOG 256 /* kept for `since` */
 #define LIMIT_SUBSCRIBERS 16384
 
