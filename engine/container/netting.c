@@ -431,26 +431,29 @@ static bool has_bridge(const struct container *c) {
 static int add_exposed(struct container *c, struct ctr_net *n, struct err *e) {
     const struct api_string_set *exposed = &c->view->fixed->config.exposed_ports;
     struct api_port_binding_list_map *m = &n->s.ports;
+    _cleanup_map_ struct map shown = MAP_INIT;
 
     if (!has_bridge(c))
         return 0;
+    for (size_t i = 0; i < m->n; i++) {
+        if (map_set(&shown, m->v[i].key, m, NULL) < 0)
+            return err_oom(e);
+    }
     for (size_t i = 0; i < exposed->n; i++) {
+        _cleanup_free_ char *key = strchr(exposed->v[i], '/') ? strdup(exposed->v[i]) : str_printf("%s/tcp", exposed->v[i]);
         struct api_port_binding_list_map_entry *v;
-        bool have = false;
 
-        for (size_t k = 0; k < m->n && !have; k++)
-            have = streq(m->v[k].key, exposed->v[i]);
-        if (have)
+        if (!key)
+            return err_oom(e);
+        if (map_has(&shown, key))
             continue;
         v = reallocarray(m->v, m->n + 1, sizeof(*v));
         if (!v)
             return err_oom(e);
         m->v = v;
-        v[m->n] =
-            (struct api_port_binding_list_map_entry){.key = strchr(exposed->v[i], '/') ? strdup(exposed->v[i]) : str_printf("%s/tcp", exposed->v[i])};
-        if (!v[m->n].key)
+        if (map_set(&shown, key, m, NULL) < 0)
             return err_oom(e);
-        m->n++;
+        v[m->n++] = (struct api_port_binding_list_map_entry){.key = TAKE_PTR(key)};
     }
     return 0;
 }

@@ -2,7 +2,7 @@
 #include "netd/netd.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,16 +121,6 @@ void listeners_resume(void) {
     }
 }
 
-/* Connections are looked after by the kernel: one whose other end has vanished ends after some minutes. Those that are accepted inherit this. */
-static void prepare_tcp(int fd) {
-    int one = 1, seconds = NETD_KEEPALIVE_SECONDS;
-
-    ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0);
-    ignore_result(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) < 0);
-    ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds)) < 0);
-    ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds)) < 0);
-}
-
 static void add_listener(struct group *g, const struct netd_entry *e, int fd) {
     struct listener *l = calloc(1, sizeof(*l));
     int one = 1;
@@ -158,8 +148,6 @@ static void add_listener(struct group *g, const struct netd_entry *e, int fd) {
     if (e->proto == IPPROTO_UDP) {
         ignore_result(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)) < 0);
         ignore_result(setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one)) < 0);
-    } else {
-        prepare_tcp(fd);
     }
     ignore_result(netd_watch(&l->source, EPOLLIN) < 0);
 }

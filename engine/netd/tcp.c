@@ -202,15 +202,36 @@ static void side_init(struct stream *t, struct side *s, struct side *peer, int f
     s->pipe[0] = s->pipe[1] = -EBADF;
 }
 
+static void set_nodelay(int fd) {
+    int one = 1;
+
+    ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0);
+}
+
+/*
+ * A caller's connection is looked after by the kernel: one whose other end has vanished ends after some minutes. Not set on listening sockets, to be inherited:
+ * there are far more of those than ever see a connection, and starting a container would pay for each.
+ */
+static void set_keepalive(int fd) {
+    int one = 1, seconds = NETD_KEEPALIVE_SECONDS;
+
+    ignore_result(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) < 0);
+    ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds)) < 0);
+    ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds)) < 0);
+}
+
 static void stream_begin(struct listener *l, int fd) {
     struct stream *t = calloc(1, sizeof(*t));
-    int out = -EBADF, one = 1;
+    int out = -EBADF;
 
     if (t)
         out = socket(l->target.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    /* What one side has sent goes on at once, whatever it may still send. The client's socket has it from its listener. */
-    if (out >= 0)
-        ignore_result(setsockopt(out, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0);
+    if (out >= 0) {
+        /* What one side has sent goes on at once, whatever it may still send. */
+        set_nodelay(fd);
+        set_nodelay(out);
+        set_keepalive(fd);
+    }
     if (out < 0 || (connect(out, &l->target.sa, l->target_len) < 0 && errno != EINPROGRESS)) {
         netd_tell(false, l->group->trace, l->group->name, "no connection to the container: %s", strerror(errno));
         close_fd(out);

@@ -90,28 +90,36 @@ static int taking_order(const void *a, const void *b) {
     return strcmp(x->host_ip, y->host_ip);
 }
 
-static bool has_port(const struct port_requests *p, const struct port_request *r) {
-    for (size_t i = 0; i < p->n; i++) {
-        if (p->v[i].proto == r->proto && p->v[i].container_port == r->container_port)
-            return true;
-    }
-    return false;
+/* A set of ports, one bit each: containers with hundreds of them are looked through once. */
+struct port_bits {
+    uint64_t tcp[1024], udp[1024], sctp[1024];
+};
+
+static uint64_t *word_of(struct port_bits *set, const struct port_request *r) {
+    uint64_t *words = r->proto == PORT_TCP ? set->tcp : r->proto == PORT_UDP ? set->udp : set->sctp;
+
+    return &words[r->container_port / 64];
 }
 
-/* "80" and "80/tcp" are one. */
-static bool is_exposed(const struct api_string_set *exposed, const struct port_request *r) {
+static void bits_add(struct port_bits *set, const struct port_request *r) {
+    *word_of(set, r) |= UINT64_C(1) << r->container_port % 64;
+}
+
+static bool bits_have(struct port_bits *set, const struct port_request *r) {
+    return *word_of(set, r) >> r->container_port % 64 & 1;
+}
+
+/* "80" and "80/tcp" are one; what is no port is passed over. */
+static void bits_add_exposed(struct port_bits *set, const struct api_string_set *exposed) {
     for (size_t i = 0; exposed && i < exposed->n; i++) {
-        struct port_request x = {0};
+        struct port_request r = {0};
 
-        if (read_key(exposed->v[i], &x, NULL) == 0 && x.proto == r->proto && x.container_port == r->container_port)
-            return true;
+        if (read_key(exposed->v[i], &r, NULL) == 0)
+            bits_add(set, &r);
     }
-    return false;
 }
 
-int port_requests_read(struct port_requests *ret, const struct api_port_binding_list_map *bindings, const struct api_string_set *exposed,
-                       bool publish_all, struct err *e) {
-    struct port_requests p = {0};
+static int read_bindings(const struct api_port_binding_list_map *bindings, struct port_bits *exposed, struct port_requests *p, struct err *e) {
     int r = 0;
 
     for (size_t i = 0; r == 0 && bindings && i < bindings->n; i++) {
@@ -119,21 +127,53 @@ int port_requests_read(struct port_requests *ret, const struct api_port_binding_
         struct port_request req = {0};
 
         r = read_key(bindings->v[i].key, &req, e);
-        if (r == 0 && !is_exposed(exposed, &req))
+        if (r == 0 && !bits_have(exposed, &req))
             continue;
         /* No binding at all counts as one with a free choice. */
         if (r == 0 && !list->n)
-            r = add(&p, &req, e);
+            r = add(p, &req, e);
         for (size_t k = 0; r == 0 && k < list->n; k++)
-            r = read_binding(req, &list->v[k], &p, e);
+            r = read_binding(req, &list->v[k], p, e);
     }
-    for (size_t i = 0; r == 0 && publish_all && exposed && i < exposed->n; i++) {
+    return r;
+}
+
+/* -P: what is exposed and has no binding. */
+static int read_others(const struct api_string_set *exposed, struct port_bits *taken, struct port_requests *p, struct err *e) {
+    int r = 0;
+
+    memset(taken, 0, sizeof(*taken));
+    for (size_t i = 0; i < p->n; i++)
+        bits_add(taken, &p->v[i]);
+    for (size_t i = 0; r == 0 && exposed && i < exposed->n; i++) {
         struct port_request req = {0};
 
         r = read_key(exposed->v[i], &req, e);
-        if (r == 0 && !has_port(&p, &req))
-            r = add(&p, &req, e);
+        if (r < 0 || bits_have(taken, &req))
+            continue;
+        bits_add(taken, &req);
+        r = add(p, &req, e);
     }
+    return r;
+}
+
+int port_requests_read(struct port_requests *ret, const struct api_port_binding_list_map *bindings, const struct api_string_set *exposed,
+                       bool publish_all, struct err *e) {
+    _cleanup_free_ struct port_bits *set = NULL;
+    struct port_requests p = {0};
+    int r;
+
+    if (!(bindings && bindings->n) && !publish_all) {
+        *ret = p;
+        return 0;
+    }
+    set = calloc(1, sizeof(*set));
+    if (!set)
+        return err_oom(e);
+    bits_add_exposed(set, exposed);
+    r = read_bindings(bindings, set, &p, e);
+    if (r == 0 && publish_all)
+        r = read_others(exposed, set, &p, e);
     if (r < 0) {
         port_requests_done(&p);
         return r;

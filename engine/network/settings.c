@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "monitor/launch.h"
 #include "netplane/link.h"
@@ -104,8 +105,9 @@ unsigned endpoint_index(const struct endpoint *ep) {
     return (unsigned)strtoul(digits, NULL, 10);
 }
 
+/* Those inside look at /sys/class/net: there it is gone, too. */
 bool endpoint_drop_link(const struct endpoint *ep) {
-    return ep->net->kind == NETWORK_BRIDGE && link_delete_soon(ep->host_ifname, NULL) == 0;
+    return ep->net->kind == NETWORK_BRIDGE && link_delete_soon(ep->host_ifname, LINK_TOLD, NULL) == 0;
 }
 
 static int dup_to(char **slot, const char *s, struct err *e) {
@@ -161,21 +163,23 @@ int endpoint_settings(const struct endpoint *ep, struct api_endpoint_settings *r
     return r;
 }
 
-static struct api_port_binding_list *port_slot(struct api_port_binding_list_map *m, const char *key) {
+/* The list of one container port; places: where each stands in the map, counted from 1. */
+static struct api_port_binding_list *port_slot(struct api_port_binding_list_map *m, struct map *places, const char *key) {
+    size_t place = (size_t)(uintptr_t)map_get(places, key);
     struct api_port_binding_list_map_entry *entry;
 
-    for (size_t i = 0; i < m->n; i++) {
-        if (streq(m->v[i].key, key))
-            return &m->v[i].value;
-    }
+    if (place)
+        return &m->v[place - 1].value;
     entry = codec_list_add(&m->n, (void **)&m->v, &m->set, sizeof(*entry));
-    if (!entry)
+    if (!entry || map_set(places, key, (void *)(uintptr_t)m->n, NULL) < 0)
         return NULL;
     entry->key = strdup(key);
     return entry->key ? &entry->value : NULL;
 }
 
 int endpoint_ports(const struct endpoint *ep, struct api_port_binding_list_map *ret, struct err *e) {
+    _cleanup_map_ struct map places = MAP_INIT;
+
     for (size_t i = 0; i < ep->n_ports; i++) {
         const struct port_taken *t = &ep->ports[i];
         struct api_port_binding_list *list;
@@ -184,7 +188,7 @@ int endpoint_ports(const struct endpoint *ep, struct api_port_binding_list_map *
 
         snprintf(key, sizeof(key), "%u/%s", t->container_port, port_proto_name(t->proto));
         snprintf(port, sizeof(port), "%u", t->host_port);
-        list = port_slot(ret, key);
+        list = port_slot(ret, &places, key);
         b = list ? api_port_binding_list_add(list) : NULL;
         if (!b || str_set(&b->host_ip, t->host_ip) < 0 || str_set(&b->host_port, port) < 0)
             return err_oom(e);
