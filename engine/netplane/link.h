@@ -32,8 +32,13 @@ int link_make_dummy(const char *ifname, struct err *e);
 int link_make_tagged(const char *ifname, const char *below, unsigned id, struct err *e);
 /* Remove. A missing one is success. */
 int link_delete(const char *ifname, struct err *e);
-/* The same, but returns when nobody sees it any more (its name is free, its routes are gone); what the kernel does after that goes on by itself. */
-int link_delete_soon(const char *ifname, struct err *e);
+/*
+ * The same, but returns early; what the kernel does after that goes on by itself, and the next change of interfaces waits for it in the kernel.
+ *  LINK_UNLISTED  nobody finds it by name or number any more and its routes are gone; only /sys/class/net and /proc/sys/net have it some milliseconds longer.
+ *  LINK_TOLD      those have forgotten it, too: for a bridge some ten milliseconds later.
+ */
+enum link_gone { LINK_UNLISTED, LINK_TOLD };
+int link_delete_soon(const char *ifname, enum link_gone when, struct err *e);
 /* First global IPv4 address of an interface. ERR_NOT_FOUND when there is no such interface; addr 0 when it has no address. */
 int link_addr(const char *ifname, struct cidr4 *ret, struct err *e);
 

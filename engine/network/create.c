@@ -227,7 +227,7 @@ static void unmake(struct networks *n, struct network *net) {
     if (net->kind == NETWORK_BRIDGE)
         r = networks_drop_rules(n, net, &why);
     if (r == 0 && *device_of(net))
-        r = link_delete_soon(device_of(net), &why);
+        r = link_delete_soon(device_of(net), LINK_UNLISTED, &why);
     if (r < 0)
         log_kv(LOG_LVL_ERROR, "network is not removed wholly", "network", net->record.name, "error", err_msg(&why), NULL);
 }
