@@ -126,6 +126,28 @@ END
     check 0 --bits
 }
 
+@test "a blob kept beside its layer: found when it has changed or belongs to nothing; its layer is whole without it" {
+    local folder
+    folder=$ENGINE_ROOT/overlay2/$(folder_of busybox)
+    echo stray >"$folder/blob"
+    check 1
+    contains "$output" "$folder/blob: no layer came from it"
+    check 0 --repair
+    [ ! -e "$folder/blob" ]
+    echo blob >"$folder/blob"
+    python3 - "$ENGINE_ROOT/engine.db" "${folder##*/}" "$(sha256sum <"$folder/blob" | cut -d' ' -f1)" <<'END'
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as db:
+    assert db.execute("UPDATE layer SET blob=? WHERE cache_id=?", ("sha256:" + sys.argv[3], sys.argv[2])).rowcount == 1
+END
+    check 0 --bits
+    echo rot >"$folder/blob"
+    check 1 --bits
+    contains "$output" "the blob kept with it has changed"
+    check 0 --bits --repair
+    check 0 --bits
+}
+
 @test "what no digest of bytes shows: modes, links, what is gone, what came from elsewhere" {
     local diff file
     own_start

@@ -116,3 +116,45 @@ is_whole() { docker save "$FROM" | tar -t >/dev/null; }
     docker pull -q "$FROM"
     is_whole
 }
+
+@test "what was pulled is pushed elsewhere as the same bytes, while they are there and right" {
+    local to=127.0.0.1:$((20000 + RANDOM % 20000))/up:v1 up=$BATS_TEST_TMPDIR/up blob
+    mkdir "$up"
+    ip netns exec "$SUBJECT_NETNS" "$BATS_TEST_DIRNAME/upload-registry" "$up" 127.0.0.1 "$(echo "$to" | tr -dc 0-9: | cut -d: -f2)" >&2 3>&- &
+    poll test -e "$up/ready"
+    registry layers12 fine
+    docker pull -q "$FROM"
+    docker tag "$FROM" "$to"
+    pulled_came() { python3 - "$up" "$IMAGES/layers12/oci" <<'END'
+import hashlib, json, os, sys
+up, image = sys.argv[1:]
+def blob(digest):
+    with open(image + "/blobs/" + digest.replace(":", "/"), "rb") as f:
+        return f.read()
+with open(image + "/index.json", encoding="utf-8") as f:
+    manifest = json.loads(blob(json.load(f)["manifests"][0]["digest"]))
+with open(up + "/manifests/v1", encoding="utf-8") as f:
+    pushed = json.load(f)
+assert pushed["config"]["digest"] == manifest["config"]["digest"]
+same = [l["digest"] for l in pushed["layers"]] == [l["digest"] for l in manifest["layers"]]
+for l in pushed["layers"]:
+    with open(up + "/blobs/" + l["digest"][7:], "rb") as f:
+        assert hashlib.sha256(f.read()).hexdigest() == l["digest"][7:]
+print("same" if same else "other")
+END
+    }
+    docker push -q "$to"
+    same same "$(pulled_came)"
+    # Of one the bits have rotted: it is compressed anew.
+    rm -r "${up:?}"/blobs/*
+    blob=$(find "$ENGINE_ROOT/overlay2" -name blob -size +1M | sort | head -n 1)
+    dd if=/dev/urandom of="$blob" bs=4096 seek=100 count=4 conv=notrunc status=none
+    docker push -q "$to"
+    same other "$(pulled_came)"
+    [ ! -e "$blob" ]
+    # Nothing is left of them where room is asked for.
+    docker image prune -f >&2
+    same '' "$(find "$ENGINE_ROOT/overlay2" -name blob)"
+    is_whole
+    docker rmi "$to" >&2
+}

@@ -248,6 +248,10 @@ int partial_reset(struct partial *p, struct err *e) {
     return 0;
 }
 
+bool partial_give(struct partial *p, const char *path) {
+    return p->name[0] && renameat(p->owner->dir, p->name, AT_FDCWD, path) == 0;
+}
+
 struct partial *partial_close(struct partial *p, bool keep) {
     struct content *c;
 

@@ -4,7 +4,7 @@
  *
  * A partial is the file <data root>/content/partial/<64 hex digits of the digest> with the first bytes of that blob. It survives a broken connection, a
  * killed engine and a restart. Nothing is believed about it: who goes on with one hashes what is there again, and drops it when the whole turns out wrong.
- * Finished blobs are not kept: a layer is its folder and its framing (layers/), from which the same archive can be made.
+ * A finished blob that is worth keeping is given to who keeps it (partial_give); others go. A layer is its folder and its framing (layers/), from which the same archive can be made.
  *
  * Life cycle: partial_open, partial_append as bytes come, partial_close. A digest is open once at a time; a second opener gets a nameless file of its own,
  * which is gone when closed. Partials nobody has touched for a week, and the oldest beyond 8 GiB or a tenth of the disk in all, are removed by content_new() and content_collect().
@@ -46,6 +46,8 @@ int partial_fd(const struct partial *p);
 int partial_append(struct partial *p, const void *bytes, size_t n, struct err *e);
 /* Forget what is there and begin anew. */
 int partial_reset(struct partial *p, struct err *e);
+/* The blob is whole: it becomes the file `path` if that is on the same file system and nobody else had it open first; true then. To be closed all the same. */
+bool partial_give(struct partial *p, const char *path);
 /* keep: leave it for the next attempt (unless it is too small to be worth it). NULL is fine. Returns NULL. */
 struct partial *partial_close(struct partial *p, bool keep);
 

@@ -96,6 +96,26 @@ TEST(what_is_not_worth_keeping_or_longer_than_the_blob_goes) {
     place_done(&t);
 }
 
+TEST(a_whole_blob_is_given_away) {
+    struct place t;
+    struct partial *p, *nameless;
+    _cleanup_free_ char *to = NULL;
+
+    place_init(&t);
+    to = str_printf("%s/kept", t.root);
+    p = opened(&t, A, (int64_t)sizeof piece);
+    nameless = opened(&t, A, (int64_t)sizeof piece);
+    CHECK_INT(partial_append(p, piece, sizeof piece, NULL), 0);
+    CHECK(!partial_give(p, "/nowhere/kept"));
+    CHECK(!partial_give(nameless, to));
+    CHECK(partial_give(p, to));
+    partial_close(p, false);
+    partial_close(nameless, false);
+    CHECK(fs_exists(to));
+    CHECK_INT(content_bytes(t.c), 0);
+    place_done(&t);
+}
+
 TEST(two_openers_of_one_blob_do_not_meet) {
     struct place t;
     struct partial *first, *second;

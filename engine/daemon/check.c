@@ -134,6 +134,34 @@ static bool is_as_its_archive(struct check *c, const char *chain, const char *fo
     return odd.n == 0;
 }
 
+static bool file_is(const char *path, const char *digest) {
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    _cleanup_free_ char *piece = malloc(MIB(1));
+    EVP_MD_CTX *sha = EVP_MD_CTX_new();
+    char found[DIGEST_SIZE] = "";
+    ssize_t n = -1;
+
+    if (fd >= 0 && piece && sha && EVP_DigestInit_ex(sha, EVP_sha256(), NULL) == 1)
+        while ((n = read(fd, piece, MIB(1))) > 0)
+            EVP_DigestUpdate(sha, piece, (size_t)n);
+    if (n == 0)
+        digest_end(sha, found);
+    EVP_MD_CTX_free(sha);
+    return streq(found, digest);
+}
+
+/* The blob a layer came in only makes pushes quicker: without it nothing is broken. */
+static void check_blob(struct check *c, const char *chain, const char *folder, const char *want) {
+    _cleanup_free_ char *path = str_printf("%s/blob", folder);
+
+    if (!path || !fs_exists(path))
+        return;
+    if (!want)
+        say(c, c->repair && unlink(path) == 0, "%s: no layer came from it", path);
+    else if (c->bits && !file_is(path, want))
+        say(c, c->repair && unlink(path) == 0, "layer %s: the blob kept with it has changed", chain);
+}
+
 static bool text_is(const char *path, const char *want) {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
 
@@ -186,6 +214,7 @@ static int check_layer(const struct db_row *row, void *arg, struct err *e) {
     }
     if (c->bits && c->overlay && !is_as_its_archive(c, chain, folder) && strv_add(&c->broken, chain) < 0)
         return err_oom(e);
+    check_blob(c, chain, folder, db_row_is_null(row, 5) ? NULL : db_row_text(row, 5));
     if (c->overlay)
         check_link(c, chain, link, cache_id);
     return 0;
@@ -230,10 +259,16 @@ static void check_folder(struct check *c, const char *folder, const struct map *
 
 static int check_home(struct check *c, struct err *e) {
     _cleanup_free_ char *links = str_printf("%s/l", c->home);
+    int64_t blobs = 0;
     int r = links ? own(&c->folders, "l", e) : err_oom(e);
 
+    if (r == 0) /* not yet in a store that an engine of before has left */
+        r = db_query_int(c->db, "SELECT count(*) FROM pragma_table_info('layer') WHERE name='blob'", DB_NONE, &blobs, e);
     if (r == 0)
-        r = db_query(c->db, "SELECT chain_id, diff_id, parent, cache_id, link FROM layer", DB_NONE, check_layer, c, e);
+        r = db_query(c->db,
+                     blobs ? "SELECT chain_id, diff_id, parent, cache_id, link, blob FROM layer"
+                           : "SELECT chain_id, diff_id, parent, cache_id, link, NULL FROM layer",
+                     DB_NONE, check_layer, c, e);
     if (r == 0)
         r = db_query(c->db, "SELECT container_id, mount_id, link FROM container_layer", DB_NONE, own_container, c, e);
     if (r < 0)

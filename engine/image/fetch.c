@@ -41,6 +41,7 @@ struct fetch {
     struct fetch *next; /* in the queue */
     char digest[72], diff_id[72], chain_id[72];
     int64_t size;
+    bool keep_blob, blob_kept;
     struct registry_session *session; /* counted */
     /* under owner->lock */
     int refs;   /* who joined, and the queue or the thread */
@@ -221,6 +222,12 @@ static int fetch_blob(struct fetch *f, bool *ret_keep, struct err *e) {
     return 0;
 }
 
+static bool give_blob(struct fetch *f) {
+    _cleanup_free_ char *path = unpack_blob_path(f->unpack, 0);
+
+    return path && partial_give(f->partial, path);
+}
+
 static int run_fetch(struct fetch *f, struct err *e) {
     struct fetches *s = f->owner;
     bool keep = false, resumed;
@@ -244,6 +251,8 @@ static int run_fetch(struct fetch *f, struct err *e) {
         if (r == 0)
             r = fetch_blob(f, &keep, e);
     }
+    if (r == 0 && f->keep_blob)
+        f->blob_kept = give_blob(f);
     f->partial = partial_close(f->partial, keep);
     if (r < 0)
         f->unpack = unpack_free(f->unpack);
@@ -386,7 +395,7 @@ static struct fetch *fetch_new(struct fetches *s, const struct fetch_want *want)
 
     if (!f)
         return NULL;
-    *f = (struct fetch){.owner = s, .size = want->size, .refs = 2, .joined = 1, .queued = true, .error = ERR_INIT};
+    *f = (struct fetch){.owner = s, .size = want->size, .keep_blob = want->keep_blob, .refs = 2, .joined = 1, .queued = true, .error = ERR_INIT};
     snprintf(f->digest, sizeof f->digest, "%s", want->digest);
     snprintf(f->diff_id, sizeof f->diff_id, "%s", want->diff_id);
     snprintf(f->chain_id, sizeof f->chain_id, "%s", want->chain_id);
@@ -501,7 +510,7 @@ int fetch_register(struct fetch *f, struct layer *parent, struct layer **ret, st
     } else if (!f->layer) {
         r = layers_register(f->owner->layers, parent, f->unpack, 0, f->diff_id, f->layer_size, f->archive_size, &f->layer, e);
         if (r == 0)
-            layer_came_from(f->layer, f->digest);
+            layer_came_from(f->layer, f->digest, f->blob_kept);
         f->unpack = unpack_free(f->unpack);
     }
     if (r == 0)

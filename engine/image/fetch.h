@@ -37,6 +37,7 @@ struct fetch_want {
     const char *digest, *diff_id; /* of the blob; of the archive in it */
     const char *chain_id;         /* what it becomes on the layers below it: by this a fetch is shared */
     int64_t size;                 /* of the blob */
+    bool keep_blob;               /* the compressed bytes stay beside the layer */
     struct registry_session *session;
 };
 /* Join the fetch of this layer; begin it when there is none. Texts and session are kept by the fetch. *ret is for fetch_leave(). */

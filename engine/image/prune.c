@@ -92,8 +92,10 @@ int op_image_prune(struct call *c, struct err *e) {
         r = filters_parse(&f, q.filters, e);
     if (r == 0)
         r = prune(s, &f, &out, e);
-    if (r == 0)
+    if (r == 0) {
         content_collect(s->content, 0, 0); /* downloads that nobody goes on with */
+        layers_trim_blobs(s->layers, 0);   /* what only makes pushes quicker */
+    }
     if (r == 0)
         r = api_image_prune_response_write(&out, call_api_version(c), &b, e);
     if (r == 0 && s->engine->events && strv_addf(&attrs, "reclaimed=%lld", (long long)out.space_reclaimed) == 0)

@@ -339,7 +339,7 @@ static int join_fetches(struct pull *p, size_t first, const struct layer *top, s
         r = check_os(p, e);
     for (size_t i = first; r == 0 && i < p->n_layers; i++) {
         struct plan_layer *l = &p->layers[i];
-        struct fetch_want want = {l->digest, p->image->diff_ids.v[i], chain[(i + 1) & 1], l->size, p->session};
+        struct fetch_want want = {l->digest, p->image->diff_ids.v[i], chain[(i + 1) & 1], l->size, l->gzip, p->session};
 
         layer_chain_id_of(chain[i & 1], want.diff_id, chain[(i + 1) & 1]);
         if (is_below(p, first, i))

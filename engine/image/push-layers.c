@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The layers of a push, several at a time. What the registry has already under a digest known here is not sent: it is found where it shall go, or mounted from
- * another repository; the rest is compressed while it is sent.
- * Sections: what is known of a layer; one layer; turns; all layers.
+ * another repository. The rest is sent: as the blob it came in, where that was kept, else compressed on the way.
+ * Sections: what is known of a layer; finding it there; sending it; one layer; turns; all layers.
  */
 #include <poll.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "base/thread.h"
 #include "image/blobs.h"
@@ -95,7 +97,7 @@ static struct effort effort_for(int64_t size) {
     return (struct effort){1, 1, false};
 }
 
-/* ---- one layer -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- finding it there ------------------------------------------------------------------------------------------------------------------------- */
 
 static int found(struct push_layer *l, const char *digest, int64_t size, bool news, struct err *e) {
     struct push *p = l->push;
@@ -166,7 +168,10 @@ static int mount(struct push_layer *l, const struct blobs_seen *seen, int tries,
     return 0;
 }
 
-static int on_squeezed(void *arg, int64_t bytes, bool last, struct err *e) {
+/* ---- sending it ------------------------------------------------------------------------------------------------------------------------------- */
+
+/* bytes: of the layer's archive, as far as it was sent. */
+static int show_sent(void *arg, int64_t bytes, bool last, struct err *e) {
     struct push_layer *l = arg;
     int64_t now = clock_mono_ns();
 
@@ -176,23 +181,81 @@ static int on_squeezed(void *arg, int64_t bytes, bool last, struct err *e) {
     return progress_bar(l->push->progress, l->id, "Pushing", bytes, layer_size(l->layer), e);
 }
 
-static int send_layer(struct push_layer *l, bool *ret_retry, struct err *e) {
-    struct push *p = l->push;
+/* The blob a layer came in, as a source. */
+struct kept_blob {
+    struct push_layer *l;
+    int fd;
+    int64_t at, size;
+    char digest[72];
+};
+
+static ssize_t kept_read(void *arg, void *p, size_t n, struct err *e) {
+    struct kept_blob *b = arg;
+    ssize_t got;
+    int r;
+
+    do
+        got = pread(b->fd, p, n, b->at);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return err_errno(e, errno, "reading the blob of layer %s", layer_diff_id(b->l->layer));
+    b->at += got;
+    r = show_sent(b->l, (int64_t)((double)layer_size(b->l->layer) * (double)b->at / (double)MAX(b->size, INT64_C(1))), got == 0, e);
+    return r < 0 ? r : got;
+}
+
+static int kept_rewind(void *arg, struct err *e) {
+    ((struct kept_blob *)arg)->at = 0;
+    return 0;
+}
+
+/* 1: sent as it came. 0: it was not kept, or is not what it was any more. */
+static int send_kept(struct push_layer *l, bool *ret_retry, struct err *e) {
+    struct kept_blob b = {.l = l};
+    _cleanup_close_ int fd = b.fd = layer_blob_open(l->layer, b.digest, &b.size);
+    char digest[72];
+    int64_t size;
+    int r;
+
+    if (fd < 0)
+        return 0;
+    r = registry_send_blob(l->push->session, &(struct registry_source){kept_read, kept_rewind, &b}, digest, &size, ret_retry, e);
+    if (r < 0)
+        return r;
+    if (streq(digest, b.digest)) {
+        r = found(l, digest, size, true, e);
+        return r < 0 ? r : 1;
+    }
+    log_kv(LOG_LVL_WARN, "the blob a layer came in has changed on the disk; the layer is compressed anew", "layer", layer_diff_id(l->layer), NULL);
+    layer_blob_drop(l->layer);
+    return 0;
+}
+
+static int send_squeezed(struct push_layer *l, bool *ret_retry, struct err *e) {
     struct squeeze *squeeze = NULL;
     char digest[72];
     int64_t size;
-    int r = squeeze_new(l->layer, on_squeezed, l, &squeeze, e);
+    int r = squeeze_new(l->layer, show_sent, l, &squeeze, e);
 
-    *ret_retry = false;
     if (r < 0)
         return r;
-    l->shown_at = 0;
-    r = registry_send_blob(p->session, &(struct registry_source){squeeze_read, squeeze_rewind, squeeze}, digest, &size, ret_retry, e);
+    r = registry_send_blob(l->push->session, &(struct registry_source){squeeze_read, squeeze_rewind, squeeze}, digest, &size, ret_retry, e);
     squeeze_free(squeeze);
-    if (r == 0)
-        r = found(l, digest, size, true, e);
-    return r < 0 ? r : progress_bar(p->progress, l->id, "Pushed", 0, 0, e);
+    return r == 0 ? found(l, digest, size, true, e) : r;
 }
+
+static int send_layer(struct push_layer *l, bool *ret_retry, struct err *e) {
+    int r;
+
+    *ret_retry = false;
+    l->shown_at = 0;
+    r = send_kept(l, ret_retry, e);
+    if (r == 0)
+        r = send_squeezed(l, ret_retry, e);
+    return r < 0 ? r : progress_bar(l->push->progress, l->id, "Pushed", 0, 0, e);
+}
+
+/* ---- one layer -------------------------------------------------------------------------------------------------------------------------------- */
 
 /* Wait before the next attempt, counting the seconds for the client. */
 static int back_off(struct push_layer *l, int seconds, struct err *e) {

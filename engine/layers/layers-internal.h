@@ -18,7 +18,9 @@
 struct layer {
     struct layers *owner;
     char chain_id[CHAIN_TEXT], diff_id[CHAIN_TEXT];
-    char blob[CHAIN_TEXT]; /* digest of the blob it was unpacked from, "": from none; until it has its row */
+    char blob
+        [CHAIN_TEXT]; /* digest of the blob it was unpacked from, "": from none. Under layers.lock, as what follows; after a restart only if it is kept */
+    bool kept;        /* the blob is beside it (kept.c) */
     char cache_id[65];
     char link[LINK_LEN + 1];
     struct layer *parent; /* counted */
@@ -62,6 +64,13 @@ void layer_reaper_add(struct layer_reaper *r, const char *path);
 /* Somebody is waiting for layers to be made (+1), and has them (-1): meanwhile removals wait, for a while. */
 void layer_reaper_yield(struct layer_reaper *r, int change);
 
+/* kept.c */
+#define LAYER_BLOB "blob" /* the kept one, in the layer's folder */
+/* A copy of the layer being made in `staged` gets its kept blob, too; false when there is none. */
+bool layer_blob_share(struct layer *layer, const char *staged);
+/* A disk that gets full does without kept blobs. Cheap where it is not. */
+void layers_make_room(struct layers *l);
+
 /* layers.c, leftovers.c */
 int store_load(struct layers *l, struct err *e);
 /* Remove what a life that ended early left: half-made folders by their names, unfinished layers because no row names them. After store_load(). */
@@ -78,7 +87,8 @@ int driver_install(struct layers *l, struct layer *layer, const char *staged, st
 void driver_remove_layer(struct layers *l, const struct layer *layer);
 char *driver_path(const struct layers *l, const char *id, const char *part);
 int vfs_merge(const char *parent_diff, const char *staged_diff, const char *target, struct err *e);
-int vfs_copy_tree(const char *from, const char *to, struct err *e);
+/* `without` (may be NULL): an entry of `from` that is left out. */
+int vfs_copy_tree(const char *from, const char *to, const char *without, struct err *e);
 
 const char *unpack_staging(const struct unpack *u);
 

@@ -27,9 +27,9 @@ static const char *const steps[] = {
     "layer(chain_id),"
     " created INTEGER NOT NULL) WITHOUT ROWID;",
     /* 0: the folder may be incomplete or not on the disk yet; since step 3 a row is made only once it is there */
-    "ALTER TABLE layer ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;",
-    "CREATE TABLE layer_home(home TEXT PRIMARY KEY) WITHOUT ROWID;",
+    "ALTER TABLE layer ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;", "CREATE TABLE layer_home(home TEXT PRIMARY KEY) WITHOUT ROWID;",
     "CREATE TABLE blob_diff(digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL, seen INTEGER NOT NULL) WITHOUT ROWID;",
+    "ALTER TABLE layer ADD COLUMN blob TEXT;", /* digest of the blob that is kept beside it; the file may be gone */
 };
 
 void random_link(char ret[LINK_LEN + 1]) {
@@ -85,6 +85,9 @@ static int load_row(const struct db_row *row, void *arg, struct err *e) {
     layer->archive_size = db_row_int(row, 6);
     layer->depth = 1;
     layer->synced = true;
+    layer->kept = !db_row_is_null(row, 7);
+    if (layer->kept)
+        snprintf(layer->blob, sizeof layer->blob, "%s", db_row_text(row, 7));
     if (parent) {
         layer->parent = map_get(&l->chains, parent);
         if (!layer->parent) {
@@ -103,12 +106,12 @@ static int load_row(const struct db_row *row, void *arg, struct err *e) {
 }
 
 int store_load(struct layers *l, struct err *e) {
-    return db_query(
-        l->db,
-        "WITH RECURSIVE up(chain_id, depth) AS (SELECT chain_id, 1 FROM layer WHERE parent IS NULL UNION ALL"
-        " SELECT c.chain_id, up.depth + 1 FROM layer c JOIN up ON c.parent = up.chain_id)"
-        " SELECT l.chain_id, l.diff_id, l.parent, l.cache_id, l.link, l.size, l.archive_size FROM up JOIN layer l USING(chain_id) ORDER BY depth",
-        DB_NONE, load_row, l, e);
+    return db_query(l->db,
+                    "WITH RECURSIVE up(chain_id, depth) AS (SELECT chain_id, 1 FROM layer WHERE parent IS NULL UNION ALL"
+                    " SELECT c.chain_id, up.depth + 1 FROM layer c JOIN up ON c.parent = up.chain_id)"
+                    " SELECT l.chain_id, l.diff_id, l.parent, l.cache_id, l.link, l.size, l.archive_size, l.blob FROM up JOIN layer l "
+                    "USING(chain_id) ORDER BY depth",
+                    DB_NONE, load_row, l, e);
 }
 
 void store_discard(struct layers *l, const char *name) {
@@ -294,32 +297,15 @@ int64_t layers_total_size(struct layers *l) {
     return sum;
 }
 
-/* ---- blobs that layers came from --------------------------------------------------------------------------------------------- */
-
-static int take_diff(const struct db_row *row, void *arg, struct err *e) {
-    snprintf(arg, CHAIN_TEXT, "%s", db_row_text(row, 0));
-    return 0;
-}
-
-bool layers_blob_diff(struct layers *l, const char *digest, char ret[CHAIN_TEXT]) {
-    ret[0] = 0;
-    return db_query(l->db, "SELECT diff_id FROM blob_diff WHERE digest=?1", DB_ARGS(DB_TEXT(digest)), take_diff, ret, NULL) >= 0 && ret[0];
-}
-
-void layer_came_from(struct layer *layer, const char *digest) {
-    pthread_mutex_lock(&layer->owner->lock);
-    snprintf(layer->blob, sizeof layer->blob, "%s", digest);
-    pthread_mutex_unlock(&layer->owner->lock);
-}
-
 /* ---- registration -------------------------------------------------------------------------------------------------------------- */
 
 static int insert_row(struct layers *l, const struct layer *layer, struct err *e) {
     return db_exec(l->db,
-                   "INSERT OR REPLACE INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created, synced) "
-                   "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,1)",
+                   "INSERT OR REPLACE INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created, synced, blob) "
+                   "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,1,?9)",
                    DB_ARGS(DB_TEXT(layer->chain_id), DB_TEXT(layer->diff_id), DB_TEXT(layer->parent ? layer->parent->chain_id : NULL),
-                           DB_TEXT(layer->cache_id), DB_TEXT(layer->link), DB_INT(layer->size), DB_INT(layer->archive_size), DB_INT(clock_wall_ns())),
+                           DB_TEXT(layer->cache_id), DB_TEXT(layer->link), DB_INT(layer->size), DB_INT(layer->archive_size), DB_INT(clock_wall_ns()),
+                           DB_TEXT(layer->kept ? layer->blob : NULL)),
                    e);
 }
 
@@ -353,6 +339,7 @@ static int insert_rows(struct layers *l, struct layer *const *list, size_t n, st
 int layers_settle(struct layer *top, struct err *e) {
     struct layer *list[LIMIT_LAYERS];
     struct layers *l = top ? top->owner : NULL;
+    bool kept = false;
     size_t n = 0;
     int r;
 
@@ -360,8 +347,10 @@ int layers_settle(struct layer *top, struct err *e) {
         return 0;
     pthread_mutex_lock(&l->lock);
     for (struct layer *p = top; p && n < ELEMENTSOF(list); p = p->parent)
-        if (!p->synced)
+        if (!p->synced) {
             list[n++] = p;
+            kept |= p->kept;
+        }
     pthread_mutex_unlock(&l->lock);
     if (n == 0)
         return 0;
@@ -374,6 +363,8 @@ int layers_settle(struct layer *top, struct err *e) {
     for (size_t i = 0; i < n; i++)
         list[i]->synced = true;
     pthread_mutex_unlock(&l->lock);
+    if (kept)
+        layers_trim_blobs(l, INT64_MAX);
     return 0;
 }
 
@@ -464,7 +455,9 @@ int layers_register_known(struct layers *l, struct layer *parent, const char *di
     snprintf(name, sizeof name, "tmp-%.16s", id);
     from = driver_path(l, known->cache_id, NULL);
     staged = driver_path(l, name, NULL);
-    r = layer && from && staged ? vfs_copy_tree(from, staged, e) : err_oom(e);
+    r = layer && from && staged ? vfs_copy_tree(from, staged, LAYER_BLOB, e) : err_oom(e);
+    if (r == 0 && layer_blob_share(known, staged))
+        layer_came_from(layer, known->blob, true);
     if (r == 0)
         r = publish(l, layer, staged, ret, e);
     else

@@ -71,7 +71,17 @@ struct layer *layer_unref_listing(struct layer *layer, struct strv *removed);
  * has checked the blob's digest need not hash what is in it again.
  */
 bool layers_blob_diff(struct layers *l, const char *digest, char ret[72]);
-void layer_came_from(struct layer *layer, const char *digest);
+/* kept: the blob was moved to unpack_blob_path() before the layer was registered. */
+void layer_came_from(struct layer *layer, const char *digest, bool kept);
+/*
+ * The compressed blob the layer came from, where it is still there: a descriptor for reading, which the caller closes, its digest and size; -ENOENT without one. It lives as
+ * long as its layer and as there is room for it. Nobody has looked at the bytes since they came: who sends them compares their digest.
+ */
+int layer_blob_open(struct layer *layer, char ret_digest[72], int64_t *ret_size);
+/* It is not what it was, or not wanted. */
+void layer_blob_drop(struct layer *layer);
+/* Leave at most max_bytes of kept blobs, 8 GiB, and a tenth of the disk, and none where less than that tenth is free; those used longest ago go. */
+void layers_trim_blobs(struct layers *l, int64_t max_bytes);
 /* Remove layers that nobody took a reference on since layers_new(): called once, when all owners have taken theirs. */
 int layers_sweep(struct layers *l, struct err *e);
 const char *layer_chain_id(const struct layer *layer);

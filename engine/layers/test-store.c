@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a start finds in the store's folder: leftovers go, what has an owner or may be somebody's data stays. */
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,11 +84,12 @@ static void plant(const struct store *s) {
     folder(s, VOLATILE, "work/incompat/volatile");
 }
 
-static void add_layer_row(struct store *s) {
+/* blob: digest of the one kept with it, or NULL. */
+static void add_layer_row(struct store *s, const char *diff, const char *folder, const char *blob) {
     CHECK_INT(db_exec(s->db,
-                      "INSERT INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created, synced) "
-                      "VALUES(?1,?1,NULL,?2,'ABCDEFGHIJKLMNOPQRSTUVWXYZ',1,1,1,1)",
-                      DB_ARGS(DB_TEXT(DIFF), DB_TEXT(LAYER)), NULL),
+                      "INSERT INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created, synced, blob) "
+                      "VALUES(?1,?1,NULL,?2,substr(?2, 1, 26),1,1,1,1,?3)",
+                      DB_ARGS(DB_TEXT(diff), DB_TEXT(folder), DB_TEXT(blob)), NULL),
               0);
 }
 
@@ -96,7 +98,7 @@ TEST(a_start_removes_what_nobody_owns_and_nothing_else) {
     struct layer *layer;
 
     store_init(&s);
-    add_layer_row(&s);
+    add_layer_row(&s, DIFF, LAYER, NULL);
     plant(&s);
     store_close(&s);
     store_open(&s);
@@ -135,6 +137,58 @@ TEST(layers_of_a_lost_database_stay) {
         CHECK(there(&s, ORPHAN));
         CHECK(!there(&s, "tmp-1234567890abcdef"));
     }
+    store_open(&s);
+    store_done(&s);
+}
+
+#define BLOB "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define OTHER "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+
+/* A blob of 64 KiB in the layer's folder, last used at `when`. */
+static void put_blob(const struct store *s, const char *folder_name, int64_t when) {
+    static const char bytes[64 << 10];
+    _cleanup_free_ char *path = str_printf("%s/%s/blob", s->home, folder_name);
+    struct timespec t[2] = {{when, 0}, {when, 0}};
+
+    CHECK_INT(fs_replace_file_volatile(path, bytes, sizeof bytes, 0600, NULL), 0);
+    CHECK_INT(utimensat(AT_FDCWD, path, t, 0), 0);
+}
+
+static bool has_blob(struct layer *layer) {
+    char digest[72];
+    int64_t size;
+    _cleanup_close_ int fd = layer_blob_open(layer, digest, &size);
+
+    return fd >= 0 && size == 64 << 10 && streq(digest, BLOB);
+}
+
+TEST(kept_blobs_live_with_their_layer_while_there_is_room) {
+    struct store s;
+    struct layer *first, *second;
+
+    store_init(&s);
+    folder(&s, LAYER, "diff");
+    folder(&s, ORPHAN, "diff");
+    add_layer_row(&s, DIFF, LAYER, BLOB);
+    add_layer_row(&s, OTHER, ORPHAN, BLOB);
+    put_blob(&s, LAYER, 1000);
+    put_blob(&s, ORPHAN, 2000);
+    store_close(&s);
+    store_open(&s);
+    first = layers_get(s.layers, DIFF);
+    second = layers_get(s.layers, OTHER);
+    CHECK(first && second && has_blob(second) && has_blob(first)); /* the first was used last */
+    layers_trim_blobs(s.layers, 100 << 10);
+    CHECK(has_blob(first));
+    CHECK(!has_blob(second));
+    CHECK(!there(&s, ORPHAN "/blob"));
+    layer_blob_drop(first);
+    CHECK(!has_blob(first));
+    CHECK(!there(&s, LAYER "/blob"));
+    layer_unref(first);
+    layer_unref(second);
+    store_close(&s);
+    CHECK(!there(&s, LAYER));
     store_open(&s);
     store_done(&s);
 }

@@ -155,6 +155,7 @@ static int start(struct layers *l, const char *mode, int file, unpack_event_fn f
     *u = (struct unpack){.layers = l, .in = -EBADF, .out = -EBADF, .frames = BUF_INIT(2 * FRAME_MAX), .fn = fn, .arg = arg, .mode = mode};
     u->archive = streq(mode, "archive");
     layer_reaper_yield(l->reaper, 1);
+    layers_make_room(l);
     r = make_staging(u, &dir, e);
     if (r < 0)
         return r;

@@ -47,6 +47,8 @@ int unpack_advance(struct unpack *u, int64_t have, struct err *e);
 int unpack_feed(struct unpack *u, const void *p, size_t n, struct err *e);
 /* The stream is complete: wait for the last results. */
 int unpack_finish(struct unpack *u, struct err *e);
+/* Where the blob that layer `index` was made of goes, to be kept with it (layer_came_from). Fresh memory, or NULL. */
+char *unpack_blob_path(const struct unpack *u, int index);
 /* Stop the helper if it runs, remove what was not registered. NULL is fine. Returns NULL. */
 struct unpack *unpack_free(struct unpack *u);
 

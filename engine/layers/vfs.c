@@ -20,9 +20,10 @@
 #define DEPTH_MAX 2048
 
 struct copier {
-    struct map links; /* inode → path below the target, for files with several links */
-    int target;       /* root of the copy */
-    bool merging;     /* whiteout markers are carried out */
+    struct map links;    /* inode → path below the target, for files with several links */
+    int target;          /* root of the copy */
+    const char *without; /* an entry at the top that is left out, or NULL */
+    bool merging;        /* whiteout markers are carried out */
 };
 
 static void free_value(void *p) {
@@ -201,16 +202,18 @@ static int copy_tree(struct copier *c, int from, int to, const char *path, int d
 
         if (streq(d->d_name, ".") || streq(d->d_name, "..") || (c->merging && str_has_prefix(d->d_name, WHITEOUT)))
             continue;
+        if (depth == 0 && streq_ptr(d->d_name, c->without))
+            continue;
         sub = str_printf("%s%s%s", path, *path ? "/" : "", d->d_name);
         r = sub ? copy_entry(c, from, to, d->d_name, sub, depth, e) : err_oom(e);
     }
     return r;
 }
 
-static int copy_into(const char *from_path, const char *to_path, bool merging, struct err *e) {
+static int copy_into(const char *from_path, const char *to_path, const char *without, bool merging, struct err *e) {
     _cleanup_close_ int from = open(from_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     _cleanup_close_ int to = open(to_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    struct copier c = {.target = to, .merging = merging};
+    struct copier c = {.target = to, .without = without, .merging = merging};
     int r;
 
     if (from < 0 || to < 0)
@@ -220,10 +223,10 @@ static int copy_into(const char *from_path, const char *to_path, bool merging, s
     return r;
 }
 
-int vfs_copy_tree(const char *from, const char *to, struct err *e) {
+int vfs_copy_tree(const char *from, const char *to, const char *without, struct err *e) {
     if (mkdir(to, 0710) < 0)
         return err_errno(e, errno, "mkdir %s", to);
-    return copy_into(from, to, false, e);
+    return copy_into(from, to, without, false, e);
 }
 
 int vfs_merge(const char *parent_diff, const char *staged_diff, const char *target, struct err *e) {
@@ -232,8 +235,8 @@ int vfs_merge(const char *parent_diff, const char *staged_diff, const char *targ
     if (mkdir(target, 0755) < 0)
         return err_errno(e, errno, "mkdir %s", target);
     if (parent_diff)
-        r = copy_into(parent_diff, target, false, e);
+        r = copy_into(parent_diff, target, NULL, false, e);
     if (r == 0 && staged_diff)
-        r = copy_into(staged_diff, target, true, e);
+        r = copy_into(staged_diff, target, NULL, true, e);
     return r;
 }
