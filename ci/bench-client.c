@@ -10,6 +10,9 @@
  *   open METHOD PATH           on a second connection; until its reply's head is here
  *   end                        until the body of what was opened has ended
  *   raw METHOD PATH [BODY]     on a connection of its own, asking for an upgrade; until the engine closes it
+ *   min N                      a failure when the body before was shorter than N bytes
+ *   listen N METHOD PATH       N more connections with the same request; until the heads of all replies are here
+ *   heard N                    until each of these has got N lines that are JSON, then hang up
  * Build: cc -O2 -o bench-client bench-client.c
  */
 #define _GNU_SOURCE
@@ -146,6 +149,7 @@ static int head(struct conn *c) {
 /* The start of the body is kept, for the id and for messages. */
 static char body_start[4096];
 static size_t body_kept;
+static long long body_bytes;
 
 static int take(struct conn *c, long long n) {
     while (n) {
@@ -167,6 +171,7 @@ static int take(struct conn *c, long long n) {
             body_start[body_kept] = '\0';
         }
         c->at += k;
+        body_bytes += (long long)k;
         if (n > 0)
             n -= (long long)k;
     }
@@ -175,6 +180,7 @@ static int take(struct conn *c, long long n) {
 
 static int body(struct conn *c) {
     body_kept = 0;
+    body_bytes = 0;
     body_start[0] = '\0';
     if (c->left >= 0)
         return take(c, c->left);
@@ -217,6 +223,53 @@ static int exchange(struct conn *c, const char *method, const char *path, const 
     return 0;
 }
 
+/* ---- many that listen to the same ---- */
+
+#define LISTENERS_MAX 1000
+
+static struct listener {
+    int fd;
+    int lines;
+} listeners[LISTENERS_MAX];
+static int n_listeners;
+
+static int listen_many(int count, const char *method, const char *path) {
+    static struct conn c;
+
+    for (; n_listeners < count && n_listeners < LISTENERS_MAX; n_listeners++) {
+        int status;
+
+        c = (struct conn){.fd = -1};
+        if (dial(&c) < 0 || send_request(&c, method, path, "", 0) < 0 || (status = head(&c)) < 0)
+            return -1;
+        listeners[n_listeners] = (struct listener){.fd = c.fd};
+        if (status >= 400)
+            return fail("%s %s: %d", method, path, status);
+    }
+    return 0;
+}
+
+static int hear(int lines) {
+    static char text[1 << 16];
+    int r = 0;
+
+    for (int i = 0; i < n_listeners; i++) {
+        struct listener *l = &listeners[i];
+
+        while (r == 0 && l->lines < lines) {
+            ssize_t n = recv(l->fd, text, sizeof text, 0);
+
+            if (n <= 0)
+                r = fail("listener %d got %d of %d lines", i, l->lines, lines);
+            for (char *at = text; n > 0 && (at = memchr(at, '}', (size_t)(text + n - at))); at++)
+                l->lines += at + 1 < text + n && at[1] == '\n';
+        }
+        close(l->fd);
+    }
+    n_listeners = 0;
+    return r;
+}
+
 static int run_step(struct conn *kept, struct conn *second, char *step, double *ret_divide) {
     static struct conn third = {.fd = -1};
     char *word[4] = {0}, none[] = "";
@@ -250,6 +303,12 @@ static int run_step(struct conn *kept, struct conn *second, char *step, double *
             hang_up(second);
         return r;
     }
+    if (strcmp(word[0], "min") == 0)
+        return body_bytes >= strtoll(word[1], NULL, 10) ? 0 : fail("a body of only %lld bytes", body_bytes);
+    if (strcmp(word[0], "listen") == 0)
+        return listen_many((int)strtol(word[1], NULL, 10), word[2], word[3]);
+    if (strcmp(word[0], "heard") == 0)
+        return hear((int)strtol(word[1], NULL, 10));
     if (strcmp(word[0], "raw") == 0) {
         int r = dial(&third) < 0 || send_request(&third, word[1], word[2], word[3], 1) < 0 || (status = head(&third)) < 0 ? -1 : 0;
 

@@ -179,10 +179,10 @@ class Engine:
         self.counter += 1
         return f"bench{os.getpid()}-{self.counter}"
 
-    def make(self, command, start=True, network="bridge", name=None):
+    def make(self, command, start=True, network="bridge", **config):
         """A container; returns its name."""
-        name = name or self.new_name()
-        body = {"Image": "busybox", "Cmd": command, "Labels": {"bench": str(os.getpid())}, "HostConfig": {"NetworkMode": network}}
+        name = self.new_name()
+        body = {"Image": "busybox", "Cmd": command, "Labels": {"bench": str(os.getpid())}, "HostConfig": {"NetworkMode": network}, **config}
         self.call("POST", f"/containers/create?name={name}", body)
         if start:
             self.call("POST", f"/containers/{name}/start")

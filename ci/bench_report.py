@@ -43,7 +43,7 @@ def part(value):
 def limit(bound, unit):
     if bound is None:
         return ""
-    return f"≤ {bound['at_most']} {unit}" if isinstance(bound, dict) else part(bound)
+    return f"≤ {float(number(bound['at_most'])):g} {unit}" if isinstance(bound, dict) else part(bound)
 
 
 def verdict(result):

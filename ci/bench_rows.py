@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the rows of ci/bench are made of: how one is declared, and the requests that most of them send."""
+import contextlib
+import json
+import os
+
+BENCHES = []
+ENV = {}  # of the lab; filled by ci/bench before anything is measured
+LABELS = {"bench": str(os.getpid())}
+CREATE = "req POST /v1.45/containers/create?name={name} "
+
+
+class Bench:
+    def __init__(self, rows, function, share, images, only):
+        self.rows, self.function, self.share, self.images, self.only = rows, function, share, images, only
+
+
+def bench(*rows, share=1.0, images=("busybox",), only=None):
+    """rows: (name, unit, gate, aim). The function is a generator: what it does before its first yield is preparation, each yield is one sample
+    (seconds, MB or a number; a tuple when there are several rows), its finally is the clean-up. share: of the samples asked for, at least three.
+    only: the one engine it is for, where the bound is a figure and not a ratio."""
+    def add(function):
+        BENCHES.append(Bench(rows, function, share, images, only))
+        return function
+    return add
+
+
+def body(command, network="bridge", remove=True, **host):
+    return json.dumps({"Image": "busybox", "Cmd": command, "Labels": LABELS,
+                       "HostConfig": {"NetworkMode": network, "AutoRemove": remove, **host}}, separators=(",", ":")).replace("\t", " ")
+
+
+def run_steps(name, network="bridge"):
+    return (CREATE.format(name=name) + body(["true"], network), f"open POST /v1.45/containers/{name}/wait?condition=removed",
+            f"req POST /v1.45/containers/{name}/start", "end")
+
+
+@contextlib.contextmanager
+def running(e, command, **config):
+    name = e.make(command, **config)
+    try:
+        yield name
+    finally:
+        e.remove(name)
