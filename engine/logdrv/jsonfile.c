@@ -10,9 +10,13 @@
 #define RECORD_FRAME 128 /* bytes of a record besides text and attrs, at most */
 
 static void jsonfile_write(struct log_writer *w, enum log_stream stream, const char *p, size_t n, int64_t time_ns) {
-    size_t attrs = strlen(w->attrs), time_len;
-    char when[CLOCK_TEXT_MAX], *to;
+    size_t attrs = strlen(w->attrs);
+    char *to;
 
+    if (w->when_len == 0 || w->when_ns != time_ns) {
+        w->when_len = clock_format(time_ns, w->when);
+        w->when_ns = time_ns;
+    }
     to = logfile_room(w, n * 6 + attrs + RECORD_FRAME);
     to = LOG_PUT(to, "{\"log\":\"");
     to = log_put_json(to, p, n);
@@ -22,8 +26,7 @@ static void jsonfile_write(struct log_writer *w, enum log_stream stream, const c
         to = log_put(to, w->attrs, attrs);
     }
     to = LOG_PUT(to, ",\"time\":\"");
-    time_len = clock_format(time_ns, when);
-    to = log_put(to, when, time_len);
+    to = log_put(to, w->when, w->when_len);
     to = LOG_PUT(to, "\"}\n");
     logfile_added(w, to);
 }

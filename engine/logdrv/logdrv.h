@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/limits.h"
 
@@ -66,6 +67,9 @@ struct log_writer {
     int fd;
     uint64_t size;
     size_t n_out;
+    int64_t when_ns; /* the time whose text is in `when`: records that were read together share it */
+    size_t when_len;
+    char when[CLOCK_TEXT_MAX];
     int packer;                /* pidfd of the process that compresses, 0: none */
     struct log_remote *remote; /* the sending half */
     char *out;                 /* LOG_OUT_MAX bytes given by the caller before open (not used by `none`) */

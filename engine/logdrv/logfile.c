@@ -223,9 +223,28 @@ static char *put_control(char *to, unsigned char c) {
     }
 }
 
+/* Bytes at the start of s that stand for themselves in JSON, looked at sixteen at a time: a multiple of that. */
+static size_t plain_run(const unsigned char *s, size_t n) {
+    typedef signed char block __attribute__((vector_size(16)));
+    typedef uint64_t halves __attribute__((vector_size(16)));
+    size_t i;
+
+    for (i = 0; i + sizeof(block) <= n; i += sizeof(block)) {
+        block x;
+        halves other;
+
+        memcpy(&x, s + i, sizeof(x));
+        /* As signed numbers, bytes that are not ASCII are less than a space, too. */
+        other = (halves)((x < ' ') | (x == '"') | (x == '\\') | (x == '<') | (x == '>') | (x == '&'));
+        if (other[0] | other[1])
+            break;
+    }
+    return i;
+}
+
 char *log_put_json(char *to, const char *text, size_t n) {
     const unsigned char *s = (const unsigned char *)text;
-    size_t from = 0, i = 0;
+    size_t from = 0, i = plain_run(s, n);
 
     while (i < n) {
         unsigned char c = s[i];
@@ -239,6 +258,7 @@ char *log_put_json(char *to, const char *text, size_t n) {
             to = log_put(to, text + from, i - from);
             to = put_control(to, c);
             from = ++i;
+            i += plain_run(s + i, n - i);
             continue;
         }
         l = utf8_len(s + i, n - i);

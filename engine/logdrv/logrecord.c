@@ -251,6 +251,71 @@ static bool parse_compact(struct log_record *r, const char *line, size_t n) {
     return buf_ok(&r->text);
 }
 
+/* ---- the usual line ----------------------------------------------------------------------------------------------------------- */
+
+/* A time as json-file writes it, n bytes that a quote follows. */
+static bool usual_time(struct log_record *r, const char *p, size_t n, int64_t *ret_ns) {
+    int64_t frac = 0, unit = NSEC_PER_SEC / 10;
+    struct cursor c = {p - 1, p + n + 1};
+
+    if (n < 21 || n > 30 || p[19] != '.' || p[n - 1] != 'Z')
+        return false;
+    for (size_t i = 20; i + 1 < n; i++, unit /= 10) {
+        if (p[i] < '0' || p[i] > '9')
+            return false;
+        frac += (p[i] - '0') * unit;
+    }
+    if (memcmp(p, r->second, 19) != 0) {
+        if (!read_time(&c, ret_ns))
+            return false;
+        memcpy(r->second, p, 19);
+        r->second_ns = *ret_ns - frac;
+    }
+    *ret_ns = r->second_ns + frac;
+    return true;
+}
+
+/* The quote that ends a string, from its first byte on. */
+static const char *closing_quote(const char *text, const char *end) {
+    for (const char *at = text; (at = memchr(at, '"', (size_t)(end - at))); at++) {
+        const char *slash = at;
+
+        while (slash > text && slash[-1] == '\\')
+            slash--;
+        if ((at - slash) % 2 == 0)
+            return at;
+    }
+    return NULL;
+}
+
+/* {"log":"TEXT","stream":"stdout","time":"TIME"}, as this program and the reference write it. False: any other form, or damage. */
+static bool parse_usual(struct log_record *r, const char *line, size_t n) {
+    static const char head[] = "{\"log\":\"", out[] = ",\"stream\":\"stdout\",\"time\":\"", err[] = ",\"stream\":\"stderr\",\"time\":\"";
+    const char *end = line + n, *text = line + sizeof(head) - 1, *quote, *when, *slash;
+
+    if (n < sizeof(head) - 1 || memcmp(line, head, sizeof(head) - 1) != 0)
+        return false;
+    quote = closing_quote(text, end);
+    if (!quote || (size_t)(end - quote) < sizeof(out) + 2)
+        return false;
+    r->is_stderr = memcmp(quote + 1, err, sizeof(err) - 1) == 0;
+    if (!r->is_stderr && memcmp(quote + 1, out, sizeof(out) - 1) != 0)
+        return false;
+    when = quote + sizeof(out);
+    if (memcmp(end - 2, "\"}", 2) != 0 || end - 2 < when || !usual_time(r, when, (size_t)(end - 2 - when), &r->time_ns))
+        return false;
+    for (struct cursor c = {text, quote}; (slash = memchr(c.p, '\\', (size_t)(quote - c.p))); text = c.p) {
+        buf_add(&r->text, text, (size_t)(slash - text));
+        c.p = slash + 1;
+        if (!add_escape(&c, &r->text))
+            return false;
+    }
+    buf_add(&r->text, text, (size_t)(quote - text));
+    return buf_ok(&r->text);
+}
+
+/* ---- any line ------------------------------------------------------------------------------------------------------------------ */
+
 bool log_record_parse(struct log_record *r, const char *line, size_t n, bool want_attrs) {
     struct cursor c = {line, line + n};
     bool timed = false, more = true;
@@ -260,6 +325,9 @@ bool log_record_parse(struct log_record *r, const char *line, size_t n, bool wan
     strv_done(&r->attrs);
     if (n > 0 && line[0] != '{' && line[0] != '\0')
         return parse_compact(r, line, n);
+    if (parse_usual(r, line, n))
+        return true;
+    buf_reset(&r->text);
     r->is_stderr = false;
     if (!expect(&c, '{'))
         return false;

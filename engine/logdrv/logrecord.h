@@ -21,6 +21,9 @@ struct log_record {
     int64_t time_ns;
     struct buf text;
     struct strv attrs; /* KEY=VALUE sorted by key */
+    /* The last time that was parsed, up to its second: lines that follow each other mostly share it. */
+    char second[20];
+    int64_t second_ns;
 };
 
 void log_record_init(struct log_record *r);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -249,6 +250,63 @@ TEST(damaged_lines_are_skipped) {
     CHECK_INT(r.time_ns, T0);
     CHECK(log_record_time("{\"time\":\"2023-11-14T22:13:20Z\",\"log\":\"x\"}", 41, &t));
     CHECK_INT(t, T0);
+    log_record_done(&r);
+}
+
+/* What is looked at sixteen bytes at a time comes out as what is looked at one by one, wherever the odd byte is. */
+TEST(escapes_are_found_at_every_place) {
+    static const struct {
+        const char *raw, *written;
+    } odd[] = {{"\n", "\\n"}, {"\"", "\\\""}, {"\\", "\\\\"}, {"<", "\\u003c"}, {"\037", "\\u001f"}, {"\377", "\\ufffd"}, {"\303\251", "\303\251"}};
+    char text[80], want[120], got[600];
+
+    for (size_t k = 0; k < ELEMENTSOF(odd); k++)
+        for (int n = 0; n < 40; n++)
+            for (int at = 0; at <= n; at++) {
+                static const char plain[] = "0123456789abcdefghijklmnopqrstuvwxyz ~[]";
+
+                snprintf(text, sizeof(text), "%.*s%s%.*s", at, plain, odd[k].raw, n - at, plain);
+                snprintf(want, sizeof(want), "%.*s%s%.*s", at, plain, odd[k].written, n - at, plain);
+                *log_put_json(got, text, strlen(text)) = 0;
+                CHECK_STR(got, want);
+            }
+}
+
+/* The short way through lines of the usual form gives what the long way gives: a blank sends a line there. */
+TEST(usual_lines_are_read_as_any_other) {
+    static const char *const texts[] =
+        {"", "\\n", "plain\\n", "\\\"quoted\\\" \\u003cb\\u003e\\n", "ends in \\\\", "\\\\\\\"", "\",\\\"stream", "\\ud83d\\ude00 \\u0000!"},
+                             *const times[] = {"2023-11-14T22:13:20.123456789Z",
+                                               "2023-11-14T22:13:20.5Z",
+                                               "2023-11-14T22:13:21.000000001Z",
+                                               "2023-11-14T22:13:20Z",
+                                               "2023-11-14T22:13:20.5+01:00",
+                                               "2023-11-14T22:13:20.x5Z",
+                                               "2023-13-14T22:13:20.5Z",
+                                               "Z",
+                                               ""};
+    struct log_record r, other;
+    char line[300], spaced[300];
+
+    log_record_init(&r);
+    for (size_t i = 0; i < ELEMENTSOF(texts) * ELEMENTSOF(times) * 2; i++) {
+        const char *text = texts[i % ELEMENTSOF(texts)], *when = times[i / 2 / ELEMENTSOF(texts)],
+                   *stream = i / ELEMENTSOF(texts) % 2 ? "stdout" : "stderr";
+        bool ok;
+
+        snprintf(line, sizeof(line), "{\"log\":\"%s\",\"stream\":\"%s\",\"time\":\"%s\"}", text, stream, when);
+        snprintf(spaced, sizeof(spaced), "{\"log\": \"%s\",\"stream\":\"%s\",\"time\":\"%s\"}", text, stream, when);
+        log_record_init(&other);
+        ok = log_record_parse(&other, spaced, strlen(spaced), false);
+        CHECK_INT(log_record_parse(&r, line, strlen(line), false), ok);
+        if (ok) {
+            CHECK_INT(r.is_stderr, other.is_stderr);
+            CHECK_INT(r.time_ns, other.time_ns);
+            CHECK_INT(r.text.len, other.text.len);
+            CHECK_STR(buf_str(&r.text), buf_str(&other.text));
+        }
+        log_record_done(&other);
+    }
     log_record_done(&r);
 }
 
