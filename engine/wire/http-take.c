@@ -281,32 +281,32 @@ int call_stream_begin(struct call *c, int status, const char *content_type, stru
     return r < 0 ? r : http_send_all(c->out_fd, head.data, head.len, -1, e);
 }
 
-int call_stream_write(struct call *c, const void *p, size_t n, struct err *e) {
+/* A chunk in one call of the system: one packet and one wake-up of the client, where the socket takes it whole. */
+static int send_chunk(int fd, const void *p, size_t n, struct err *e) {
     char size[24];
-    int k, r = 0;
+    struct iovec piece[] = {{size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", n)}, {(void *)(uintptr_t)p, n}, {(void *)(uintptr_t) "\r\n", 2}};
+    struct msghdr m = {.msg_iov = piece, .msg_iovlen = ELEMENTSOF(piece)};
+    ssize_t k = sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    size_t sent = k > 0 ? (size_t)k : 0;
+    int r = 0;
 
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(piece); i++) {
+        size_t skip = MIN(sent, piece[i].iov_len);
+
+        sent -= skip;
+        r = http_send_all(fd, (char *)piece[i].iov_base + skip, piece[i].iov_len - skip, -1, e);
+    }
+    return r;
+}
+
+int call_stream_write(struct call *c, const void *p, size_t n, struct err *e) {
     if (!c->stream_begun || c->stream_ended)
         return err_set(e, ERR_INTERNAL, "writing to a stream that is not open");
     if (c->server->stopping)
         return err_set(e, ERR_CANCELLED, "the engine is shutting down");
     if (n == 0 || c->head_only)
         return 0;
-    if (!c->stream_chunked)
-        return http_send_all(c->out_fd, p, n, -1, e);
-    k = snprintf(size, sizeof(size), "%zx\r\n", n);
-    /* Small pieces in one send: a progress line is one packet and one wake-up of the client. */
-    if (n <= 4096) {
-        char one[4096 + 32];
-
-        memcpy(one, size, (size_t)k);
-        memcpy(one + k, p, n);
-        memcpy(one + k + n, "\r\n", 2);
-        return http_send_all(c->out_fd, one, (size_t)k + n + 2, -1, e);
-    }
-    r = http_send_all(c->out_fd, size, (size_t)k, -1, e);
-    if (r >= 0)
-        r = http_send_all(c->out_fd, p, n, -1, e);
-    return r < 0 ? r : http_send_all(c->out_fd, "\r\n", 2, -1, e);
+    return c->stream_chunked ? send_chunk(c->out_fd, p, n, e) : http_send_all(c->out_fd, p, n, -1, e);
 }
 
 int call_stream_end(struct call *c, struct err *e) {
