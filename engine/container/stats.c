@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* GET /containers/{id}/stats: readings of control groups (v1 and v2) and network counters. */
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <sys/sysinfo.h>
 
 #include "api-handlers.h"
 #include "base/clock.h"
@@ -20,6 +23,7 @@
 #define DEVICES_MAX 4096
 #define LINKS_MAX 1024
 #define PERIOD NSEC_PER_SEC
+#define PIECE KIB(16)
 
 /* ---- files ------------------------------------------------------------------------------------------------------------------------------- */
 struct source {
@@ -27,13 +31,25 @@ struct source {
     char *group;
 };
 
-/* Contents of a file of the container's group; "" when there is none. */
+/* Contents of a file of the container's group; "" when there is none. Such a file comes whole in one read that has room for it (kernfs). */
 static const char *read_group(const struct source *s, const char *controller, const char *file, struct buf *b) {
     const struct cgroup_hierarchy *h = cgroup_of(&s->layout, controller);
-    _cleanup_free_ char *path = h ? str_printf("%s%s/%s", h->mount, s->group, file) : NULL;
+    _cleanup_close_ int fd = -EBADF;
+    char path[PATH_MAX];
+    ssize_t n = PIECE;
 
     buf_reset(b);
-    return path && fs_read_file(path, b, NULL) >= 0 ? buf_str(b) : "";
+    if (!h || snprintf(path, sizeof path, "%s%s/%s", h->mount, s->group, file) >= (int)sizeof path)
+        return "";
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && n == PIECE) {
+        char *room = buf_reserve(b, PIECE);
+
+        n = room ? read(fd, room, PIECE) : 0;
+        if (n > 0)
+            buf_commit(b, (size_t)n);
+    }
+    return buf_str(b);
 }
 
 static int64_t number(const char *text) {
@@ -41,7 +57,7 @@ static int64_t number(const char *text) {
 }
 
 static int64_t group_number(const struct source *s, const char *controller, const char *file) {
-    _cleanup_buf_ struct buf b = BUF_INIT(4096);
+    _cleanup_buf_ struct buf b = BUF_INIT(PIECE);
 
     return number(read_group(s, controller, file, &b));
 }
@@ -126,13 +142,9 @@ static void cpu_v2(const struct source *s, struct api_stats_cpu *cpu) {
 
 /* ---- memory ------------------------------------------------------------------------------------------------------------------------------ */
 static int64_t machine_memory(void) {
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
-    const char *s;
+    struct sysinfo si;
 
-    if (fs_read_file("/proc/meminfo", &b, NULL) < 0)
-        return 0;
-    s = strstr(buf_str(&b), "MemTotal:");
-    return s ? number(s + strlen("MemTotal:")) * 1024 : 0;
+    return sysinfo(&si) == 0 ? (int64_t)si.totalram * si.mem_unit : 0;
 }
 
 static int add_stats(struct api_stats_memory *m, const char *text, const char *const *names, const char *prefix, struct err *e) {
@@ -360,7 +372,7 @@ static int set_before(const struct api_container_stats_response *before, struct 
 }
 
 static int read_running(const struct source *s, const struct ctr_view *v, struct api_container_stats_response *ret, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(4096);
+    _cleanup_buf_ struct buf b = BUF_INIT(PIECE);
     char now[CLOCK_TEXT_MAX];
     int r;
 

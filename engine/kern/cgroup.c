@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kern/cgroup.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "base/buf.h"
@@ -73,12 +74,28 @@ int cgroup_detect_from(char *lines, struct cgroup_layout *ret, struct err *e) {
     return 0;
 }
 
-int cgroup_detect(struct cgroup_layout *ret, struct err *e) {
+static int detect(struct cgroup_layout *ret, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(MIB(16));
     char *lines;
     int r = mountinfo_read(&b, &lines, e);
 
     return r < 0 ? r : cgroup_detect_from(lines, ret, e);
+}
+
+/* Written once, before anybody reads it. Every reading of a container's use asks for it; the list of all mounts would be most of what that costs. */
+static struct cgroup_layout found;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void find(void) {
+    ignore_result(detect(&found, NULL) < 0);
+}
+
+int cgroup_detect(struct cgroup_layout *ret, struct err *e) {
+    pthread_once(&once, find);
+    if (!found.n)
+        return detect(ret, e); /* and say why there is none */
+    *ret = found;
+    return 0;
 }
 
 const struct cgroup_hierarchy *cgroup_of(const struct cgroup_layout *l, const char *controller) {
