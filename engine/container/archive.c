@@ -333,6 +333,12 @@ static int take_results(const struct helper *h, struct err *e) {
 
         if (r > 0 && head.length > FILES_PIECE)
             return err_set(e, ERR_INTERNAL, "hatake-files does not keep to what was agreed");
+        if (r > 0 && head.type == FILES_DATA && h->io->pass) {
+            r = h->io->pass(h->io->arg, h->out, head.length, e);
+            if (r < 0)
+                return r;
+            continue;
+        }
         if (r > 0)
             r = read_all(h, piece, head.length, e);
         if (r <= 0)

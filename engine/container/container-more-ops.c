@@ -103,22 +103,28 @@ static int show_stat(void *arg, const struct ctr_path_stat *st, struct err *e) {
     return 0;
 }
 
+static int begin(struct transfer *t, struct err *e) {
+    return call_stream_begun(t->call) ? 0 : call_stream_begin(t->call, 200, t->type, e);
+}
+
 static int send_piece(void *arg, const void *p, size_t n, struct err *e) {
     struct transfer *t = arg;
+    int r = begin(t, e);
 
-    if (!call_stream_begun(t->call)) {
-        int r = call_stream_begin(t->call, 200, t->type, e);
+    return r < 0 ? r : call_stream_write(t->call, p, n, e);
+}
 
-        if (r < 0)
-            return r;
-    }
-    return call_stream_write(t->call, p, n, e);
+static int pass_piece(void *arg, int pipe, size_t n, struct err *e) {
+    struct transfer *t = arg;
+    int r = begin(t, e);
+
+    return r < 0 ? r : call_stream_pass(t->call, pipe, n, e);
 }
 
 static int transfer(struct call *call, enum ctr_files what, const struct ctr_files_options *o, const char *type, struct err *e) {
     _cleanup_container_ struct container *c = NULL;
     struct transfer t = {.call = call, .type = type};
-    struct ctr_files_io io = {.pull = pull_body, .stat = show_stat, .piece = send_piece, .gone = client_gone, .arg = &t};
+    struct ctr_files_io io = {.pull = pull_body, .stat = show_stat, .piece = send_piece, .pass = pass_piece, .gone = client_gone, .arg = &t};
     int r;
 
     if (what != CTR_FILES_EXPORT && str_empty(o->path))

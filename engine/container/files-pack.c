@@ -16,6 +16,7 @@
 
 #define BLOCK 512
 #define READ_SIZE KIB(256)
+#define PASS_MIN (64 << 10) /* what is less is gathered into larger pieces */
 #define NAMES_MAX 1000000
 #define DEPTH_MAX 2000
 #define OCTAL_7 INT64_C(07777777)
@@ -23,8 +24,7 @@
 #define LINKS_MAX 1000000
 
 struct packer {
-    files_sink_fn sink;
-    void *arg;
+    const struct files_sink *to;
     struct map links; /* device and inode → name in the archive */
     char *buffer;
     const char *base, *as;
@@ -53,14 +53,14 @@ static int send_block(struct packer *p, char h[BLOCK], struct err *e) {
     for (size_t i = 0; i < BLOCK; i++)
         sum += (unsigned char)h[i];
     put_octal(h + 148, 7, sum);
-    return p->sink(p->arg, h, BLOCK, e);
+    return p->to->put(p->to->arg, h, BLOCK, e);
 }
 
 static int send_padding(struct packer *p, int64_t size, struct err *e) {
     static const char zeros[BLOCK];
     size_t rest = (size_t)(size % BLOCK);
 
-    return rest ? p->sink(p->arg, zeros, BLOCK - rest, e) : 0;
+    return rest ? p->to->put(p->to->arg, zeros, BLOCK - rest, e) : 0;
 }
 
 /* "LEN key=value\n", where LEN counts itself. */
@@ -117,7 +117,7 @@ static int send_records(struct packer *p, const struct buf *b, const char *name,
     put_octal(h + 337, 8, 0);
     r = send_block(p, h, e);
     if (r >= 0)
-        r = p->sink(p->arg, b->data, b->len, e);
+        r = p->to->put(p->to->arg, b->data, b->len, e);
     return r < 0 ? r : send_padding(p, (int64_t)b->len, e);
 }
 
@@ -239,9 +239,16 @@ static int send_header(struct packer *p, const char *name, const char *link, con
 
 /* The next `length` bytes of a file; what it lost meanwhile is filled up with zeros. */
 static int send_bytes(struct packer *p, int fd, int64_t length, const char *path, struct err *e) {
+    int64_t left = length, passed;
     int r = 0;
 
-    for (int64_t left = length; r >= 0 && left > 0;) {
+    while (p->to->pass && left >= PASS_MIN) {
+        passed = p->to->pass(p->to->arg, fd, left, e);
+        if (passed < 0)
+            return (int)passed;
+        left -= passed;
+    }
+    while (r >= 0 && left > 0) {
         ssize_t n = read(fd, p->buffer, (size_t)MIN(left, (int64_t)READ_SIZE));
 
         if (n < 0 && errno == EINTR)
@@ -252,7 +259,7 @@ static int send_bytes(struct packer *p, int fd, int64_t length, const char *path
             n = (ssize_t)MIN(left, (int64_t)READ_SIZE);
             memset(p->buffer, 0, (size_t)n);
         }
-        r = p->sink(p->arg, p->buffer, (size_t)n, e);
+        r = p->to->put(p->to->arg, p->buffer, (size_t)n, e);
         left -= n;
     }
     return r;
@@ -276,7 +283,7 @@ static int send_sparse(struct packer *p, int fd, const struct files_holes *holes
     if (r >= 0)
         r = send_header_of(p, name, "", st, '0', (int64_t)map.len + data, st->st_size, path, e);
     if (r >= 0)
-        r = p->sink(p->arg, map.data, map.len, e);
+        r = p->to->put(p->to->arg, map.data, map.len, e);
     for (size_t i = 0; r >= 0 && i < holes->n; i++) {
         if (lseek(fd, holes->v[i].offset, SEEK_SET) < 0)
             return err_errno(e, errno, "seek %s", path);
@@ -525,21 +532,21 @@ static int pack_all(struct packer *p, struct err *e) {
     p->buffer = malloc(READ_SIZE);
     r = p->buffer ? pack(p, p->base, 0, e) : err_oom(e);
     if (r >= 0)
-        r = p->sink(p->arg, end, sizeof end, e);
+        r = p->to->put(p->to->arg, end, sizeof end, e);
     map_done_with(&p->links, free);
     strv_done(&p->pending);
     free(p->buffer);
     return r;
 }
 
-int files_pack(const char *base, const char *as, bool exact, const struct idmap *ids, files_sink_fn sink, void *arg, struct err *e) {
-    struct packer p = {.sink = sink, .arg = arg, .base = base, .as = as, .exact = exact, .ids = ids, .below = -EBADF};
+int files_pack(const char *base, const char *as, bool exact, const struct idmap *ids, const struct files_sink *sink, struct err *e) {
+    struct packer p = {.to = sink, .base = base, .as = as, .exact = exact, .ids = ids, .below = -EBADF};
 
     return pack_all(&p, e);
 }
 
-int files_pack_layer(int below, const struct idmap *ids, files_sink_fn sink, void *arg, struct err *e) {
-    struct packer p = {.sink = sink, .arg = arg, .base = ".", .as = "", .ids = ids, .layer = true, .below = below};
+int files_pack_layer(int below, const struct idmap *ids, const struct files_sink *sink, struct err *e) {
+    struct packer p = {.to = sink, .base = ".", .as = "", .ids = ids, .layer = true, .below = below};
 
     return pack_all(&p, e);
 }

@@ -14,6 +14,14 @@
 #include "layers/tar.h"
 
 typedef int (*files_sink_fn)(void *arg, const void *p, size_t n, struct err *e);
+/* The next n bytes of a file, or fewer, which never pass through here: how many it took (one at least), or negative. */
+typedef int64_t (*files_pass_fn)(void *arg, int fd, int64_t n, struct err *e);
+
+struct files_sink {
+    files_sink_fn put;
+    files_pass_fn pass; /* or NULL */
+    void *arg;
+};
 
 /*
  * Write an archive of `base` in the working directory to the sink: names begin with `as` instead of `base` ("" and base ".": names are relative and the
@@ -21,13 +29,13 @@ typedef int (*files_sink_fn)(void *arg, const void *p, size_t n, struct err *e);
  * `exact`: with all extended attributes, holes and parts of seconds, none of which the reference's archives have.
  * `ids` (NULL: none): owners are named by their numbers inside, and files of owners that are not in it are left out.
  */
-int files_pack(const char *base, const char *as, bool exact, const struct idmap *ids, files_sink_fn sink, void *arg, struct err *e);
+int files_pack(const char *base, const char *as, bool exact, const struct idmap *ids, const struct files_sink *sink, struct err *e);
 
 /*
  * Write what was changed as a layer (OCI image-spec, layer.md). `below` negative: the working directory is the writable folder of an overlay, and its marks
  * become whiteouts. Else: it is a whole root, compared with the folder `below` (borrowed); unchanged files are left out.
  */
-int files_pack_layer(int below, const struct idmap *ids, files_sink_fn sink, void *arg, struct err *e);
+int files_pack_layer(int below, const struct idmap *ids, const struct files_sink *sink, struct err *e);
 
 struct files_unpack {
     const char *dest; /* as messages name it */

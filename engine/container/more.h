@@ -45,6 +45,8 @@ struct ctr_files_io {
     /* The path is there; before any piece. */
     int (*stat)(void *arg, const struct ctr_path_stat *st, struct err *e);
     int (*piece)(void *arg, const void *p, size_t n, struct err *e);
+    /* The same with n bytes that are still to be read from a pipe, which does not block. NULL: they come as a piece. */
+    int (*pass)(void *arg, int pipe, size_t n, struct err *e);
     bool (*gone)(void *arg); /* nobody waits for the result any more */
     void *arg;
 };

@@ -99,6 +99,11 @@ int call_reply_empty(struct call *c, int status);
 int call_stream_begin(struct call *c, int status, const char *content_type, struct err *e);
 /* Send n bytes now; blocks while the client does not read. ERR_CANCELLED when it is gone. */
 int call_stream_write(struct call *c, const void *p, size_t n, struct err *e);
+/*
+ * The same with the next n bytes of a pipe, whose reading end does not block: the kernel moves them without a copy. Waits for who writes the pipe;
+ * ERR_INTERNAL when that ends early.
+ */
+int call_stream_pass(struct call *c, int pipe, size_t n, struct err *e);
 /* End of the body. The connection can serve the next request. Errors here mean that the client is gone; ignoring them is fine. */
 int call_stream_end(struct call *c, struct err *e);
 /* call_stream_begin() was called. */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -18,6 +19,7 @@
 
 #define HEAD_TIMEOUT_MS 10000
 #define HEAD_ALONE_MS 1000
+#define PASS_POLL_MS 1000
 #define RAW_STREAM "application/vnd.docker.raw-stream"
 
 /*
@@ -299,14 +301,51 @@ static int send_chunk(int fd, const void *p, size_t n, struct err *e) {
     return r;
 }
 
-int call_stream_write(struct call *c, const void *p, size_t n, struct err *e) {
+static int check_stream(const struct call *c, struct err *e) {
     if (!c->stream_begun || c->stream_ended)
         return err_set(e, ERR_INTERNAL, "writing to a stream that is not open");
-    if (c->server->stopping)
-        return err_set(e, ERR_CANCELLED, "the engine is shutting down");
-    if (n == 0 || c->head_only)
-        return 0;
+    return c->server->stopping ? err_set(e, ERR_CANCELLED, "the engine is shutting down") : 0;
+}
+
+int call_stream_write(struct call *c, const void *p, size_t n, struct err *e) {
+    int r = check_stream(c, e);
+
+    if (r < 0 || n == 0 || c->head_only)
+        return r;
     return c->stream_chunked ? send_chunk(c->out_fd, p, n, e) : http_send_all(c->out_fd, p, n, -1, e);
+}
+
+/* splice(2) would wait: for the pipe to have something, or, when it has, for the client. */
+static int wait_for_pass(struct call *c, int pipe, struct err *e) {
+    struct pollfd in = {.fd = pipe, .events = POLLIN}, out = {.fd = c->out_fd, .events = POLLOUT};
+
+    while (poll(&in, 1, PASS_POLL_MS) == 0)
+        if (c->server->stopping || call_gone(c))
+            return err_set(e, ERR_CANCELLED, "the client is gone");
+    ignore_result(poll(&out, 1, -1) < 0); /* a closed one shows at the next attempt */
+    return 0;
+}
+
+int call_stream_pass(struct call *c, int pipe, size_t n, struct err *e) {
+    char size[24];
+    size_t head = (size_t)snprintf(size, sizeof(size), "%zx\r\n", n);
+    int r = check_stream(c, e);
+
+    if (r >= 0 && c->stream_chunked)
+        r = http_send_all(c->out_fd, size, head, -1, e);
+    while (r >= 0 && n > 0) {
+        ssize_t k = splice(pipe, NULL, c->out_fd, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE);
+
+        if (k > 0)
+            n -= (size_t)k;
+        else if (k == 0)
+            r = err_set(e, ERR_INTERNAL, "what was to be passed on ended early");
+        else if (errno == EAGAIN)
+            r = wait_for_pass(c, pipe, e);
+        else if (errno != EINTR)
+            r = err_set(e, ERR_CANCELLED, "the client has closed the connection");
+    }
+    return r < 0 || !c->stream_chunked ? r : http_send_all(c->out_fd, "\r\n", 2, -1, e);
 }
 
 int call_stream_end(struct call *c, struct err *e) {
