@@ -114,6 +114,21 @@ static bool in_tmpfs(const struct api_host_config *host, const char *destination
     return false;
 }
 
+/* Take a mount asked for by name: it wins over what came from other containers, and a second one for its place is an error. */
+static int put(const struct api_host_config *host, struct ctr_mounts *l, struct ctr_mount *m, struct err *e) {
+    struct ctr_mount *old = find(l, m->destination);
+
+    if (in_tmpfs(host, m->destination) || (old && (old->spec || old->from_mounts)))
+        return duplicate(m->destination, e);
+    if (old) {
+        ctr_mount_done(old);
+        *old = *m;
+        *m = (struct ctr_mount){0};
+        return 0;
+    }
+    return add(l, m) < 0 ? err_oom(e) : 0;
+}
+
 /* ---- Binds -------------------------------------------------------------------------------------------------------------------- */
 static int bind_error(const char *spec, struct err *e) {
     return err_set(e, ERR_INTERNAL, "invalid volume specification: '%s'", spec);
@@ -174,22 +189,14 @@ static int read_bind(const char *spec, struct ctr_mount *m, struct err *e) {
 
 static int read_binds(const struct api_host_config *host, struct ctr_mounts *l, struct err *e) {
     for (size_t i = 0; i < host->binds.n; i++) {
-        struct ctr_mount m = {0}, *old;
+        struct ctr_mount m = {0};
         int r = read_bind(host->binds.v[i], &m, e);
 
         /* Found out before duplicates are, as the reference makes volumes one by one. */
         if (r >= 0 && m.volume && strlen(m.volume) == 1)
             r = err_set(e, ERR_INVALID, "create %s: volume name is too short, names should be at least two alphanumeric characters", m.volume);
-        if (r >= 0 && (in_tmpfs(host, m.destination) || ((old = find(l, m.destination)) && old->spec)))
-            r = duplicate(m.destination, e);
-        else if (r >= 0 && (old = find(l, m.destination))) {
-            /* Binds win over what came from other containers. */
-            ctr_mount_done(old);
-            *old = m;
-            continue;
-        }
-        if (r >= 0 && add(l, &m) < 0)
-            r = err_oom(e);
+        if (r >= 0)
+            r = put(host, l, &m, e);
         ctr_mount_done(&m);
         if (r < 0)
             return r;
@@ -333,18 +340,11 @@ static int read_mount(const struct api_mount *a, struct ctr_mount *m, struct err
 
 static int read_mounts(const struct api_host_config *host, struct ctr_mounts *l, struct err *e) {
     for (size_t i = 0; i < host->mounts.n; i++) {
-        struct ctr_mount m = {0}, *old;
+        struct ctr_mount m = {0};
         int r = read_mount(&host->mounts.v[i], &m, e);
 
-        if (r >= 0 && (in_tmpfs(host, m.destination) || ((old = find(l, m.destination)) && (old->spec || old->from_mounts))))
-            r = duplicate(m.destination, e);
-        else if (r >= 0 && (old = find(l, m.destination))) {
-            ctr_mount_done(old);
-            *old = m;
-            continue;
-        }
-        if (r >= 0 && add(l, &m) < 0)
-            r = err_oom(e);
+        if (r >= 0)
+            r = put(host, l, &m, e);
         ctr_mount_done(&m);
         if (r < 0)
             return r;
