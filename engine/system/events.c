@@ -268,9 +268,9 @@ void events_publish(struct events *ev, const char *type, const char *action, con
         log_kv(LOG_LVL_ERROR, "an event was lost", "type", type, "action", action, "id", actor_id, "error", err_msg(&e), NULL);
         return;
     }
-    d = atomic_load(&ev->listeners) > 0 ? malloc(sizeof(*d)) : NULL;
-    /* Posting under the lock keeps the order of delivery equal to the order of numbers. */
+    /* Posting under the lock keeps the order of delivery equal to the order of numbers; whoever begins to listen after the look at who listens replays this one. */
     pthread_mutex_lock(&ev->lock);
+    d = atomic_load(&ev->listeners) > 0 ? malloc(sizeof(*d)) : NULL;
     event->seq = ++ev->seq;
     oldest = ev->ring[event->seq % LIMIT_EVENT_BACKLOG];
     atomic_fetch_add(&event->refs, 1);
