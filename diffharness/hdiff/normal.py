@@ -204,6 +204,14 @@ class Banner(Rule):
         return self._redraws.sub(lambda m: "\r/ # \x1b[J", self._banner.sub("BusyBox <version>", value))
 
 
+class Repeats(Pattern):
+    """A line that says the same as the one before it: how often something was said again until somebody had heard it."""
+
+    name = "repeats"
+    pattern = re.compile(r"^(.+\n)\1+", re.M)
+    placeholder = r"\1"
+
+
 class Machine(Rule):
     """Facts of the machine and of one running daemon in /info, /version and the like, by key; types and presence stay comparable."""
 
@@ -243,7 +251,7 @@ class Spaces(Rule):
 
 
 RULES = {rule.name: rule for rule in
-         (Digests(), Times(), Ids(), Durations(), Clock(), Ports(), Macs(), Pids(), Bytes(), EngineName(), Addresses(), Names(), Temporary(), Pull(), Banner(), Machine(), Figures(), Spaces())}
+         (Digests(), Times(), Ids(), Durations(), Clock(), Ports(), Macs(), Pids(), Bytes(), EngineName(), Addresses(), Names(), Temporary(), Pull(), Banner(), Repeats(), Machine(), Figures(), Spaces())}
 
 
 class Memory:

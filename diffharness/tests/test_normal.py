@@ -57,6 +57,9 @@ class Normalisers(unittest.TestCase):
     def test_clock(self):
         self.assertEqual(self.text("1795300000\n1795300000.5\nx 1795300000\n", "clock"), "<clock>\n<clock>\nx 1795300000\n")
 
+    def test_repeats(self):
+        self.assertEqual(self.text("tick\ntick\ntick\nready\ntick\n\n\n", "repeats"), "tick\nready\ntick\n\n\n")
+
     def test_ports(self):
         self.assertEqual(self.text("0.0.0.0:32768->80/tcp, 0.0.0.0:60999->81/tcp", "ports"), "0.0.0.0:<port>->80/tcp, 0.0.0.0:<port>->81/tcp")
         self.same("0.0.0.0:8080->80/tcp 61000 32767", "ports")

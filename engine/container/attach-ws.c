@@ -243,9 +243,9 @@ int op_container_attach_websocket(struct call *call, struct err *e) {
     }
     struct ctr_attach_want want = {.logs = q.logs, .stream = q.stream, .in = q.stdin, .out = q.stdout, .err = q.stderr, .keys = keys};
 
-    ctr_attaching(c, 1);
+    ctr_attaching_begin(c);
     if (pump_start(call, &t, head, call_api_version(call), &inside.fd, &late) >= 0)
         ignore_result(ctr_attach_serve(c, v, &want, &inside, &late));
-    ctr_attaching(c, -1);
+    ctr_attaching_end(c);
     return 0;
 }

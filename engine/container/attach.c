@@ -2,8 +2,10 @@
 /* POST /containers/{id}/attach: the client's descriptor goes to the monitor, now or at the start. */
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 
 #include "api-handlers.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "container/attach.h"
 #include "container/keys.h"
@@ -13,6 +15,8 @@
 #include "wire/call.h"
 
 #define MULTIPLEXED_SINCE 142
+#define REPLAY_AT_ONCE 65536       /* bytes of log that fit into a connection's buffers */
+#define ATTACH_WAIT (NSEC_PER_SEC) /* for a client whose reply is out and whose descriptor is not yet where it belongs */
 
 const char *ctr_stream_type(bool tty, int version) {
     return tty || version < MULTIPLEXED_SINCE ? "application/vnd.docker.raw-stream" : "application/vnd.docker.multiplexed-stream";
@@ -69,25 +73,46 @@ int ctr_attach_keys(const char *text, struct launch_keys *ret, struct err *e) {
     return err_set(e, ERR_INVALID, "Invalid detach keys (%s) provided", text);
 }
 
-static int replay(const struct ctr_view *v, const struct ctr_attach_want *want, int fd, struct err *e) {
-    struct ctr_log_request req = {.path = v->fixed->log_file, .out = want->out, .err = want->err, .framed = want->framed, .tail = -1};
+void ctr_attaching_wait(struct container *c) {
+    int64_t deadline = clock_mono_ns() + ATTACH_WAIT;
+    struct timespec ts = {.tv_sec = deadline / NSEC_PER_SEC, .tv_nsec = deadline % NSEC_PER_SEC};
 
-    return ctr_log_copy(&req, fd, e);
+    while (c->attaching > 0 && pthread_cond_timedwait(&c->change, &c->lock, &ts) != ETIMEDOUT)
+        continue;
 }
 
-/* From before the client sees its reply until its descriptor is where a start finds it. */
-void ctr_attaching(struct container *c, int change) {
+void ctr_attaching_begin(struct container *c) {
     pthread_mutex_lock(&c->lock);
-    c->attaching += change;
-    if (c->attaching == 0)
+    ctr_attaching_wait(c); /* who sees our reply may send input whose echo an earlier client, its own reply in hand, expects */
+    c->attaching++;
+    pthread_mutex_unlock(&c->lock);
+}
+
+void ctr_attaching_end(struct container *c) {
+    pthread_mutex_lock(&c->lock);
+    if (--c->attaching == 0)
         pthread_cond_broadcast(&c->change);
     pthread_mutex_unlock(&c->lock);
+}
+
+static int replay(struct container *c, const struct ctr_view *v, const struct ctr_attach_want *want, int fd, struct err *e) {
+    struct ctr_log_request req = {.path = v->fixed->log_file, .out = want->out, .err = want->err, .framed = want->framed, .tail = -1};
+    struct stat st;
+    bool slow = stat(req.path, &st) == 0 && st.st_size > REPLAY_AT_ONCE;
+    int r;
+
+    if (slow) /* as long as the client likes: others do not wait for that */
+        ctr_attaching_end(c);
+    r = ctr_log_copy(&req, fd, e);
+    if (slow)
+        ctr_attaching_begin(c);
+    return r;
 }
 
 int ctr_attach_serve(struct container *c, const struct ctr_view *v, const struct ctr_attach_want *want, struct taken *t, struct err *e) {
     struct ctr_client *k;
 
-    if (want->logs && !str_empty(v->fixed->log_file) && replay(v, want, t->fd, e) < 0)
+    if (want->logs && !str_empty(v->fixed->log_file) && replay(c, v, want, t->fd, e) < 0)
         return 0;
     container_event(c, "attach", NULL);
     if (!want->stream || (!want->in && !want->out && !want->err))
@@ -132,9 +157,9 @@ int op_container_attach(struct call *call, struct err *e) {
     tty = v->fixed->config.has_tty && v->fixed->config.tty;
     struct ctr_attach_want want = {.logs = q.logs, .stream = q.stream, .in = q.stdin, .out = q.stdout, .err = q.stderr, .framed = !tty, .keys = keys};
     /* The connection is ours now: nothing below is an answer any more. */
-    ctr_attaching(c, 1);
+    ctr_attaching_begin(c);
     if (taken_write_head(&t, TAKEN_HIJACK, ctr_stream_type(tty, call_api_version(call)), &late) >= 0)
         ignore_result(ctr_attach_serve(c, v, &want, &t, &late));
-    ctr_attaching(c, -1);
+    ctr_attaching_end(c);
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "container/attach.h"
 #include "container/health.h"
 #include "container/life.h"
 #include "container/links.h"
@@ -23,7 +24,6 @@
 
 #define EXIT_NOT_STARTED 128
 #define CREATE_FAILED "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
-#define ATTACH_WAIT (2 * NSEC_PER_SEC)
 
 static void launching_done(struct launching *l) {
     layers_rootfs_done(&l->rootfs);
@@ -75,15 +75,12 @@ static int make_exec_dir(struct launching *l, struct err *e) {
 }
 
 static int take_clients(struct launching *l, struct err *e) {
-    int64_t deadline = clock_mono_ns() + ATTACH_WAIT;
-    struct timespec ts = {.tv_sec = deadline / NSEC_PER_SEC, .tv_nsec = deadline % NSEC_PER_SEC};
     struct container *c = l->c;
     size_t n = 0;
 
     pthread_mutex_lock(&c->lock);
     /* A client that has the answer to its attach may send the start before our thread has put it on the list: its first lines would be lost. */
-    while (c->attaching > 0 && pthread_cond_timedwait(&c->change, &c->lock, &ts) != ETIMEDOUT)
-        continue;
+    ctr_attaching_wait(c);
     l->clients = c->clients;
     c->clients = NULL;
     pthread_mutex_unlock(&c->lock);
