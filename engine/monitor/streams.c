@@ -20,7 +20,7 @@
 /* ---- a process's ends ------------------------------------------------------------------------------------------------- */
 
 void proc_init(struct proc *p) {
-    *p = (struct proc){.pid = -1, .pidfd = -EBADF, .pty = -EBADF, .pts = -EBADF};
+    *p = (struct proc){.pid = -1, .pidfd = -EBADF, .pty = -EBADF, .pts = -EBADF, .spool = SPOOL_INIT};
     p->in = (struct src){SRC_STDIN, -EBADF, 0, p};
     p->out = (struct src){SRC_STDOUT, -EBADF, 0, p};
     p->err = (struct src){SRC_STDERR, -EBADF, 0, p};
@@ -71,61 +71,94 @@ static void client_dead(struct mon *m, struct client *c) {
     src_close(m, &c->src);
 }
 
-static bool spill(struct mon *m, struct client *c, const char *p, size_t n) {
-    if (c->spill < 0) {
-        char dir[LOG_PATH_MAX];
-        char *slash;
+/* With a log in a file there is a place on disk (the run-time folder is often memory); with other drivers the container waits, as with the reference. */
+static bool fall_behind(struct mon *m, struct client *c) {
+    struct spool *s = &c->proc->spool;
 
-        /* Beside the log: that is disk; the run-time folder is often memory. */
-        memcpy(dir, m->log.path, sizeof dir);
-        slash = strrchr(dir, '/');
-        if (!m->has_log || !slash)
-            return false;
-        *slash = 0;
-        c->spill = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-        c->spill_at = c->spill_n = 0;
-        if (c->spill < 0)
-            return false;
-    }
-    if (pwrite(c->spill, p, n, (off_t)(c->spill_at + c->spill_n)) == (ssize_t)n) {
-        c->spill_n += n;
-        return true;
-    }
-    if (!c->spill_n)
-        c->spill = close_fd(c->spill);
-    return false;
+    if (s->fd < 0 && !(m->has_log && spool_open(s, m->log.path)))
+        return false;
+    c->behind = true;
+    c->at = s->end;
+    return true;
+}
+
+/* What everyone who is behind has read is not needed; without anyone the file is not. */
+static void trim_spool(struct proc *p) {
+    uint64_t oldest = UINT64_MAX;
+
+    if (p->spool.fd < 0)
+        return;
+    for (struct client *c = p->clients; c; c = c->next)
+        if (c->behind && !c->dead && c->at < oldest)
+            oldest = c->at;
+    if (oldest == UINT64_MAX)
+        spool_close(&p->spool);
+    else
+        spool_keep_from(&p->spool, oldest);
+}
+
+/* For those who are behind. A full disk ends their sessions: what comes next must not follow what they have. */
+static void keep_for_slow(struct mon *m, struct proc *p, bool is_err, const char *data, size_t n) {
+    if (p->spool.fd < 0 || spool_add(&p->spool, is_err, data, n))
+        return;
+    for (struct client *c = p->clients; c; c = c->next)
+        if (c->behind)
+            client_dead(m, c);
+    spool_close(&p->spool);
 }
 
 static bool client_full(const struct client *c) {
-    return c->spill >= 0 ? c->spill_n > SPILL_MAX : c->out_n > 4 * LIMIT_ATTACH_BUFFER;
+    return c->behind ? spool_full(&c->proc->spool) : c->out_n > 4 * LIMIT_ATTACH_BUFFER;
+}
+
+static bool grow(struct client *c, size_t n) {
+    size_t want = (c->out_n + n + 4095) & ~(size_t)4095;
+    char *fresh;
+
+    if (c->out_at + c->out_n + n <= c->out_cap)
+        return true;
+    if (want < 2 * c->out_n && c->out_n > CLIENT_MEMORY)
+        want = 2 * c->out_n; /* no spool: this goes on to a megabyte */
+    fresh = malloc(want);
+    if (!fresh)
+        return false;
+    if (c->out_n)
+        memcpy(fresh, c->out + c->out_at, c->out_n);
+    free(c->out);
+    c->out = fresh;
+    c->out_at = 0;
+    c->out_cap = want;
+    return true;
 }
 
 static void queue(struct mon *m, struct client *c, const char *p, size_t n) {
     if (!n || c->dead)
         return;
-    if ((c->spill_n || c->out_n + n > LIMIT_ATTACH_BUFFER) && spill(m, c, p, n))
-        return;
-    if (c->spill_n) { /* a full disk: what is kept in memory now would overtake what is in the file */
+    if (!grow(c, n)) {
         client_dead(m, c);
         return;
     }
-    if (c->out_at + c->out_n + n > c->out_cap) {
-        size_t want = c->out_n + n < 4096 ? 4096 : (c->out_n + n) * 2;
-        char *fresh = malloc(want);
-
-        if (!fresh) {
-            client_dead(m, c);
-            return;
-        }
-        if (c->out_n)
-            memcpy(fresh, c->out + c->out_at, c->out_n);
-        free(c->out);
-        c->out = fresh;
-        c->out_at = 0;
-        c->out_cap = want;
-    }
     memcpy(c->out + c->out_at + c->out_n, p, n);
     c->out_n += n;
+}
+
+/* The next pieces that a client who is behind has not had. */
+static bool refill(struct client *c) {
+    struct spool *s = &c->proc->spool;
+    struct spool_want want = {.out = c->flags & MP_CLIENT_STDOUT, .err = c->flags & MP_CLIENT_STDERR, .framed = c->flags & MP_CLIENT_FRAMED};
+    ssize_t n = 0;
+
+    if (!grow(c, SPOOL_FRAME + SPOOL_RECORD_MAX))
+        return false;
+    c->out_at = 0;
+    while (n == 0 && c->at < s->end)
+        n = spool_read(s, &c->at, &want, c->out, c->out_cap);
+    if (n < 0)
+        return false;
+    c->out_n = (size_t)n;
+    c->behind = c->at < s->end;
+    trim_spool(c->proc);
+    return true;
 }
 
 static void client_interest(struct mon *m, struct client *c) {
@@ -135,7 +168,7 @@ static void client_interest(struct mon *m, struct client *c) {
         return;
     if (!c->in_done && !c->in_n)
         events |= EPOLLIN;
-    if (c->out_n || c->spill_n || (c->ending && !c->dead))
+    if (c->out_n || c->behind || (c->ending && !c->dead))
         events |= EPOLLOUT;
     src_set(m, &c->src, events);
 }
@@ -145,27 +178,9 @@ static bool client_flush(struct mon *m, struct client *c) {
     while (!c->dead) {
         ssize_t n;
 
-        if (!c->out_n && c->spill_n) {
-            size_t take = c->spill_n < READ_BLOCK ? (size_t)c->spill_n : READ_BLOCK;
-
-            if (c->out_cap < READ_BLOCK) {
-                free(c->out);
-                c->out = malloc(READ_BLOCK);
-                c->out_cap = c->out ? READ_BLOCK : 0;
-            }
-            c->out_at = 0;
-            n = c->out ? pread(c->spill, c->out, take, (off_t)c->spill_at) : -1;
-            if (n <= 0) {
-                client_dead(m, c);
-                return false;
-            }
-            c->out_n = (size_t)n;
-            c->spill_at += (uint64_t)n;
-            c->spill_n -= (uint64_t)n;
-            if (!c->spill_n) {
-                c->spill = close_fd(c->spill);
-                c->spill_at = 0;
-            }
+        if (!c->out_n && c->behind && !refill(c)) {
+            client_dead(m, c);
+            return false;
         }
         if (!c->out_n) {
             free(c->out);
@@ -197,9 +212,9 @@ static void client_give(struct mon *m, struct client *c, bool is_err, const char
     bool framed = c->flags & MP_CLIENT_FRAMED;
     size_t total = n + (framed ? sizeof head : 0), done = 0;
 
-    if (c->dead || !(c->flags & (is_err ? MP_CLIENT_STDERR : MP_CLIENT_STDOUT)))
+    if (c->dead || c->behind || c->ending || !(c->flags & (is_err ? MP_CLIENT_STDERR : MP_CLIENT_STDOUT)))
         return;
-    if (!c->out_n && !c->spill_n) {
+    if (!c->out_n) {
         struct msghdr msg = {.msg_iov = framed ? iov : iov + 1, .msg_iovlen = framed ? 2 : 1};
         ssize_t w = sendmsg(c->src.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -219,10 +234,10 @@ static void client_give(struct mon *m, struct client *c, bool is_err, const char
     }
     done -= framed ? sizeof head : 0;
     queue(m, c, p + done, n - done);
+    if (c->out_n > CLIENT_MEMORY && !c->dead)
+        ignore_result(fall_behind(m, c));
     client_interest(m, c);
 }
-
-/* ---- output of a process ---------------------------------------------------------------------------------------------- */
 
 static void pause_when_full(struct mon *m, struct proc *p) {
     bool full = false;
@@ -237,6 +252,16 @@ static void pause_when_full(struct mon *m, struct proc *p) {
     if (p->err.fd >= 0)
         src_set(m, &p->err, full ? 0 : EPOLLIN);
 }
+
+/* After the log, so that whoever is told of a line finds it there. */
+static void give_all(struct mon *m, struct proc *p, bool is_err, const char *data, size_t n) {
+    keep_for_slow(m, p, is_err, data, n);
+    for (struct client *c = p->clients; c; c = c->next)
+        client_give(m, c, is_err, data, n);
+    pause_when_full(m, p);
+}
+
+/* ---- output of a process ---------------------------------------------------------------------------------------------- */
 
 static void log_output(struct mon *m, struct proc *p, bool is_err, const char *data, size_t n) {
     struct log_copier *c = &p->copier[is_err];
@@ -278,10 +303,7 @@ void proc_output(struct mon *m, struct src *s) {
             return;
         }
         log_output(m, p, is_err, m->block, (size_t)n);
-        for (struct client *c = p->clients; c; c = c->next)
-            if (!c->ending)
-                client_give(m, c, is_err, m->block, (size_t)n);
-        pause_when_full(m, p);
+        give_all(m, p, is_err, m->block, (size_t)n);
         if (p->paused || (size_t)n < READ_BLOCK / 16)
             return;
     }
@@ -306,10 +328,7 @@ void proc_drain(struct mon *m, struct proc *p) {
                 break;
             }
             log_output(m, p, i, m->block, (size_t)n);
-            for (struct client *c = p->clients; c; c = c->next)
-                if (!c->ending)
-                    client_give(m, c, i, m->block, (size_t)n);
-            pause_when_full(m, p);
+            give_all(m, p, i, m->block, (size_t)n);
         }
 }
 
@@ -486,7 +505,7 @@ void client_event(struct mon *m, struct client *c, uint32_t events) {
         client_dead(m, c);
         return;
     }
-    if (!c->dead && (c->out_n || c->spill_n))
+    if (!c->dead && (c->out_n || c->behind))
         flushed = client_flush(m, c);
     if (!c->dead && c->ending && flushed)
         client_dead(m, c);
@@ -504,7 +523,6 @@ int client_add(struct mon *m, struct proc *p, int fd, unsigned flags, const char
     c->src = (struct src){SRC_CLIENT, fd, 0, c};
     c->proc = p;
     c->flags = flags;
-    c->spill = -EBADF;
     if (n_keys < 0) {
         c->keys[0] = 0x10;
         c->keys[1] = 0x11;
@@ -546,10 +564,10 @@ void clients_sweep(struct mon *m, struct proc *p) {
         }
         *at = c->next;
         src_close(m, &c->src);
-        close_fd(c->spill);
         free(c->out);
         free(c->in);
         free(c);
+        trim_spool(p);
         pause_when_full(m, p);
     }
 }

@@ -26,7 +26,7 @@
 /* How long output is waited for after a process ended while others hold its streams: as long as the reference waits. */
 #define STREAMS_WAIT_NS (2 * NSEC_PER_SEC)
 #define EXEC_ACK_WAIT_NS NSEC_PER_SEC
-#define LINGER_NS (300 * NSEC_PER_SEC)
+#define LINGER_NS (24 * 3600 * NSEC_PER_SEC) /* for clients that have not read all: a pager left open over lunch loses nothing */
 
 int src_set(struct mon *m, struct src *s, uint32_t events) {
     struct epoll_event ev = {.events = events, .data.ptr = s};

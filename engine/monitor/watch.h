@@ -6,8 +6,8 @@
  * terminal). A `client` is a connected stream socket that takes output of one proc and may give its input. Memory is taken when a client or an
  * exec comes and given back when it goes; a monitor of a quiet container owns a few pages.
  *
- * Output of a proc goes first to the log, then to each client. A client that does not take it gets up to 256 KiB in memory and then up to SPILL_MAX in an
- * unnamed file; only beyond that the container's own output waits (R17).
+ * Output of a proc goes first to the log, then to each client. A client that does not take it gets CLIENT_MEMORY kept in memory and is then "behind":
+ * it reads from the file that all such clients of the proc share (spool.h). Only when that has SPOOL_MAX, or cannot be, the container's own output waits (R17).
  */
 #ifndef HATAKE_MONITOR_WATCH_H
 #define HATAKE_MONITOR_WATCH_H
@@ -20,10 +20,11 @@
 #include "base/log.h"
 #include "logdrv/logdrv.h"
 #include "monitor/proto.h"
+#include "monitor/spool.h"
 #include "oci/exec.h"
 
-#define SPILL_MAX MIB(256)
-#define READ_BLOCK KIB(64)
+#define READ_BLOCK SPOOL_RECORD_MAX
+#define CLIENT_MEMORY KIB(64)
 
 struct health;
 struct mon;
@@ -47,8 +48,8 @@ struct client {
     /* to the client */
     char *out;
     size_t out_at, out_n, out_cap;
-    int spill; /* unnamed file, or -EBADF */
-    uint64_t spill_at, spill_n;
+    bool behind; /* goes on at `at` of the proc's spool, after what is in `out` */
+    uint64_t at;
     bool ending; /* close when everything is delivered */
     bool dead;   /* free at the end of this round */
     /* from the client */
@@ -68,6 +69,7 @@ struct proc {
     bool tty, stdin_open, stdin_once, stdin_client; /* stdin_client: some client feeds it */
     struct src in, out, err;                        /* with a tty only `out` is watched, and `in` has the same descriptor */
     struct client *clients;
+    struct spool spool;
     bool exited, told, paused;
     bool known;    /* the daemon has said that it knows of the end */
     bool is_probe; /* of a health check: its output goes to health.c */
