@@ -159,16 +159,17 @@ static int count_file(struct walk *w, const struct stat *st, struct err *e) {
 }
 
 static int walk_tree(struct walk *w, int parent, const char *name, const char *path, int depth, struct err *e) {
-    _cleanup_close_ int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    _cleanup_closedir_ DIR *dir = NULL;
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_closedir_ DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     struct dirent *d;
     int r = 0;
 
-    if (fd < 0 || depth > 2048)
-        return err_errno(e, fd < 0 ? errno : ELOOP, "reading %s of a container", path);
-    dir = fdopendir(dup(fd));
-    if (!dir)
-        return err_errno(e, errno, "reading %s of a container", path);
+    if (!dir || depth > 2048) {
+        r = err_errno(e, dir ? ELOOP : errno, "reading %s of a container", path);
+        if (!dir)
+            close_fd(fd);
+        return r;
+    }
     if (w->fn && *path && is_opaque(fd))
         r = note_replaced(w, fd, path, e);
     while (r == 0 && (d = readdir(dir))) {
