@@ -395,8 +395,14 @@ int container_files(struct container *c, enum ctr_files what, const struct ctr_f
         LEASE_ANY struct ctr_held h = CTR_HELD_INIT;
 
         r = ctr_hold(c, &h, e);
-        if (r >= 0)
+        if (r >= 0) {
+            struct ctr_view *fresh;
+
             r = work(c, what, o, io, e);
+            fresh = container_edit(c); /* one that has not been asked for its size yet */
+            if (fresh)
+                container_publish(c, fresh);
+        }
     } else {
         r = work(c, what, o, io, e);
     }

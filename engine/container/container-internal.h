@@ -143,6 +143,9 @@ struct ctr_view {
     int64_t restart_count;
     /* prebuilt text, made by the first reader: see list.c and inspect.c */
     _Atomic(char *) list_head, list_tail, inspect;
+    /* counted once where nothing runs: container_size() */
+    atomic_bool sized;
+    atomic_llong size_rw, size_root;
 };
 struct ctr_view *ctr_view_unref(struct ctr_view *v);
 DEFINE_CLEANUP(struct ctr_view *, ctr_view_unref)
@@ -225,6 +228,11 @@ struct containers {
 struct ctr_view *container_view(struct container *c);
 /* A private copy of the current view, to be changed and committed (or released). Needs the token. NULL: out of memory. */
 struct ctr_view *container_edit(struct container *c);
+/*
+ * Bytes of what the container wrote, and of its whole root. The files of one that runs are counted each time; one that does not changes only by what ends in
+ * another view (start, files copied into it).
+ */
+int container_size(struct container *c, struct ctr_view *v, int64_t *ret_rw, int64_t *ret_root, struct err *e);
 /* Remember that somebody asked it to stop (or to start); part of the next row that is written. Needs the token. */
 void container_set_stopped_by_user(struct container *c, bool by_user);
 /* Write the row, then publish the edited view; eats the edit in both cases. Needs the token. */

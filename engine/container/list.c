@@ -13,7 +13,6 @@
 #include "container/inspect.h"
 #include "container/links.h"
 #include "image/image.h"
-#include "layers/layers.h"
 #include "wire/call.h"
 
 DEFINE_CLEANUP(struct image *, image_unref)
@@ -284,7 +283,7 @@ static int add_entry(struct names *names, struct container *c, struct ctr_view *
     int r;
 
     ctr_status_text(v, health, now, status);
-    if (size && layers_container_size(c->cs->engine->layers, c->id, &sz.rw, &sz.root, NULL) < 0)
+    if (size && container_size(c, v, &sz.rw, &sz.root, NULL) < 0)
         sz.rw = sz.root = 0;
     links = map_get(&names->links, c->id);
     if (size || links || image != v->fixed->config.image || version != 145)

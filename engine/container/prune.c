@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "container/life.h"
-#include "layers/layers.h"
 #include "system/events.h"
 #include "wire/call.h"
 #include "wire/filters.h"
@@ -49,7 +48,7 @@ static int prune_all(struct containers *cs, const struct filters *f, int64_t unt
         int64_t rw = 0, root;
 
         if (r >= 0 && !call_gone(call) && is_meant(f, until, v)) {
-            ignore_result(layers_container_size(cs->engine->layers, all[i]->id, &rw, &root, NULL));
+            ignore_result(container_size(all[i], v, &rw, &root, NULL));
             if (container_remove(all[i], false, false, NULL) >= 0) {
                 res->space_reclaimed += rw;
                 r = api_string_list_add(&res->containers_deleted, all[i]->id, e);

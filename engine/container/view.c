@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The counted parts of a container: what create decided, network settings, and the views. */
 #include "base/clock.h"
+#include "base/engine.h"
 #include "base/id.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "container/health.h"
+#include "layers/layers.h"
 
 /* ---- counted parts ------------------------------------------------------------------------------------------------------ */
 void ctr_mount_done(struct ctr_mount *m) {
@@ -182,6 +184,27 @@ void container_set_stopped_by_user(struct container *c, bool by_user) {
         return;
     v->stopped_by_user = by_user;
     container_publish(c, v);
+}
+
+int container_size(struct container *c, struct ctr_view *v, int64_t *ret_rw, int64_t *ret_root, struct err *e) {
+    if (!atomic_load(&v->sized)) {
+        int64_t rw, root;
+        int r = layers_container_size(c->cs->engine->layers, c->id, &rw, &root, e);
+
+        if (r < 0)
+            return r;
+        if (ctr_state_alive(v->state)) {
+            *ret_rw = rw;
+            *ret_root = root;
+            return 0;
+        }
+        atomic_store(&v->size_rw, rw);
+        atomic_store(&v->size_root, root);
+        atomic_store(&v->sized, true);
+    }
+    *ret_rw = atomic_load(&v->size_rw);
+    *ret_root = atomic_load(&v->size_root);
+    return 0;
 }
 
 int ctr_size_parse(const char *text, uint64_t *ret) {
