@@ -29,11 +29,10 @@ static bool client_gone(void *arg) {
 /* The configuration of the new image: what was sent, else the container's; the changes; what neither says from the container. */
 static int make_config(const struct ctr_fixed *f, json_t *body, const struct api_string_list *changes, struct api_container_config *ret,
                        struct err *e) {
-    bool cmd_set = false;
     int r = json_object_size(body) > 0 ? api_container_config_read(ret, body, NULL, e) : api_container_config_copy(ret, &f->config, e);
 
-    for (size_t i = 0; r >= 0 && i < changes->n; i++)
-        r = image_change(ret, changes->v[i], &cmd_set, e);
+    if (r >= 0)
+        r = image_change(ret, changes->v, changes->n, e);
     return r < 0 ? r : ctr_merge_image(ret, &f->config, e);
 }
 

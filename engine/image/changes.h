@@ -6,16 +6,16 @@
 #ifndef HATAKE_IMAGE_CHANGES_H
 #define HATAKE_IMAGE_CHANGES_H
 
-#include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
 
 struct api_container_config;
 
 /*
- * Apply one instruction; variables in it have the values of config's environment. *cmd_set (false before the first) remembers that one was CMD: an ENTRYPOINT
- * drops the command of before, but not one that was set beside it. ERR_INVALID with a text for people when it is none or cannot be used here.
+ * Apply n changes, which together are one Dockerfile (dockerfile.h); variables in it have the values of config's environment. An ENTRYPOINT drops the command of before, but not
+ * one that was set beside it. ERR_INVALID with a text for people when an instruction is none or cannot be used here: the configuration may be changed in part then.
  */
-int image_change(struct api_container_config *config, const char *instruction, bool *cmd_set, struct err *e);
+int image_change(struct api_container_config *config, char *const *changes, size_t n, struct err *e);
 
 #endif

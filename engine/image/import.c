@@ -160,7 +160,6 @@ int images_import(struct images *s, struct call *c, const struct q_image_create 
     struct imported i = {0};
     struct unpack *u = NULL;
     struct platform platform;
-    bool cmd_set = false;
     const char *src = q->from_src ? q->from_src : "";
     _cleanup_free_ char *message = str_empty(q->message) ? str_printf("Imported from %s", src) : strdup(q->message);
     int r = message ? platform_parse(q->platform, &platform, e) : err_oom(e);
@@ -169,8 +168,8 @@ int images_import(struct images *s, struct call *c, const struct q_image_create 
         r = repo_tag_reference(q->repo, q->tag, &ref, e);
     if (r == 0 && !streq(platform.os, "linux"))
         r = err_set(e, ERR_INVALID, "operating system is not supported");
-    for (size_t k = 0; r == 0 && k < q->changes.n; k++)
-        r = image_change(&config, q->changes.v[k], &cmd_set, e);
+    if (r == 0)
+        r = image_change(&config, q->changes.v, q->changes.n, e);
     if (r == 0)
         r = read_layer(s, c, src, p, &i, &u, e);
     if (r == 0)

@@ -8,19 +8,19 @@
 #include "base/test.h"
 #include "image/words.h"
 
-static char *const env[] = {"A=1", "P=/usr/bin", "F=/a/b.tar.gz", "EMPTY=", "A=second"};
+static char *const env[] = {"A=1", "P=/usr/bin", "F=/a/b.tar.gz", "EMPTY=", "A=second", "U=\xc3\xa4\xc3\xb6\xff", "S=*a?b/c"};
 
 TEST(words_end_at_blanks_outside_quotes) {
     const char *at = " one  \"t w o\" th\\ ree 'fo ur'x ";
     static const char *const want[] = {"one", "\"t w o\"", "th\\ ree", "'fo ur'x"};
 
     for (size_t i = 0; i < ELEMENTSOF(want); i++) {
-        _cleanup_free_ char *w = words_next(&at);
+        _cleanup_free_ char *w = words_next(&at, '\\');
 
         REQUIRE(w);
         CHECK_STR(w, want[i]);
     }
-    CHECK(!words_next(&at));
+    CHECK(!words_next(&at, '\\'));
 }
 
 /* A matcher that tries each place for each asterisk would not come to an end. */
@@ -36,15 +36,15 @@ TEST(words_are_cut_in_bounded_time) {
     for (size_t i = 0; i < 1000; i++)
         buf_adds(&stars, "*a");
     for (size_t i = 0; i < ELEMENTSOF(how); i++) {
-        word = str_printf("${A%s%s*b*a}", how[i], buf_str(&stars));
-        REQUIRE(word && words_expand(word, &value.data, 1, &got, NULL) == 0);
+        word = str_printf("${A%s%s*b*a%s}", how[i], buf_str(&stars), *how[i] == '/' ? "/" : "");
+        REQUIRE(word && words_expand(word, '\\', &value.data, 1, &got, NULL) == 0);
         CHECK_STR(got, buf_str(&value) + 2);
         free(word);
         free(got);
     }
     word = str_printf("${A#%s%s}", buf_str(&stars), buf_str(&stars));
     REQUIRE(word);
-    CHECK_INT(words_expand(word, &value.data, 1, &got, &e), -ERR_INVALID);
+    CHECK_INT(words_expand(word, '\\', &value.data, 1, &got, &e), -ERR_INVALID);
     free(word);
 }
 
@@ -80,14 +80,16 @@ TEST(words_expand_as_in_a_dockerfile) {
         {"${F//?b/}", "/a.tar.gz"},
         {"${F#*}|${F##*}|${F%*}|${F%%*}", "/a/b.tar.gz||/a/b.tar.gz|"},
         {"${F#?}|${F%?}|${F##*?a?*b}|${F%%a*r*}", "a/b.tar.gz|/a/b.tar.g|.tar.gz|/"},
-        {"${F/a*\\./x}|${F//a*r/x}|${F//*/x}|${F//\\\\*/x}", "/xgz|/x.gz|x|/a/b.tar.gz"},
+        {"${F/a*./x}|${F//a*r/x}|${F//*/x}|${F//\\\\*/x}", "/xgz|/x.gz|x|/a/b.tar.gz"},
         {"${F#none}${F%none}", "/a/b.tar.gz/a/b.tar.gz"},
+        {"${U#?}|${U%?}|${U/?/q}|${U//?/q}|${U#??}|${U%%\xc3\xb6*}", "\xc3\xb6\xff|\xc3\xa4\xc3\xb6|q\xc3\xb6\xff|qqq|\xff|\xc3\xa4"},
+        {"${S/\\*/q}|${S/\\?/q}|${S//\\//q}|${S/\\}/q}", "qa?b/c|*aqb/c|*a?bqc|*a?b/c"},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
         _cleanup_free_ char *got = NULL;
 
-        REQUIRE(words_expand(cases[i].word, env, ELEMENTSOF(env), &got, NULL) == 0);
+        REQUIRE(words_expand(cases[i].word, '\\', env, ELEMENTSOF(env), &got, NULL) == 0);
         CHECK_STR(got, cases[i].want);
     }
 }
@@ -103,6 +105,10 @@ TEST(words_that_do_not_end_are_refused) {
         {"\"a", "failed to process \"\\\"a\": unexpected end of statement while looking for matching double-quote"},
         {"'a", "failed to process \"'a\": unexpected end of statement while looking for matching single-quote"},
         {"${A#${N:-\"}", "failed to process \"${A#${N:-\\\"}\": unexpected end of statement while looking for matching double-quote"},
+        {"${N:?}", "failed to process \"${N:?}\": N: is not allowed to be unset"},
+        {"${A/x}", "failed to process \"${A/x}\": syntax error: missing '/' in ${}"},
+        {"${A/x", "failed to process \"${A/x\": syntax error: missing '/' in ${}"},
+        {"${A#\\.}", "failed to process \"${A#\\\\.}\": invalid pattern (\\.) in substitution: invalid escape '\\.'"},
         {"${N:?gone}", "failed to process \"${N:?gone}\": N: gone"},
     };
     char deep[4 * 40 + 2] = "";
@@ -111,10 +117,10 @@ TEST(words_that_do_not_end_are_refused) {
         _cleanup_err_ struct err e = ERR_INIT;
         char *got = NULL;
 
-        CHECK_INT(words_expand(cases[i].word, env, ELEMENTSOF(env), &got, &e), -ERR_INVALID);
+        CHECK_INT(words_expand(cases[i].word, '\\', env, ELEMENTSOF(env), &got, &e), -ERR_INVALID);
         CHECK_STR(err_msg(&e), cases[i].why);
     }
     for (size_t i = 0; i < 40; i++)
         memcpy(deep + 4 * i, "${N-", 5);
-    CHECK_INT(words_expand(deep, env, ELEMENTSOF(env), &(char *){NULL}, NULL), -ERR_INVALID);
+    CHECK_INT(words_expand(deep, '\\', env, ELEMENTSOF(env), &(char *){NULL}, NULL), -ERR_INVALID);
 }

@@ -16,7 +16,7 @@
 #define DEPTH 16       /* of substitutions inside substitutions */
 #define WORK (1 << 28) /* length of a pattern times that of the value it is held against, which is what finding it takes */
 
-char *words_next(const char **at) {
+char *words_next(const char **at, char escape) {
     const char *start = *at, *p;
     char quote = 0;
 
@@ -25,7 +25,7 @@ char *words_next(const char **at) {
     if (!*start)
         return NULL;
     for (p = start; *p && (quote || !isspace((unsigned char)*p)); p++) {
-        if (*p == '\\' && p[1] && quote != '\'')
+        if (*p == escape && p[1] && quote != '\'')
             p++;
         else if (quote ? *p == quote : *p == '"' || *p == '\'')
             quote = quote ? 0 : *p;
@@ -36,6 +36,8 @@ char *words_next(const char **at) {
 
 struct expansion {
     const char *at;
+    char escape;
+    bool pattern; /* what is read is one: what was escaped stays so */
     char *const *env;
     size_t n;
     unsigned depth;
@@ -81,50 +83,103 @@ static int aside(struct expansion *x, char end, char other, struct buf *ret, str
     return r;
 }
 
+/* Characters, and where each begins among the bytes; v has one more, the end. What is no UTF-8 counts byte by byte. */
+struct runes {
+    uint32_t *v;
+    size_t *at, n;
+};
+#define STRAY 0x200000u /* such a byte: no character */
+
+static void runes_done(struct runes *r) {
+    free(r->v);
+    free(r->at);
+}
+
+/* The character at p, and of how many bytes it is. */
+static size_t rune_at(const char *p, uint32_t *ret) {
+    const unsigned char *b = (const unsigned char *)p;
+    size_t n = b[0] < 0x80 ? 1 : b[0] >= 0xc2 && b[0] < 0xe0 ? 2 : b[0] >= 0xe0 && b[0] < 0xf0 ? 3 : b[0] >= 0xf0 && b[0] < 0xf5 ? 4 : 0;
+    uint32_t v = n == 1 ? b[0] : n ? b[0] & (0x7fu >> n) : 0;
+
+    for (size_t i = 1; i < n; i++) {
+        if ((b[i] & 0xc0) != 0x80)
+            n = 0;
+        v = v << 6 | (b[i] & 0x3f);
+    }
+    *ret = n ? v : STRAY + b[0];
+    return n ? n : 1;
+}
+
+static int read_runes(const char *text, struct runes *ret, struct err *e) {
+    size_t len = strlen(text), at = 0;
+    struct runes r = {calloc(len + 1, sizeof *r.v), calloc(len + 1, sizeof *r.at), 0};
+
+    if (!r.v || !r.at) {
+        runes_done(&r);
+        return err_oom(e);
+    }
+    for (; at < len; r.n++) {
+        r.at[r.n] = at;
+        at += rune_at(text + at, &r.v[r.n]);
+    }
+    r.at[r.n] = len;
+    *ret = r;
+    return 0;
+}
+
 /* A pattern of the shell, in which only the asterisk, the question mark and the backslash mean something: characters and these. */
-enum { ANY = UCHAR_MAX + 1, STAR };
+#define ANY (STRAY + 256)
+#define STAR (STRAY + 257)
 struct pattern {
-    uint16_t *v;
+    uint32_t *v;
     size_t n;
 };
 
-/* `turned`: its last character first. `len`: of the value it is for. Release v. */
+/* `turned`: its last character first. `len`: of the value it is for, in characters. Release v. */
 static int read_pattern(const char *text, bool turned, size_t len, struct pattern *ret, struct err *e) {
     struct pattern p = {calloc(strlen(text) + 1, sizeof *p.v), 0};
+    const char *at = text;
+    int r = p.v ? 0 : err_oom(e);
 
-    if (!p.v)
-        return err_oom(e);
-    for (; *text; text++) {
-        bool plain = *text == '\\' && text[1];
+    while (r == 0 && *at) {
+        bool plain = *at == '\\';
 
-        text += plain;
-        p.v[p.n++] = !plain && *text == '*' ? STAR : !plain && *text == '?' ? ANY : (unsigned char)*text;
+        if (plain && (!at[1] || !strchr("*?\\/}", at[1])))
+            r = err_set(e, ERR_INVALID, "invalid pattern (%s) in substitution: invalid escape '%.2s'", text, at);
+        at += plain;
+        at += rune_at(at, &p.v[p.n]);
+        if (!plain && (p.v[p.n] == '*' || p.v[p.n] == '?'))
+            p.v[p.n] = p.v[p.n] == '*' ? STAR : ANY;
+        p.n++;
     }
-    *ret = p;
-    if (len && p.n > WORK / len)
-        return err_set(e, ERR_INVALID, "a pattern of %zu characters is too long for a value of %zu", p.n, len);
+    if (r == 0 && len && p.n > WORK / len)
+        r = err_set(e, ERR_INVALID, "a pattern of %zu characters is too long for a value of %zu", p.n, len);
     for (size_t i = 0; turned && i < p.n / 2; i++) {
-        uint16_t first = p.v[i];
+        uint32_t first = p.v[i];
 
         p.v[i] = p.v[p.n - 1 - i];
         p.v[p.n - 1 - i] = first;
     }
-    return 0;
+    if (r < 0)
+        free(p.v);
+    else
+        *ret = p;
+    return r;
 }
 
 /* What a pattern is held against: from `p` on, `len` characters, backwards where step is -1. */
 struct text {
-    const char *p;
+    const uint32_t *p;
     size_t len;
     int step;
 };
 
 /* Are these n characters of the pattern, no asterisk among them, those of the text at `at`? */
-static bool fits(const uint16_t *v, size_t n, const struct text *t, size_t at) {
+static bool fits(const uint32_t *v, size_t n, const struct text *t, size_t at) {
     if (n > t->len - at)
         return false;
     for (size_t i = 0; i < n; i++)
-        if (v[i] != ANY && v[i] != (unsigned char)t->p[(ptrdiff_t)(at + i) * t->step])
+        if (v[i] != ANY && v[i] != t->p[(ptrdiff_t)(at + i) * t->step])
             return false;
     return true;
 }
@@ -159,51 +214,68 @@ static ssize_t match_from(const struct pattern *pattern, const struct text *t, b
     return (ssize_t)at;
 }
 
-static void replace(struct expansion *x, const char *value, size_t len, const struct pattern *p, const struct buf *by, bool all) {
-    for (const char *end = value + len; value < end;) {
-        ssize_t n = match_from(p, &(struct text){value, (size_t)(end - value), 1}, true);
+static void replace(struct expansion *x, const char *value, const struct runes *r, const struct pattern *p, const struct buf *by, bool all) {
+    for (size_t i = 0; i < r->n;) {
+        ssize_t n = match_from(p, &(struct text){r->v + i, r->n - i, 1}, true);
 
         if (n > 0) {
             buf_add(&x->out, buf_str(by), by->len);
-            value += n;
+            i += (size_t)n;
         } else if (n != NOWHERE) {
-            buf_addc(&x->out, *value++);
+            buf_add(&x->out, value + r->at[i], r->at[i + 1] - r->at[i]);
+            i++;
         }
         if (n == NOWHERE || (n > 0 && !all)) {
-            buf_add(&x->out, value, (size_t)(end - value));
+            buf_adds(&x->out, value + r->at[i]);
             break;
         }
     }
+}
+
+/* The pattern and, behind a second slash, what takes its place: as they are written. */
+static int read_cut(struct expansion *x, char how, struct buf *pattern, struct buf *text, struct err *e) {
+    _cleanup_err_ struct err why = ERR_INIT;
+    int r;
+
+    x->pattern = true;
+    r = aside(x, how == '/' ? '/' : '}', how == '/' ? '}' : 0, pattern, &why);
+    x->pattern = false;
+    if (how == '/' && (r == 0 ? x->at[-1] != '/' : !*x->at))
+        return err_set(e, ERR_INVALID, "syntax error: missing '/' in ${}");
+    if (r < 0)
+        return err_move(e, &why);
+    return how == '/' ? aside(x, '}', 0, text, e) : 0;
 }
 
 /* ${NAME#pattern}, ##, %, %% and ${NAME/pattern/text}, //. */
 static int cut(struct expansion *x, const char *value, struct err *e) {
     char how = *x->at++;
     bool twice = *x->at == how;
-    size_t len = strlen(value);
     _cleanup_buf_ struct buf pattern = BUF_INIT(0), text = BUF_INIT(0);
+    __attribute__((cleanup(runes_done))) struct runes runes = {0};
     struct pattern p = {0};
     ssize_t n;
     int r;
 
     x->at += twice;
-    r = how == '/' ? aside(x, '/', '}', &pattern, e) : aside(x, '}', 0, &pattern, e);
-    if (r >= 0 && how == '/' && x->at[-1] == '/')
-        r = aside(x, '}', 0, &text, e);
+    r = read_cut(x, how, &pattern, &text, e);
+    if (r == 0)
+        r = read_runes(value, &runes, e);
+    if (r == 0)
+        r = read_pattern(buf_str(&pattern), how == '%', runes.n, &p, e);
     if (r < 0)
         return r;
-    r = read_pattern(buf_str(&pattern), how == '%', len, &p, e);
-    if (r == 0 && how == '#') {
-        n = match_from(&p, &(struct text){value, len, 1}, twice);
-        buf_adds(&x->out, value + MAX(n, 0));
-    } else if (r == 0 && how == '%') {
-        n = match_from(&p, &(struct text){len ? value + len - 1 : value, len, -1}, twice);
-        buf_add(&x->out, value, len - (size_t)MAX(n, 0));
-    } else if (r == 0) {
-        replace(x, value, len, &p, &text, twice);
+    if (how == '#') {
+        n = match_from(&p, &(struct text){runes.v, runes.n, 1}, twice);
+        buf_adds(&x->out, value + runes.at[MAX(n, 0)]);
+    } else if (how == '%') {
+        n = match_from(&p, &(struct text){runes.n ? runes.v + runes.n - 1 : runes.v, runes.n, -1}, twice);
+        buf_add(&x->out, value, runes.at[runes.n - (size_t)MAX(n, 0)]);
+    } else {
+        replace(x, value, &runes, &p, &text, twice);
     }
     free(p.v);
-    return r;
+    return 0;
 }
 
 /* Behind the name: what takes its place, or stands in for it. What is not used is read all the same, to find its end. */
@@ -223,7 +295,7 @@ static int substitute(struct expansion *x, const char *name, size_t n, struct er
     if (r < 0)
         return r;
     if (how == '?' && !there)
-        return err_set(e, ERR_INVALID, "%.*s: %s", (int)n, name, text.len ? buf_str(&text) : "not allowed to be unset");
+        return err_set(e, ERR_INVALID, "%.*s: %s", (int)n, name, text.len ? buf_str(&text) : "is not allowed to be unset");
     if (how == '+' ? there : !there)
         buf_add(&x->out, buf_str(&text), text.len);
     else if (how != '+')
@@ -267,7 +339,7 @@ static int double_quoted(struct expansion *x, struct err *e) {
                 return r;
             continue;
         }
-        if (c == '\\' && *x->at && strchr("\"$\\", *x->at))
+        if (c == x->escape && *x->at && (*x->at == '"' || *x->at == '$' || *x->at == x->escape))
             c = *x->at++;
         buf_addc(&x->out, c);
     }
@@ -283,6 +355,12 @@ static int single_quoted(struct expansion *x, struct err *e) {
     buf_add(&x->out, x->at, (size_t)(end - x->at));
     x->at = end + 1;
     return 0;
+}
+
+static void escaped(struct expansion *x) {
+    if (x->pattern)
+        buf_addc(&x->out, '\\');
+    buf_addc(&x->out, *x->at++);
 }
 
 /* Up to the given character, which is taken, or to another one that will do (0: none will); with 0 to the end of the word. */
@@ -304,9 +382,9 @@ static int expand_until(struct expansion *x, char end, char other, struct err *e
             r = double_quoted(x, e);
         else if (c == '$')
             r = dollar(x, e);
-        else if (c == '\\' && *x->at)
-            buf_addc(&x->out, *x->at++);
-        else if (c != '\\')
+        else if (c == x->escape && *x->at)
+            escaped(x);
+        else if (c != x->escape)
             buf_addc(&x->out, c);
     }
     return r;
@@ -324,8 +402,8 @@ static void name_word(const char *word, struct err *e) {
     err_wrap(e, "failed to process \"%s\"", buf_str(&b));
 }
 
-int words_expand(const char *word, char *const *env, size_t n, char **ret, struct err *e) {
-    struct expansion x = {.at = word, .env = env, .n = n, .out = BUF_INIT(MIB(1))};
+int words_expand(const char *word, char escape, char *const *env, size_t n, char **ret, struct err *e) {
+    struct expansion x = {.at = word, .escape = escape, .env = env, .n = n, .out = BUF_INIT(MIB(1))};
     int r = expand_until(&x, 0, 0, e);
 
     if (r < 0)
