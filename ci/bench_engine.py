@@ -4,6 +4,7 @@
 Engine(name, env): one part of the lab. Its timed requests go through bench-client (C, beside this file), so that this language's own
 cost is not in the figures; everything that is not timed goes through Python.
 """
+import contextlib
 import ctypes
 import glob
 import http.client
@@ -12,6 +13,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 CI = os.path.dirname(os.path.abspath(__file__))
@@ -221,6 +223,10 @@ class Engine:
                 break
         return {pid for pid in pids - {self.holder} if own_pid_namespace(pid)}
 
+    def memory(self):
+        """While a with block runs: the most memory its processes have had in theirs, in .most (MB)."""
+        return Memory(self)
+
     def start_second(self, binary, flags, socket_name):
         """Start one more daemon beside this engine, with its files and a network namespace of its own (daemons do not share a bridge, and one
         that is told to have none takes the other's away); (process, seconds until its first answer)."""
@@ -252,6 +258,37 @@ class Engine:
                 raise Failed(f"the second daemon does not start; see {log.name}")
             time.sleep(0.0003)
         return process, time.monotonic() - start
+
+
+class Memory:
+    """Resident memory of all of an engine's processes: of each the peak, summed over those that were there at one time."""
+
+    def __init__(self, engine):
+        self.engine, self.most, self.over = engine, 0.0, threading.Event()
+
+    def look(self):
+        while not self.over.wait(0.02):
+            self.most = max(self.most, sum(peak(pid) for pid in self.engine.processes()))
+
+    def __enter__(self):
+        for pid in self.engine.processes():
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as f:
+                f.write("5")  # the peak becomes what is there now (proc(5))
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *why):
+        self.over.set()
+        self.thread.join()
+
+
+def peak(pid):
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+            return next((int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM:")), 0.0)
+    except OSError:
+        return 0.0
 
 
 def stop(process):
