@@ -37,15 +37,17 @@ class Pattern(Rule):
 
 
 class Ids(Rule):
-    """Bare ids of 64 hex digits, and their 12-digit short form, become <id:N>. A digest (sha256:…) is not an id: it must be equal."""
+    """Bare ids of 64 hex digits, and their 12-digit short form, become <id:N>. A digest (sha256:…) is not an id: it must be equal.
+
+    Twelve decimal digits are a short id only where its long form was met before: one id in 280 looks like a number, and so do sizes and times."""
 
     name = "ids"
     _long = re.compile(r"(?<![0-9a-f])(?<!sha256:)[0-9a-f]{64}(?![0-9a-f])")
-    _short = re.compile(r"(?<![0-9a-zA-Z:_.-])(?=[0-9a-f]*[a-f])[0-9a-f]{12}(?![0-9a-zA-Z])|(?<=/|-)(?=[0-9a-f]*[a-f])[0-9a-f]{12}(?![0-9a-zA-Z])")
+    _short = re.compile(r"(?<![0-9a-zA-Z:_.-])[0-9a-f]{12}(?![0-9a-zA-Z])|(?<=/|-)[0-9a-f]{12}(?![0-9a-zA-Z])")
 
     def text(self, value, memory):
         value = self._long.sub(lambda m: memory.id_name(m.group()), value)
-        return self._short.sub(lambda m: memory.id_name(m.group()), value)
+        return self._short.sub(lambda m: m.group() if m.group().isdigit() and not memory.knows(m.group()) else memory.id_name(m.group()), value)
 
 
 class Digests(Rule):
@@ -259,6 +261,9 @@ class Memory:
 
     def __init__(self):
         self._full, self._short, self._count = {}, {}, 0
+
+    def knows(self, short):
+        return short in self._short
 
     def id_name(self, value):
         short = value[:12]

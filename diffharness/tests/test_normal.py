@@ -26,6 +26,7 @@ class Normalisers(unittest.TestCase):
         self.same("ab" * 20)
         self.same("123456789012")
         self.same("deadbeefcafe0")
+        self.assertEqual(Normaliser().text(f"{'12' * 32} {'12' * 6} {'34' * 6}"), f"<id:1> <id:1:12> {'34' * 6}")
 
     def test_digests(self):
         self.assertEqual(self.text(f"sha256:{ID}", "digests"), "sha256:<id:1>")
