@@ -257,13 +257,11 @@ static int feed(const struct helper *h, const char *p, size_t n, struct err *e) 
 }
 
 static int feed_body(struct helper *h, struct err *e) {
-    _cleanup_free_ char *piece = malloc(FILES_PIECE);
+    const void *piece;
     int64_t n;
     int r = 1;
 
-    if (!piece)
-        return err_oom(e);
-    while (r > 0 && (n = h->io->pull(h->io->arg, piece, FILES_PIECE, e)) != 0)
+    while (r > 0 && (n = h->io->pull(h->io->arg, &piece, e)) != 0)
         r = n < 0 ? (int)n : feed(h, piece, (size_t)n, e);
     h->in = close_fd(h->in);
     return r < 0 ? r : 0;

@@ -62,8 +62,8 @@ struct transfer {
     const char *type;
 };
 
-static int64_t pull_body(void *arg, void *p, size_t n, struct err *e) {
-    return call_body_read(((struct transfer *)arg)->call, p, n, e);
+static int64_t pull_body(void *arg, const void **ret_p, struct err *e) {
+    return call_body_next(((struct transfer *)arg)->call, ret_p, e);
 }
 
 static bool client_gone(void *arg) {

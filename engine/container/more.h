@@ -40,8 +40,8 @@ struct ctr_files_options {
     bool exact; /* of a backup: everything that a file has (files.h) */
 };
 struct ctr_files_io {
-    /* Next piece of the archive to unpack: as call_body_read(). */
-    int64_t (*pull)(void *arg, void *p, size_t n, struct err *e);
+    /* Next piece of the archive to unpack: as call_body_next(). */
+    int64_t (*pull)(void *arg, const void **ret_p, struct err *e);
     /* The path is there; before any piece. */
     int (*stat)(void *arg, const struct ctr_path_stat *st, struct err *e);
     int (*piece)(void *arg, const void *p, size_t n, struct err *e);

@@ -180,39 +180,64 @@ static void await_batch(struct call *c) {
         r = pthread_cond_timedwait(&c->cond, &c->lock, &until);
 }
 
+/* n bytes of the ring have been used. Lock held. */
+static void ring_used(struct call *c, size_t n) {
+    c->ring_at = (c->ring_at + n) % HTTP_RING_BYTES;
+    c->ring_n -= n;
+    if (c->mhd_waits && c->ring_n <= HTTP_RING_BYTES / 2) {
+        c->mhd_waits = false;
+        MHD_resume_connection(c->mhd);
+    }
+}
+
+/* Wait for bytes, and a while for many when `batch`: how many are there in one piece, 0 at the end, negative when there will be none. Lock held. */
+static ssize_t ring_wait(struct call *c, bool batch, struct err *e) {
+    while (c->ring_n == 0 && !c->body_ended && !c->completed && c->state != CALL_ABORT)
+        pthread_cond_wait(&c->cond, &c->lock);
+    if (batch)
+        await_batch(c);
+    if (c->ring_n == 0)
+        return c->body_ended ? 0 : err_set(e, ERR_CANCELLED, "the client went away while sending");
+    return (ssize_t)MIN(c->ring_n, HTTP_RING_BYTES - c->ring_at);
+}
+
 ssize_t call_body_read(struct call *c, void *p, size_t n, struct err *e) {
-    size_t k;
+    ssize_t k;
 
     if (!c->has_body || n == 0)
         return 0;
     pthread_mutex_lock(&c->lock);
     if (c->route.collect) {
-        k = MIN(n, c->body.len);
-        memcpy(p, c->body.data, k);
-        buf_consume(&c->body, k);
-        pthread_mutex_unlock(&c->lock);
-        return (ssize_t)k;
-    }
-    while (c->ring_n == 0 && !c->body_ended && !c->completed && c->state != CALL_ABORT)
-        pthread_cond_wait(&c->cond, &c->lock);
-    if (n >= HTTP_BATCH_BYTES)
-        await_batch(c);
-    if (c->ring_n == 0) {
-        bool ended = c->body_ended;
-
-        pthread_mutex_unlock(&c->lock);
-        return ended ? 0 : err_set(e, ERR_CANCELLED, "the client went away while sending");
-    }
-    k = MIN(MIN(n, c->ring_n), HTTP_RING_BYTES - c->ring_at);
-    memcpy(p, c->ring + c->ring_at, k);
-    c->ring_at = (c->ring_at + k) % HTTP_RING_BYTES;
-    c->ring_n -= k;
-    if (c->mhd_waits && c->ring_n <= HTTP_RING_BYTES / 2) {
-        c->mhd_waits = false;
-        MHD_resume_connection(c->mhd);
+        k = (ssize_t)MIN(n, c->body.len);
+        memcpy(p, c->body.data, (size_t)k);
+        buf_consume(&c->body, (size_t)k);
+    } else {
+        k = ring_wait(c, n >= HTTP_BATCH_BYTES, e);
+        if (k > 0) {
+            k = (ssize_t)MIN(n, (size_t)k);
+            memcpy(p, c->ring + c->ring_at, (size_t)k);
+            ring_used(c, (size_t)k);
+        }
     }
     pthread_mutex_unlock(&c->lock);
-    return (ssize_t)k;
+    return k;
+}
+
+ssize_t call_body_next(struct call *c, const void **ret_p, struct err *e) {
+    ssize_t k;
+
+    if (!c->has_body)
+        return 0;
+    pthread_mutex_lock(&c->lock);
+    ring_used(c, c->lent);
+    c->lent = 0;
+    k = ring_wait(c, true, e);
+    if (k > 0) {
+        c->lent = (size_t)k; /* it counts as taken room until the next call: nobody writes over it */
+        *ret_p = c->ring + c->ring_at;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return k;
 }
 
 int call_body_drain(struct call *c, size_t max) {

@@ -71,6 +71,8 @@ int call_body(struct call *c, struct buf *ret, struct err *e);
  * when the client went away in mid-body, ERR_INVALID when its framing broke. The client is held back when nobody reads.
  */
 ssize_t call_body_read(struct call *c, void *p, size_t n, struct err *e);
+/* The same without a copy: *ret_p is the next piece of the body, as long as it happens to be, and valid until the next call. For routes that do not collect. */
+ssize_t call_body_next(struct call *c, const void **ret_p, struct err *e);
 /* Length announced by Content-Length; -1 with chunked transfer; 0 without a body. */
 int64_t call_body_length(struct call *c);
 /* Read and forget up to `max` bytes of body, so that the client can finish sending. Returns 0 even if there was more. */

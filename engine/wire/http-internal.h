@@ -136,6 +136,7 @@ struct call {
     struct buf body;         /* COLLECT */
     char *ring;              /* STREAM: HTTP_RING_BYTES */
     size_t ring_at, ring_n;
+    size_t lent;     /* of ring_n: what call_body_next() gave out */
     bool mhd_waits;  /* suspended until there is room in the ring */
     bool body_ended; /* all of it has been received */
     bool body_too_large;
