@@ -254,10 +254,14 @@ static bool parse_compact(struct log_record *r, const char *line, size_t n) {
 /* ---- the usual line ----------------------------------------------------------------------------------------------------------- */
 
 /* A time as json-file writes it, n bytes that a quote follows. */
-static bool usual_time(struct log_record *r, const char *p, size_t n, int64_t *ret_ns) {
-    int64_t frac = 0, unit = NSEC_PER_SEC / 10;
+static bool usual_time(struct log_record *r, const char *p, size_t n) {
+    int64_t frac = 0, unit = NSEC_PER_SEC / 10, ns;
     struct cursor c = {p - 1, p + n + 1};
 
+    if (n == r->when_n && memcmp(p, r->when, n) == 0) {
+        r->time_ns = r->when_ns;
+        return true;
+    }
     if (n < 21 || n > 30 || p[19] != '.' || p[n - 1] != 'Z')
         return false;
     for (size_t i = 20; i + 1 < n; i++, unit /= 10) {
@@ -265,13 +269,14 @@ static bool usual_time(struct log_record *r, const char *p, size_t n, int64_t *r
             return false;
         frac += (p[i] - '0') * unit;
     }
-    if (memcmp(p, r->second, 19) != 0) {
-        if (!read_time(&c, ret_ns))
+    if (r->when_n == 0 || memcmp(p, r->when, 19) != 0) {
+        if (!read_time(&c, &ns))
             return false;
-        memcpy(r->second, p, 19);
-        r->second_ns = *ret_ns - frac;
+        r->second_ns = ns - frac;
     }
-    *ret_ns = r->second_ns + frac;
+    memcpy(r->when, p, n);
+    r->when_n = n;
+    r->time_ns = r->when_ns = r->second_ns + frac;
     return true;
 }
 
@@ -288,10 +293,40 @@ static const char *closing_quote(const char *text, const char *end) {
     return NULL;
 }
 
+/* What is between the quotes of a string. */
+static bool usual_text(struct log_record *r, const char *text, const char *quote) {
+    char *start = buf_reserve(&r->text, (size_t)(quote - text)), *to = start; /* escapes are longer than what they stand for */
+    const char *slash;
+
+    if (!start)
+        return false;
+    while ((slash = memchr(text, '\\', (size_t)(quote - text)))) {
+        struct cursor c = {slash + 1, quote};
+
+        memcpy(to, text, (size_t)(slash - text));
+        to += slash - text;
+        text = slash + 2;
+        if (slash[1] == 'n') {
+            *to++ = '\n';
+            continue;
+        }
+        buf_commit(&r->text, (size_t)(to - start));
+        if (!add_escape(&c, &r->text))
+            return false;
+        text = c.p;
+        start = to = buf_reserve(&r->text, (size_t)(quote - text));
+        if (!start)
+            return false;
+    }
+    memcpy(to, text, (size_t)(quote - text));
+    buf_commit(&r->text, (size_t)(to - start) + (size_t)(quote - text));
+    return true;
+}
+
 /* {"log":"TEXT","stream":"stdout","time":"TIME"}, as this program and the reference write it. False: any other form, or damage. */
 static bool parse_usual(struct log_record *r, const char *line, size_t n) {
     static const char head[] = "{\"log\":\"", out[] = ",\"stream\":\"stdout\",\"time\":\"", err[] = ",\"stream\":\"stderr\",\"time\":\"";
-    const char *end = line + n, *text = line + sizeof(head) - 1, *quote, *when, *slash;
+    const char *end = line + n, *text = line + sizeof(head) - 1, *quote, *when;
 
     if (n < sizeof(head) - 1 || memcmp(line, head, sizeof(head) - 1) != 0)
         return false;
@@ -302,16 +337,9 @@ static bool parse_usual(struct log_record *r, const char *line, size_t n) {
     if (!r->is_stderr && memcmp(quote + 1, out, sizeof(out) - 1) != 0)
         return false;
     when = quote + sizeof(out);
-    if (memcmp(end - 2, "\"}", 2) != 0 || end - 2 < when || !usual_time(r, when, (size_t)(end - 2 - when), &r->time_ns))
+    if (memcmp(end - 2, "\"}", 2) != 0 || end - 2 < when || !usual_time(r, when, (size_t)(end - 2 - when)))
         return false;
-    for (struct cursor c = {text, quote}; (slash = memchr(c.p, '\\', (size_t)(quote - c.p))); text = c.p) {
-        buf_add(&r->text, text, (size_t)(slash - text));
-        c.p = slash + 1;
-        if (!add_escape(&c, &r->text))
-            return false;
-    }
-    buf_add(&r->text, text, (size_t)(quote - text));
-    return buf_ok(&r->text);
+    return usual_text(r, text, quote);
 }
 
 /* ---- any line ------------------------------------------------------------------------------------------------------------------ */

@@ -21,9 +21,10 @@ struct log_record {
     int64_t time_ns;
     struct buf text;
     struct strv attrs; /* KEY=VALUE sorted by key */
-    /* The last time that was parsed, up to its second: lines that follow each other mostly share it. */
-    char second[20];
-    int64_t second_ns;
+    /* The last time that was parsed: lines that follow each other mostly share all of it (they were read together), or its second. */
+    char when[32];
+    size_t when_n;
+    int64_t when_ns, second_ns;
 };
 
 void log_record_init(struct log_record *r);

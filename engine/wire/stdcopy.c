@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/stdcopy.h"
 
+#include <string.h>
+
 #include "base/cleanup.h"
 
 void stdcopy_encode(uint8_t h[STDCOPY_HEADER], enum stdcopy_stream stream, uint32_t length) {
@@ -28,12 +30,14 @@ void stdcopy_add(struct buf *out, enum stdcopy_stream stream, const void *p, siz
     const uint8_t *at = p;
 
     while (n > 0) {
-        uint8_t h[STDCOPY_HEADER];
         size_t k = MIN(n, (size_t)STDCOPY_CHUNK);
+        uint8_t *to = buf_reserve(out, STDCOPY_HEADER + k);
 
-        stdcopy_encode(h, stream, (uint32_t)k);
-        buf_add(out, h, sizeof(h));
-        buf_add(out, at, k);
+        if (!to)
+            return;
+        stdcopy_encode(to, stream, (uint32_t)k);
+        memcpy(to + STDCOPY_HEADER, at, k);
+        buf_commit(out, STDCOPY_HEADER + k);
         at += k;
         n -= k;
     }
