@@ -44,11 +44,11 @@ struct exec *exec_unref(struct exec *x);
 DEFINE_CLEANUP(struct exec *, exec_unref)
 #define _cleanup_exec_ _cleanup_(exec_unrefp)
 
-/* Make an instance in a running container; takes the contents of want. ERR_CONFLICT when the container does not run. */
-int execs_create(struct execs *xs, struct container *c, struct api_exec_create_request *want, struct exec **ret, struct err *e);
+/* Make an instance in a running container; takes the contents of want. ERR_CONFLICT when the container does not run; what is said about a paused one calls it `called`. */
+int execs_create(struct execs *xs, struct container *c, const char *called, struct api_exec_create_request *want, struct exec **ret, struct err *e);
 /* ERR_NOT_FOUND "No such exec instance: x". */
 int execs_find(struct execs *xs, const char *id, struct exec **ret, struct err *e);
-/* May it be started? ERR_CONFLICT when it ran, runs, or its container does not. Marks it running. */
+/* May it be started? ERR_CONFLICT when its container does not run (asked first), it ran, or it runs. Marks it running. */
 int exec_claim(struct execs *xs, struct exec *x, struct err *e);
 /*
  * Start the process of a claimed instance. `client` may be NULL (detached); its descriptor belongs to the monitor afterwards. `rows`, `cols`: 0 for

@@ -34,7 +34,7 @@ int op_container_exec(struct call *call, struct err *e) {
     if (r >= 0)
         r = containers_find(call_engine(call)->containers, call_path(call, "id"), &c, e);
     if (r >= 0)
-        r = execs_create(all_of(call), c, &want, &x, e);
+        r = execs_create(all_of(call), c, call_path(call, "id"), &want, &x, e);
     api_exec_create_request_done(&want);
     if (r < 0)
         return r;

@@ -119,14 +119,12 @@ static void tell_end(struct exec *x, int code) {
 }
 
 /* ---- create ---------------------------------------------------------------------------------------------------------------------------- */
-static int check_container(struct container *c, bool create, struct err *e) {
+/* Can something be done with a process in it? `called` is what the message calls it. */
+static int check_container(struct container *c, const char *called, struct err *e) {
     _cleanup_view_ struct ctr_view *v = container_view(c);
 
     if (v->state == ctr_paused)
-        return err_set(e, ERR_CONFLICT,
-                       create ? "Container %s is paused, unpause the container before exec"
-                              : "container %s is paused, unpause the container before exec",
-                       create ? v->name : c->id);
+        return err_set(e, ERR_CONFLICT, "Container %s is paused, unpause the container before exec", called);
     if (v->state == ctr_restarting)
         return err_set(e, ERR_CONFLICT, "Container %s is restarting, wait until the container is running", c->id);
     if (v->state != ctr_running)
@@ -134,10 +132,10 @@ static int check_container(struct container *c, bool create, struct err *e) {
     return 0;
 }
 
-int execs_create(struct execs *xs, struct container *c, struct api_exec_create_request *want, struct exec **ret, struct err *e) {
+int execs_create(struct execs *xs, struct container *c, const char *called, struct api_exec_create_request *want, struct exec **ret, struct err *e) {
     _cleanup_strv_ struct strv env = STRV_INIT;
     struct exec *x;
-    int r = check_container(c, true, e);
+    int r = check_container(c, called, e);
 
     /* Linked containers must be there now; what they have is looked up again at the start. */
     if (r >= 0)
@@ -196,8 +194,10 @@ int execs_find(struct execs *xs, const char *id, struct exec **ret, struct err *
 
 /* ---- start ----------------------------------------------------------------------------------------------------------------------------- */
 int exec_claim(struct execs *xs, struct exec *x, struct err *e) {
-    int r;
+    int r = check_container(x->c, x->c->id, e);
 
+    if (r < 0)
+        return r;
     pthread_mutex_lock(&xs->lock);
     r = x->state;
     if (x->state == EXEC_CREATED)
@@ -207,13 +207,7 @@ int exec_claim(struct execs *xs, struct exec *x, struct err *e) {
         return err_set(e, ERR_CONFLICT, "Error: Exec command %s has already run", x->id);
     if (r == EXEC_RUNNING)
         return err_set(e, ERR_CONFLICT, "Error: Exec command %s is already running", x->id);
-    r = check_container(x->c, false, e);
-    if (r < 0) {
-        pthread_mutex_lock(&xs->lock);
-        x->state = EXEC_CREATED;
-        pthread_mutex_unlock(&xs->lock);
-    }
-    return r;
+    return 0;
 }
 
 static void over(struct execs *xs, struct exec *x, int code) {
@@ -372,10 +366,12 @@ void execs_container_ended(struct execs *xs, struct container *c) {
 
         if (x->c != c || x->state == EXEC_EXITED)
             continue;
-        if (x->state == EXEC_RUNNING) {
-            x->exit_code = 137;
-            x->has_exit_code = true;
+        if (x->state == EXEC_CREATED) { /* what was never started can never be, even if the container is started again */
+            exec_unref(map_remove(&xs->by_id, x->id));
+            continue;
         }
+        x->exit_code = 137;
+        x->has_exit_code = true;
         x->state = EXEC_EXITED;
         x->ended_mono = clock_mono_ns();
     }
@@ -429,8 +425,10 @@ int exec_resize(struct execs *xs, struct exec *x, int rows, int cols, struct err
     _cleanup_monitor_ struct monitor *m = NULL;
     enum exec_state state;
     int64_t pid;
-    int r;
+    int r = check_container(x->c, x->c->id, e);
 
+    if (r < 0)
+        return r;
     /* Clients size the terminal while the start is still under way. */
     pthread_mutex_lock(&xs->lock);
     while (x->state != EXEC_EXITED && x->pid == 0 && clock_mono_ns() < deadline)
