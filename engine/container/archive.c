@@ -94,7 +94,7 @@ static int find_owner(const char *user, char ret[64], struct err *e) {
 
 static int write_request(struct buf *b, struct container *c, const struct ctr_fixed *f, enum ctr_files what, bool running,
                          const struct ctr_files_options *o, struct err *e) {
-    static const char *const modes[] = {"stat", "get", "put", "export", "layer"};
+    static const char *const modes[] = {"stat", "get", "put", "export", "layer", "folder"};
     struct layers_rootfs root = {0};
     char owner[64];
     int r = layers_container_get(c->cs->engine->layers, c->id, &root, e);
@@ -135,7 +135,7 @@ static int write_request(struct buf *b, struct container *c, const struct ctr_fi
             return r;
         pair(b, "owner", owner);
     }
-    if (what != CTR_FILES_EXPORT && what != CTR_FILES_LAYER) {
+    if (what <= CTR_FILES_PUT) {
         add_mounts(b, f);
         r = add_own_files(b, c, f, e);
     }
@@ -385,7 +385,7 @@ static int work(struct container *c, enum ctr_files what, const struct ctr_files
 }
 
 int container_files(struct container *c, enum ctr_files what, const struct ctr_files_options *o, const struct ctr_files_io *io, struct err *e) {
-    static const char *const events[] = {NULL, "archive-path", "extract-to-dir", "export", NULL};
+    static const char *const events[] = {NULL, "archive-path", "extract-to-dir", "export", NULL, NULL};
     int r;
 
     if (what == CTR_FILES_PUT) {

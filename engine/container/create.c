@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "container/links.h"
 #include "container/logopts.h"
+#include "container/more.h"
 #include "container/mounts.h"
 #include "container/netting.h"
 #include "container/root.h"
@@ -240,7 +241,7 @@ struct made {
     struct containers *cs;
     const char *id;
     const struct ctr_mounts *mounts;
-    bool layer;
+    bool layer, no_working_dir;
     struct volume **volumes;
     size_t n_volumes;
 };
@@ -260,7 +261,7 @@ static void unmake(struct made *m) {
 }
 
 /* A working directory of the request's own must be one, or something that can become one. */
-static int check_working_dir(struct launcher *launcher, const struct layers_rootfs *rootfs, const char *path, struct err *e) {
+static int check_working_dir(struct launcher *launcher, const struct layers_rootfs *rootfs, const char *path, bool *ret_missing, struct err *e) {
     _cleanup_close_ int root = -EBADF;
     int fd, r = ctr_root_open(launcher, rootfs, &root, e);
 
@@ -270,7 +271,18 @@ static int check_working_dir(struct launcher *launcher, const struct layers_root
     close_fd(fd);
     if (fd == -ENOTDIR)
         return err_set(e, ERR_INTERNAL, "Cannot mkdir: %s is not a directory", path);
+    *ret_missing = fd == -ENOENT;
     return 0;
+}
+
+/* It is there before the first start, so that files can be copied to it. */
+static void make_working_dir(struct container *c, const char *path) {
+    struct ctr_files_options o = {.path = path, .shown = c->id};
+    struct ctr_files_io io = {0};
+    _cleanup_err_ struct err e = ERR_INIT;
+
+    if (container_files(c, CTR_FILES_FOLDER, &o, &io, &e) < 0)
+        log_kv(LOG_LVL_WARN, "the working directory is only made at the start", "container", c->id, "error", err_msg(&e), NULL);
 }
 
 static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const struct image *img, struct made *m, struct err *e) {
@@ -290,7 +302,7 @@ static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const struct
         return r;
     m->layer = true;
     if (!str_empty(dir_wanted) && !streq(dir_wanted, "/") && !streq_ptr(dir_wanted, image_dir)) {
-        r = check_working_dir(m->cs->engine->launcher, &rootfs, dir_wanted, e);
+        r = check_working_dir(m->cs->engine->launcher, &rootfs, dir_wanted, &m->no_working_dir, e);
         if (r < 0)
             return r;
     }
@@ -424,6 +436,8 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
     }
     c->volumes = made.volumes;
     c->n_volumes = made.n_volumes;
+    if (made.no_working_dir)
+        make_working_dir(c, f->config.working_dir);
     container_event(c, "create", NULL);
     container_token_drop(c);
     *ret = c;

@@ -74,7 +74,7 @@ static int entry_path(const struct unpacker *u, const char *name, char **ret, st
     return *ret ? kept.n == 0 : err_oom(e);
 }
 
-static int make_parents(const struct idmap *ids, const char *path, struct err *e) {
+int files_make_parents(const struct idmap *ids, const char *path, struct err *e) {
     _cleanup_free_ char *copy = strdup(path);
 
     if (!copy)
@@ -270,7 +270,7 @@ static int place(struct unpacker *u, const struct tar_entry *t, struct err *e) {
         return r < 0 ? r : 0; /* the folder itself stays as it is */
     r = find_owners(u, t, &uid, &gid, e);
     if (r >= 0)
-        r = make_parents(u->how->ids, path, e);
+        r = files_make_parents(u->how->ids, path, e);
     if (r >= 0)
         r = make_room(u, t, path, e);
     if (r < 0)

@@ -7,7 +7,7 @@
  *
  * Descriptors: 0 the archive (put), 1 results, 2 log, 3 the request, 4 the mount namespace of a running container (key "running").
  * Request: pairs of texts, each ended by a NUL:
- *   mode    stat | get | put | export | layer  path    in the container, as asked for
+ *   mode    stat | get | put | export | layer | folder  path    in the container, as asked for
  *   place   an empty folder to mount on        running "1": descriptor 4 is there
  *   lower   one per layer, top first           upper, work   the writable layer
  *   whole   the finished folder (vfs; for a layer: the folder of changes)

@@ -48,6 +48,9 @@ struct files_unpack {
 /* Unpack everything the reader delivers into the working directory. The umask must be 0. */
 int files_unpack(struct tar_reader *r, const struct files_unpack *how, struct err *e);
 
+/* Make the folders above the last "/" of a relative path that are not there yet; they are root's inside. */
+int files_make_parents(const struct idmap *ids, const char *path, struct err *e);
+
 /* Absolute path without "." and "..", a final "/" or "/." kept: fresh memory. */
 char *files_absolute(const char *path);
 /* Mode and kind in the bits that the API uses for them (those of Go's os.FileMode). */

@@ -239,7 +239,7 @@ static int root_with_scratch(const struct request *q, struct err *e) {
 static int root_of_stopped(const struct request *q, struct err *e) {
     int tree;
 
-    if (streq(q->mode, "put"))
+    if (streq(q->mode, "put") || streq(q->mode, "folder"))
         return mount_overlay(q, NULL, q->upper, q->work, e);
     tree = mount_overlay(q, q->upper, NULL, NULL, NULL);
     if (tree >= 0 && has_points(q, tree))
@@ -648,6 +648,11 @@ static int run(struct request *q, struct err *e) {
     }
     if (streq(q->mode, "layer"))
         return send_layer(q, e);
+    if (streq(q->mode, "folder")) {
+        _cleanup_free_ char *all = str_printf("%s/", where + 1);
+
+        return all ? files_make_parents(q->ids, all, e) : err_oom(e);
+    }
     if (streq(q->mode, "get"))
         return get(path, q->exact, e);
     return streq(q->mode, "put") ? put(q, path, where, e) : send_archive(".", "", false, q->ids, e);

@@ -27,7 +27,7 @@ int ctr_top_check(const char *ps_args, struct err *e);
 int ctr_top_parse(const char *text, const int64_t *pids, size_t n_pids, struct api_container_top_response *ret, struct err *e);
 
 /* ---- archive.c --------------------------------------------------------------------------------------------------------------------------- */
-enum ctr_files { CTR_FILES_STAT, CTR_FILES_GET, CTR_FILES_PUT, CTR_FILES_EXPORT, CTR_FILES_LAYER };
+enum ctr_files { CTR_FILES_STAT, CTR_FILES_GET, CTR_FILES_PUT, CTR_FILES_EXPORT, CTR_FILES_LAYER, CTR_FILES_FOLDER };
 struct ctr_path_stat {
     char *name, *target;
     int64_t size, mode; /* mode and kind as the API has them */
@@ -52,7 +52,8 @@ struct ctr_files_io {
 };
 /*
  * Look at, read or write files of a container, running or not, through the helper hatake-files. Writing holds the token. ERR_NOT_FOUND "Could not find the
- * file P in container C".
+ * file P in container C". CTR_FILES_FOLDER makes the folder and what is missing above it in the writable layer, whatever will be mounted there; the caller
+ * holds the token.
  */
 int container_files(struct container *c, enum ctr_files what, const struct ctr_files_options *o, const struct ctr_files_io *io, struct err *e);
 
