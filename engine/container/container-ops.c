@@ -33,6 +33,54 @@ static bool has_config(json_t *body) {
     return false;
 }
 
+static void fill_number(int64_t *to, bool *has, int64_t from) {
+    if (*to == 0 && from != 0) {
+        *to = from;
+        *has = true;
+    }
+}
+
+static void fill_text(char **to, char **from) {
+    if (str_empty(*to) && !str_empty(*from)) {
+        free(*to);
+        *to = TAKE_PTR(*from);
+    }
+}
+
+/*
+ * Before there was a HostConfig its fields were beside those of the configuration, and they still may be: all of them without a HostConfig, and a few that
+ * fill what it leaves open.
+ */
+static int read_old_host(json_t *body, bool has_host, struct api_host_config *host, struct err *e) {
+    struct api_host_config old = {0};
+    const char *key;
+    json_t *v, *cpuset = NULL;
+    int r = api_host_config_read(&old, body, NULL, e);
+
+    if (r >= 0 && !has_host) {
+        *host = old;
+        old = (struct api_host_config){0};
+    } else if (r >= 0) {
+        fill_number(&host->memory, &host->has_memory, old.memory);
+        fill_number(&host->memory_swap, &host->has_memory_swap, old.memory_swap);
+        fill_number(&host->cpu_shares, &host->has_cpu_shares, old.cpu_shares);
+        fill_text(&host->cpuset_cpus, &old.cpuset_cpus);
+        fill_text(&host->volume_driver, &old.volume_driver);
+    }
+    api_host_config_done(&old);
+    /* The oldest name of CpusetCpus. */
+    json_object_foreach(body, key, v) {
+        if (strcasecmp(key, "Cpuset") == 0 && json_is_string(v))
+            cpuset = v;
+    }
+    if (r >= 0 && cpuset && str_empty(host->cpuset_cpus)) {
+        free(host->cpuset_cpus);
+        host->cpuset_cpus = strdup(json_string_value(cpuset));
+        r = host->cpuset_cpus ? 0 : err_oom(e);
+    }
+    return r;
+}
+
 static int read_body(json_t *body, int version, struct ctr_create *req, struct err *e) {
     struct api_container_create_request full = {0};
     int r = api_container_create_request_read(&full, body, NULL, e);
@@ -43,6 +91,8 @@ static int read_body(json_t *body, int version, struct ctr_create *req, struct e
         req->host = *full.host_config;
         *full.host_config = (struct api_host_config){0};
     }
+    if (r >= 0)
+        r = read_old_host(body, full.host_config != NULL, &req->host, e);
     if (r >= 0 && full.networking_config) {
         req->networking = *full.networking_config;
         *full.networking_config = (struct api_networking_config){0};
