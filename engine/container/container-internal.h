@@ -267,6 +267,8 @@ static inline bool ctr_state_alive(enum ctr_state s) {
 void container_event(struct container *c, const char *action, ...) __attribute__((sentinel));
 /* "<data root>/containers/<id>[/file]" */
 char *container_path(const struct container *c, const char *file);
+/* hosts, hostname or resolv.conf: those of the container whose network it shares, through however many that share it. */
+char *container_net_path(const struct container *c, const struct ctr_view *v, const char *file);
 
 /* "10m", "1g", "512" (bytes, k, m, g, t; powers of 1024). 0 or -EINVAL. */
 int ctr_size_parse(const char *text, uint64_t *ret);

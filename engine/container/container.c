@@ -73,6 +73,10 @@ char *container_path(const struct container *c, const char *file) {
     return str_printf("%s/containers/%s%s%s", c->cs->engine->config->data_root, c->id, file ? "/" : "", file ? file : "");
 }
 
+char *container_net_path(const struct container *c, const struct ctr_view *v, const char *file) {
+    return str_printf("%s/containers/%s/%s", c->cs->engine->config->data_root, v->joined_id[0] ? v->joined_id : c->id, file);
+}
+
 /* ---- the token ---------------------------------------------------------------------------------------------------------- */
 void container_token_take(struct container *c) {
     pthread_mutex_lock(&c->lock);

@@ -102,11 +102,6 @@ static int fill_graph(struct container *c, struct api_graph_driver_data *g, stru
     return 0;
 }
 
-/* A container in another's network shows that one's files. */
-static char *file_path(struct container *c, const struct ctr_view *v, const char *file) {
-    return str_printf("%s/containers/%s/%s", c->cs->engine->config->data_root, v->joined_id[0] ? v->joined_id : c->id, file);
-}
-
 /* Until 1.44 a container's short id stood among its aliases on networks that resolve names. */
 static int add_old_aliases(const char *id, struct api_network_settings *s, struct err *e) {
     char alias[ID_SHORT_LEN + 1];
@@ -145,9 +140,9 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     if (r >= 0)
         r = ctr_mount_points(&f->mounts, &res.mounts, e); /* owned */
     if (v->has_files || v->joined_id[0]) {
-        p.hosts = file_path(c, v, "hosts");
-        p.hostname = v->has_hostname ? file_path(c, v, "hostname") : NULL;
-        p.resolv = file_path(c, v, "resolv.conf");
+        p.hosts = container_net_path(c, v, "hosts");
+        p.hostname = v->has_hostname ? container_net_path(c, v, "hostname") : NULL;
+        p.resolv = container_net_path(c, v, "resolv.conf");
     }
     if (v->joined_hostname)
         config.hostname = v->joined_hostname;

@@ -132,11 +132,13 @@ static int join_ns(struct launching *l, const char *mode, const char *ns, const 
             return err_oom(e);
     }
     if (streq(ns, "net")) {
-        l->hosts_path = container_path(other, "hosts");
-        l->resolv_path = container_path(other, "resolv.conf");
-        l->hostname_path = container_path(other, "hostname");
-        l->hostname = strdup(v->fixed->config.hostname ? v->fixed->config.hostname : "");
-        memcpy(l->joined, other->id, sizeof(l->joined));
+        const char *hostname = v->joined_hostname ? v->joined_hostname : v->fixed->config.hostname;
+
+        l->hosts_path = container_net_path(other, v, "hosts");
+        l->resolv_path = container_net_path(other, v, "resolv.conf");
+        l->hostname_path = container_net_path(other, v, "hostname");
+        l->hostname = strdup(hostname ? hostname : "");
+        memcpy(l->joined, v->joined_id[0] ? v->joined_id : other->id, sizeof(l->joined));
         if (!l->hosts_path || !l->resolv_path || !l->hostname_path || !l->hostname)
             return err_oom(e);
     }
