@@ -357,7 +357,7 @@ static int copy_mount(const struct ctr_mount *from, struct ctr_mount *to) {
     *to = (struct ctr_mount){.kind = from->kind,
                              .anonymous = from->anonymous,
                              .rw = from->rw,
-                             .no_copy = from->no_copy,
+                             .no_copy = true, /* what this image has there is not copied into another container's volume */
                              .own_propagation = from->own_propagation,
                              .non_recursive = from->non_recursive,
                              .ro_non_recursive = from->ro_non_recursive,
