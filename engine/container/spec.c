@@ -59,7 +59,7 @@ json_t *ctr_spec_env(const struct ctr_spec_env *in, struct err *e) {
     for (size_t i = 0; extra && i < extra->n; i++)
         if (env_apply(&env, extra->v[i]) < 0)
             goto fail;
-    if (!strv_env_get(&env, "HOME") && strv_addf(&env, "HOME=%s", in->user->home) < 0)
+    if (str_empty(strv_env_get(&env, "HOME")) && strv_env_set(&env, "HOME", in->user->home) < 0)
         goto fail;
     for (size_t i = 0; i < env.n; i++)
         if (json_array_append_new(out, json_string(env.v[i])) < 0)

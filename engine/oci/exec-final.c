@@ -154,16 +154,18 @@ static void find_home(uid_t uid, char *ret, size_t cap) {
 }
 
 /* Pointer arrays for execve, in fresh pages. */
-static char **vector(struct child *c, const struct plan_op *op, int k, const char *extra) {
+/* `home` (NULL: none) takes the place of HOME in the list. */
+static char **vector(struct child *c, const struct plan_op *op, int k, const char *home) {
     size_t n = plan_list_n(c->p, op, k) + 2, at = 0;
     char **v = mmap(NULL, n * sizeof *v, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (v == MAP_FAILED)
         child_fail_errno(c, errno, "error during container init");
     for (const char *s = NULL; (s = plan_list_next(c->p, op, k, s));)
-        v[at++] = (char *)(uintptr_t)s;
-    if (extra)
-        v[at++] = (char *)(uintptr_t)extra;
+        if (!home || !str_has_prefix(s, "HOME="))
+            v[at++] = (char *)(uintptr_t)s;
+    if (home)
+        v[at++] = (char *)(uintptr_t)home;
     v[at] = NULL;
     return v;
 }
