@@ -36,7 +36,8 @@ struct loading {
     bool quiet;
     struct map members; /* path → struct member */
     struct unpack *unpack;
-    struct buf ids; /* lines for images without a name */
+    struct buf ids;              /* lines for images without a name */
+    struct strv loaded, parents; /* ids; what manifest.json says of each, "" for none */
     int named;
     bool fresh; /* a layer was new: progress is shown for it */
 };
@@ -246,6 +247,8 @@ static int load_one(struct loading *l, const struct member *config, const char *
     if (r < 0)
         return r;
     buf_addf(&l->ids, "Loaded image ID: %s\n", known->id);
+    if (strv_add(&l->loaded, known->id) < 0)
+        return err_oom(e);
     json_array_foreach(names, i, name) {
         if (!json_is_string(name))
             return err_set(e, ERR_INVALID, "image archive: a name is not a string");
@@ -270,6 +273,46 @@ static int strings_of(json_t *list, struct strv *ret, struct err *e) {
     return 0;
 }
 
+static bool is_same_text(const char *a, const char *b) {
+    return str_empty(a) ? str_empty(b) : streq_ptr(a, b);
+}
+
+static bool is_same_step(const struct image_history *a, const struct image_history *b) {
+    return a->empty_layer == b->empty_layer && is_same_text(a->created, b->created) && is_same_text(a->created_by, b->created_by) &&
+           is_same_text(a->author, b->author) && is_same_text(a->comment, b->comment);
+}
+
+/* A parent is one step behind, or neither says anything about its steps. */
+static bool can_be_parent(const struct image *image, const struct image *parent) {
+    if (image->n_history == 0 && parent->n_history == 0)
+        return true;
+    if (image->n_history != parent->n_history + 1)
+        return false;
+    for (size_t i = 0; i < parent->n_history; i++)
+        if (!is_same_step(&image->history[i], &parent->history[i]))
+            return false;
+    return true;
+}
+
+/* Parents count when they came with the archive. */
+static int link_parents(struct loading *l, struct err *e) {
+    for (size_t i = 0; i < l->parents.n; i++) {
+        _cleanup_image_ struct image *image = NULL, *parent = NULL;
+
+        if (streq(l->parents.v[i], l->loaded.v[i]) || !strv_has(&l->loaded, l->parents.v[i]))
+            continue;
+        image = images_get(l->images, l->loaded.v[i]);
+        parent = images_get(l->images, l->parents.v[i]);
+        if (!image || !parent)
+            continue; /* removed meanwhile */
+        if (!can_be_parent(image, parent))
+            return err_set(e, ERR_INVALID, "image %s is not a valid parent for %s", parent->id, image->id);
+        if (images_set_parent(l->images, image->id, parent->id, e) < 0)
+            return -(int)ERR_INTERNAL;
+    }
+    return 0;
+}
+
 static int load_docker(struct loading *l, struct err *e) {
     json_t *list = parse_document(find_member(l, "manifest.json"), "manifest.json", e), *o;
     size_t i;
@@ -286,11 +329,16 @@ static int load_docker(struct loading *l, struct err *e) {
             r = err_set(e, ERR_INVALID, "max depth exceeded");
         if (r == 0)
             r = load_one(l, config ? find_member(l, config) : NULL, config ? config : "", &layers, json_object_get(o, "RepoTags"), e);
+        if (r == 0) {
+            const char *parent = json_string_value(json_object_get(o, "Parent"));
+
+            r = strv_add(&l->parents, parent ? parent : "") < 0 ? err_oom(e) : 0;
+        }
         if (r < 0)
             break;
     }
     json_decref(list);
-    return r;
+    return r < 0 ? r : link_parents(l, e);
 }
 
 /* ---- OCI image layout ------------------------------------------------------------------------------------------------------------- */
@@ -454,5 +502,7 @@ int images_load(struct images *s, struct call *c, bool quiet, struct progress *p
     unpack_free(l.unpack);
     map_done_with(&l.members, member_free);
     buf_done(&l.ids);
+    strv_done(&l.loaded);
+    strv_done(&l.parents);
     return r;
 }

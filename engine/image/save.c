@@ -296,7 +296,7 @@ static void write_sources(const struct image *i, struct buf *b) {
 
     ignore_result(strv_copy(&ids, &i->diff_ids) < 0);
     strv_sort(&ids);
-    buf_adds(b, "\"LayerSources\":{");
+    buf_adds(b, ",\"LayerSources\":{");
     for (size_t k = 0, out = 0; k < ids.n; k++) {
         struct layer *l = NULL;
 
@@ -309,6 +309,17 @@ static void write_sources(const struct image *i, struct buf *b) {
                  l ? (long long)layer_archive_size(l) : 0, ids.v[k]);
     }
     buf_addc(b, '}');
+}
+
+/* Only a parent that is in the archive too is named. */
+static void write_parent(const struct saving *s, const struct image *i, struct buf *b) {
+    _cleanup_free_ char *parent = images_parent(s->images, i->id);
+
+    for (size_t k = 0; parent && k < s->n; k++)
+        if (streq(s->v[k].image->id, parent) && s->v[k].image != i) {
+            buf_addf(b, ",\"Parent\":\"%s\"", parent);
+            break;
+        }
 }
 
 static void write_docker_manifest(const struct saving *s, struct buf *b) {
@@ -331,10 +342,11 @@ static void write_docker_manifest(const struct saving *s, struct buf *b) {
             buf_adds(b, "null");
         for (size_t k = 0; k < v->image->diff_ids.n; k++)
             buf_addf(b, "%s\"blobs/sha256/%s\"", k ? "," : "[", hex_of(v->image->diff_ids.v[k]));
-        if (v->image->diff_ids.n) {
-            buf_adds(b, "],");
+        if (v->image->diff_ids.n)
+            buf_addc(b, ']');
+        write_parent(s, v->image, b);
+        if (v->image->diff_ids.n)
             write_sources(v->image, b);
-        }
         buf_addc(b, '}');
     }
     buf_adds(b, s->n ? "]\n" : "\n");
