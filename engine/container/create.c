@@ -269,8 +269,12 @@ static int check_working_dir(struct launcher *launcher, const struct layers_root
         return r;
     fd = ctr_root_openat(root, path, O_PATH | O_DIRECTORY);
     close_fd(fd);
-    if (fd == -ENOTDIR)
-        return err_set(e, ERR_INTERNAL, "Cannot mkdir: %s is not a directory", path);
+    if (fd == -ENOTDIR) {
+        fd = ctr_root_openat(root, path, O_PATH);
+        close_fd(fd);
+        return fd == -ENOTDIR ? err_set(e, ERR_INTERNAL, "lstat %s%s: not a directory", rootfs->merged, path)
+                              : err_set(e, ERR_INTERNAL, "Cannot mkdir: %s is not a directory", path);
+    }
     *ret_missing = fd == -ENOENT;
     return 0;
 }
