@@ -152,53 +152,39 @@ static int root_of_running(struct err *e) {
     return tree;
 }
 
-static int config(int fs, const char *key, const char *value) {
-    return (int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, key, value, 0);
-}
+/* A layer of scratch, perhaps, on top of the container's. */
+struct layer_list {
+    const struct request *q;
+    const char *first; /* or NULL */
+    size_t at;
+};
 
-/* Kernels before 6.5. The mount is only of this process's namespace; taken from its place it is what the other way gives. */
-static int mount_overlay_old(const struct request *q, const char *first, const char *upper, const char *work, struct err *e) {
-    struct overlay_old o;
-    int r, tree;
+static const char *next_layer(void *arg, const char *last) {
+    struct layer_list *l = arg;
 
-    overlay_old_start(&o, upper, work, "");
-    if (first)
-        overlay_old_lower(&o, first);
-    for (size_t i = 0; i < q->lowers.n; i++)
-        overlay_old_lower(&o, q->lowers.v[i]);
-    r = overlay_old_mount(&kern_linux, &o, q->place, 0);
-    if (r < 0)
-        return err_errno(e, -r, "mounting the container's layers");
-    tree = open_tree_at(AT_FDCWD, q->place, 0);
-    if (tree < 0)
-        return err_errno(e, errno, "open_tree");
-    ignore_result(umount2(q->place, MNT_DETACH) < 0);
-    return tree;
+    if (!last) {
+        l->at = 0;
+        if (l->first)
+            return l->first;
+    }
+    return l->at < l->q->lowers.n ? l->q->lowers.v[l->at++] : NULL;
 }
 
 static int mount_overlay(const struct request *q, const char *first, const char *upper, const char *work, struct err *e) {
-    _cleanup_close_ int fs = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
-    int bad, tree;
+    struct layer_list l = {.q = q, .first = first};
+    struct overlay o = {.next = next_layer, .arg = &l, .upper = upper, .work = work};
+    int tree = overlay_detached(&kern_linux, &o, 0), r = 0;
 
-    if (fs < 0)
-        return err_errno(e, errno, "fsopen overlay");
-    bad = config(fs, "source", "overlay");
-    if (first)
-        bad |= config(fs, "lowerdir+", first);
-    for (size_t i = 0; !bad && i < q->lowers.n; i++)
-        bad |= config(fs, "lowerdir+", q->lowers.v[i]);
-    if (!bad && upper)
-        bad = config(fs, "upperdir", upper) | config(fs, "workdir", work);
-    if (!bad)
-        ignore_result(config(fs, "index", "off"));
-    if (!bad)
-        bad = (int)syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-    if (bad && errno == EINVAL)
-        return mount_overlay_old(q, first, upper, work, e);
-    if (bad)
-        return err_errno(e, errno, "mounting the container's layers");
-    tree = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
-    return tree < 0 ? err_errno(e, errno, "fsmount") : tree;
+    if (tree == -ENOSYS) {
+        /* The mount is only of this process's namespace; taken from its place it is what the other way gives. */
+        r = overlay_at(&kern_linux, &o, q->place, 0);
+        tree = r < 0 ? r : open_tree_at(AT_FDCWD, q->place, 0);
+        if (r >= 0 && tree < 0)
+            return err_errno(e, errno, "open_tree");
+        if (r >= 0)
+            ignore_result(umount2(q->place, MNT_DETACH) < 0);
+    }
+    return tree < 0 ? err_errno(e, -tree, "mounting the container's layers") : tree;
 }
 
 static int attach(int tree, const char *where, struct err *e) {

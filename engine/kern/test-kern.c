@@ -188,31 +188,81 @@ static int fake_fchdir(int fd) {
     return 0;
 }
 
-TEST(overlay_old_names_are_short) {
+/* Each of the names so often. */
+struct named_layers {
+    const char *const *names;
+    size_t n, times, at;
+};
+
+static const char *next_named(void *arg, const char *last) {
+    struct named_layers *l = arg;
+
+    l->at = last ? l->at + 1 : 0;
+    return l->at < l->n * l->times ? l->names[l->at % l->n] : NULL;
+}
+
+TEST(overlay_names_are_short_for_old_kernels) {
+    static const char *const three[] = {"/d/overlay2/l/A", "/d/overlay2/l/B", "/elsewhere/C"},
+                             *const one[] = {"/var/lib/docker/overlay2/l/01234567890123456789012345"};
+    struct named_layers l = {three, 3, 1, 0}, many = {one, 1, 128, 0};
+    struct overlay o = {.next = next_named, .arg = &l, .upper = "/d/overlay2/c/diff", .work = "/d/overlay2/c/work", .is_volatile = true};
     struct kern k = kern_linux;
-    struct overlay_old o;
-    char path[128];
 
     k.mount = fake_mount;
     k.chdir = fake_chdir;
     k.fchdir = fake_fchdir;
-    overlay_old_start(&o, "/d/overlay2/c/diff", "/d/overlay2/c/work", "volatile");
-    overlay_old_lower(&o, "/d/overlay2/l/A");
-    overlay_old_lower(&o, "/d/overlay2/l/B");
-    overlay_old_lower(&o, "/elsewhere/C");
-    CHECK_INT(overlay_old_mount(&k, &o, "/t", 0), 0);
+    CHECK_INT(overlay_at(&k, &o, "/t", 0), 0);
     CHECK_STR(mounted,
               "/t overlay upperdir=/d/overlay2/c/diff,workdir=/d/overlay2/c/work,index=off,volatile,lowerdir=/d/overlay2/l/A:B:/elsewhere/C");
     CHECK_STR(went[0], "/d/overlay2/l");
     /* As many layers as an image may have, and the init layer. */
-    overlay_old_start(&o, "/var/lib/docker/overlay2/0123456789012345678901234567890123456789012345678901234567890123/diff",
-                      "/var/lib/docker/overlay2/0123456789012345678901234567890123456789012345678901234567890123/work", "");
-    for (int i = 0; i < 128; i++) {
-        snprintf(path, sizeof path, "/var/lib/docker/overlay2/l/%026d", i);
-        overlay_old_lower(&o, path);
-    }
-    CHECK_INT(overlay_old_mount(&k, &o, "/t", 0), 0);
-    for (int i = 0; i < 30; i++)
-        overlay_old_lower(&o, path);
-    CHECK_INT(overlay_old_mount(&k, &o, "/t", 0), -E2BIG);
+    o = (struct overlay){.next = next_named,
+                         .arg = &many,
+                         .upper = "/var/lib/docker/overlay2/0123456789012345678901234567890123456789012345678901234567890123/diff",
+                         .work = "/var/lib/docker/overlay2/0123456789012345678901234567890123456789012345678901234567890123/work"};
+    CHECK_INT(overlay_at(&k, &o, "/t", 0), 0);
+    many.times = 158;
+    CHECK_INT(overlay_at(&k, &o, "/t", 0), -E2BIG);
+}
+
+static char configured[512];
+static int no_option; /* what the kernel says to the options of newer ones */
+
+static int fake_fsopen(const char *type, unsigned flags) {
+    configured[0] = 0;
+    return 1000;
+}
+
+static int fake_fsconfig(int fd, unsigned cmd, const char *key, const void *value, int aux) {
+    size_t n = strlen(configured);
+
+    if (key && no_option && strcmp(key, "lowerdir+") == 0)
+        return no_option;
+    snprintf(configured + n, sizeof configured - n, "%s%s%s;", key ? key : "make", value ? "=" : "", value ? (const char *)value : "");
+    return 0;
+}
+
+static int fake_fsmount(int fd, unsigned flags, unsigned attrs) {
+    return 1001;
+}
+
+TEST(overlays_without_a_place_are_for_kernels_that_know_them) {
+    static const char *const two[] = {"/a", "/b"};
+    struct named_layers l = {two, 2, 1, 0};
+    struct overlay o = {.next = next_named, .arg = &l, .upper = "/u", .work = "/w", .userxattr = true};
+    struct kern k = kern_linux;
+
+    k.fsopen = fake_fsopen;
+    k.fsconfig = fake_fsconfig;
+    k.fsmount = fake_fsmount;
+    CHECK_INT(overlay_detached(&k, &o, 0), 1001);
+    CHECK_STR(configured, "source=overlay;lowerdir+=/a;lowerdir+=/b;upperdir=/u;workdir=/w;index=off;userxattr;make;");
+    o = (struct overlay){.next = next_named, .arg = &l};
+    CHECK_INT(overlay_detached(&k, &o, 0), 1001);
+    CHECK_STR(configured, "source=overlay;lowerdir+=/a;lowerdir+=/b;index=off;make;");
+    no_option = -EINVAL;
+    CHECK_INT(overlay_detached(&k, &o, 0), -ENOSYS);
+    no_option = -ENOENT;
+    CHECK_INT(overlay_detached(&k, &o, 0), -ENOENT);
+    no_option = 0;
 }

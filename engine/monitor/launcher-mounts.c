@@ -124,24 +124,32 @@ int launcher_mount_shm(const struct kern *k, const char *path, int64_t size, uid
 
 #define VIEW_FLAGS (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
-/* In a process that shares its descriptors with the launcher: a mount namespace for a mount that nobody else shall see, and the mount without a place. */
-static int view_old(const struct kern *k, const char *layers, size_t n) {
-    struct overlay_old o;
-    int r;
+/* Texts one after the other. */
+struct view_layers {
+    const char *texts;
+    size_t n;
+};
 
-    overlay_old_start(&o, NULL, NULL, "");
-    for (const char *p = layers; p < layers + n; p += strlen(p) + 1)
-        overlay_old_lower(&o, p);
-    r = k->unshare(CLONE_NEWNS);
+static const char *next_text(void *arg, const char *last) {
+    const struct view_layers *l = arg;
+    const char *next = last ? last + strlen(last) + 1 : l->texts;
+
+    return next < l->texts + l->n ? next : NULL;
+}
+
+/* In a process that shares its descriptors with the launcher: a mount namespace for a mount that nobody else shall see, and the mount without a place. */
+static int view_old(const struct kern *k, const struct overlay *o, const char *place) {
+    int r = k->unshare(CLONE_NEWNS);
+
     if (r >= 0)
         r = k->mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL);
     if (r >= 0)
-        r = overlay_old_mount(k, &o, layers, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
-    return r < 0 ? r : k->open_tree(AT_FDCWD, layers, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        r = overlay_at(k, o, place, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    return r < 0 ? r : k->open_tree(AT_FDCWD, place, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 }
 
 /* Kernels before 6.5 mount overlays only at a place. */
-static int mount_view_old(const struct kern *k, const char *layers, size_t n) {
+static int mount_view_old(const struct kern *k, const struct overlay *o, const char *place) {
     int *result = mmap(NULL, sizeof *result, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), r;
     pid_t pid;
 
@@ -150,7 +158,7 @@ static int mount_view_old(const struct kern *k, const char *layers, size_t n) {
     *result = -ECHILD;
     pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
     if (pid == 0) {
-        *result = view_old(k, layers, n);
+        *result = view_old(k, o, place);
         _exit(0);
     }
     r = pid < 0 ? -errno : 0;
@@ -163,14 +171,9 @@ static int mount_view_old(const struct kern *k, const char *layers, size_t n) {
 }
 
 int launcher_mount_view(const struct kern *k, const char *layers, size_t n) {
-    _cleanup_close_ int fs = k->fsopen("overlay", FSOPEN_CLOEXEC);
-    int r = fs < 0 ? fs : 0;
+    struct view_layers l = {layers, n};
+    struct overlay o = {.next = next_text, .arg = &l};
+    int r = overlay_detached(k, &o, VIEW_FLAGS);
 
-    for (const char *p = layers; r >= 0 && p < layers + n; p += strlen(p) + 1)
-        r = k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", p, 0);
-    if (r >= 0)
-        r = k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-    if (r == -EINVAL)
-        return mount_view_old(k, layers, n);
-    return r < 0 ? r : k->fsmount(fs, FSMOUNT_CLOEXEC, VIEW_FLAGS);
+    return r == -ENOSYS ? mount_view_old(k, &o, layers) : r;
 }

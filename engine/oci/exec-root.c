@@ -25,44 +25,41 @@ static void forget_volatile(const struct plan *p, const struct plan_op *op) {
     }
 }
 
-static int overlay_mount(const struct kern *k, const struct plan *p, const struct plan_op *op) {
-    _cleanup_close_ int fs = k->fsopen("overlay", FSOPEN_CLOEXEC);
-    int r = fs;
+struct plan_layers {
+    const struct plan *p;
+    const struct plan_op *op;
+};
 
-    if (fs < 0)
-        return fs;
-    forget_volatile(p, op);
-    ignore_result(k->fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0));
-    for (const char *s = NULL; (s = plan_list_next(p, op, 0, s));) {
-        r = k->fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", s, 0);
-        if (r < 0)
-            return r;
-    }
-    r = k->fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", plan_s(p, op, 1), 0);
-    if (r >= 0)
-        r = k->fsconfig(fs, FSCONFIG_SET_STRING, "workdir", plan_s(p, op, 2), 0);
-    ignore_result(k->fsconfig(fs, FSCONFIG_SET_STRING, "index", "off", 0));
-    if (r >= 0 && op->i[0] & PLAN_OVERLAY_VOLATILE)
-        r = k->fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0);
-    if (r >= 0 && op->i[0] & PLAN_OVERLAY_USERXATTR)
-        r = k->fsconfig(fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0);
-    if (r >= 0)
-        r = k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-    if (r < 0)
-        return r;
-    return k->fsmount(fs, FSMOUNT_CLOEXEC, 0);
+static const char *next_layer(void *arg, const char *last) {
+    const struct plan_layers *l = arg;
+
+    return plan_list_next(l->p, l->op, 0, last);
 }
 
-/* Kernels before 6.5. The target is our own layer folder, not a path of the image. */
-static int overlay_mount_old(const struct kern *k, const struct plan *p, const struct plan_op *op) {
-    struct overlay_old o;
-    int r;
+static struct overlay overlay_of(struct plan_layers *l) {
+    return (struct overlay){.next = next_layer,
+                            .arg = l,
+                            .upper = plan_s(l->p, l->op, 1),
+                            .work = plan_s(l->p, l->op, 2),
+                            .is_volatile = l->op->i[0] & PLAN_OVERLAY_VOLATILE,
+                            .userxattr = l->op->i[0] & PLAN_OVERLAY_USERXATTR};
+}
 
-    overlay_old_start(&o, plan_s(p, op, 1), plan_s(p, op, 2), op->i[0] & PLAN_OVERLAY_VOLATILE ? "volatile" : "");
-    for (const char *s = NULL; (s = plan_list_next(p, op, 0, s));)
-        overlay_old_lower(&o, s);
-    r = overlay_old_mount(k, &o, plan_s(p, op, 1), 0);
-    return r < 0 ? r : k->openat(AT_FDCWD, plan_s(p, op, 1), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+static int overlay_mount(const struct kern *k, const struct plan *p, const struct plan_op *op) {
+    struct plan_layers l = {p, op};
+    struct overlay o = overlay_of(&l);
+
+    forget_volatile(p, op);
+    return overlay_detached(k, &o, 0);
+}
+
+/* Kernels that mount overlays only at a place. The target is our own layer folder, not a path of the image. */
+static int overlay_mount_old(const struct kern *k, const struct plan *p, const struct plan_op *op) {
+    struct plan_layers l = {p, op};
+    struct overlay o = overlay_of(&l);
+    int r = overlay_at(k, &o, o.upper, 0);
+
+    return r < 0 ? r : k->openat(AT_FDCWD, o.upper, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
 int root_detached(const struct kern *k, const struct plan *p) {
@@ -77,7 +74,7 @@ int root_tree(const struct kern *k, const struct plan *p, bool own_mounts) {
     const struct plan_op *overlay = plan_find(p, PLAN_ROOT_OVERLAY);
     int tree = root_detached(k, p);
 
-    if (overlay && (tree == -EINVAL || tree == -ENOSYS)) {
+    if (overlay && tree == -ENOSYS) {
         int r = own_mounts ? 0 : k->unshare(CLONE_NEWNS);
 
         if (r >= 0 && !own_mounts)
@@ -114,7 +111,7 @@ void child_root(struct child *c) {
     at = c->k->openat(AT_FDCWD, where, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (at < 0)
         child_fail_errno(c, at, "error during container init: error preparing rootfs: open %s", where);
-    if (overlay && (c->root == -EINVAL || c->root == -ENOSYS)) {
+    if (overlay && c->root == -ENOSYS) {
         c->root = overlay_mount_old(c->k, c->p, overlay);
         if (c->root >= 0)
             return;
