@@ -188,7 +188,7 @@ struct container {
     struct ctr_facts exit_facts;
     struct ctr_waiter *waiters;
     struct ctr_client *clients;
-    int attaching;     /* clients that may have their reply already and are not in `clients` or with the monitor yet: a start and the next attach wait for them */
+    int attaching; /* clients that may have their reply already and are not in `clients` or with the monitor yet: a start and the next attach wait for them */
     struct strv execs; /* ids of live exec instances */
     /* with the token */
     struct endpoint **endpoints;
