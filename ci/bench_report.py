@@ -35,8 +35,8 @@ def number(value):
 
 def part(value):
     """A ratio as people compare them: 1/30."""
-    if value is None:
-        return "-"
+    if value is None or value <= 0:
+        return "-" if value is None else "0"
     return f"1/{1 / value:.0f}" if value <= 0.1 else "1/" + f"{1 / value:.1f}".removesuffix(".0") if value < 0.95 else f"{value:.2f}"
 
 
