@@ -34,6 +34,50 @@ free_port() {
     same "0.0.0.0:$port" "$(docker port "$N" 80/tcp | head -n 1)"
 }
 
+# syn_repeats: how often the neighbour has had to say again that it wants a connection.
+syn_repeats() {
+    in_neighbour awk '/^TcpExt:/ { if (n++) print $at; else for (i = 1; i <= NF; i++) if ($i == "TCPSynRetrans") at = i }' /proc/net/netstat
+}
+
+@test "the first packet to a published port is in the container by the time start returns" {
+    local port round repeats sent
+    port=$(free_port)
+    repeats=$(syn_repeats)
+    docker create --name "$N" -p "$port:80" busybox sleep 1000
+    for round in 1 2 3 4 5 6; do
+        # Every other time into the place that the one before has just left: the same address, while the old links are still being taken down.
+        if [ $((round % 2)) = 1 ]; then docker start "$N"; else docker restart -t 0 "$N"; fi
+        # Nobody listens in there, so it is the container's own kernel that refuses, and counts it.
+        same refused "$(in_neighbour "$TOP/diffharness/tools/dial" tcp "$SUBJECT_ADDRESS" "$port" --timeout 60)" "round $round"
+        sent=$(docker exec "$N" awk '/^Tcp: [0-9]/ { print $15 }' /proc/net/snmp)
+        same 1 "$sent" "round $round: connections that the container has refused"
+        [ $((round % 2)) = 1 ] || docker kill "$N"
+    done
+    same "$repeats" "$(syn_repeats)" "first packets that were lost"
+}
+
+same_netns() { [ "$(readlink "/proc/$1/ns/net")" = "$(readlink "/proc/$2/ns/net")" ]; }
+
+@test "a container that starts again is alone with its address, whoever holds its old network namespace" {
+    local ip pid holder round
+    web "$N"
+    ip=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' "$N")
+    poll serves "$N" in_engine_net curl -sS --max-time 60 "http://$ip/"
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N")
+    nsenter -t "$pid" -n sleep 1000 3>&- &
+    holder=$!
+    poll same_netns "$holder" "$pid"
+    docker restart -t 0 "$N"
+    same "$ip" "$(docker inspect -f '{{.NetworkSettings.IPAddress}}' "$N")" "its address"
+    poll serves "$N" in_engine_net curl -sS --max-time 60 "http://$ip/"
+    # Nobody listens in the old one: to be answered by it is to be refused.
+    for round in 1 2 3 4 5; do
+        in_engine_net ip neigh flush dev docker0
+        serves "$N" in_engine_net curl -sS --max-time 60 "http://$ip/" || fail "round $round"
+    done
+    kill "$holder"
+}
+
 @test "the port is closed when the container is gone, and free for the next" {
     local port
     port=$(free_port)

@@ -13,6 +13,7 @@
 #include "container/links.h"
 #include "container/netting.h"
 #include "container/reaper.h"
+#include "container/validate.h"
 #include "image/image.h"
 #include "layers/layers.h"
 #include "network/network.h"
@@ -61,11 +62,20 @@ static int adopt_monitor(struct container *c, struct err *e) {
     return 0;
 }
 
+static void lend_again(struct container *c) {
+    const char *ref = ctr_mode_container(c->view->fixed->host.network_mode);
+    _cleanup_container_ struct container *owner = NULL;
+
+    if (ref && containers_find(c->cs, ref, &owner, NULL) >= 0)
+        net_lend(owner);
+}
+
 /* It ran when we last wrote. Token held. */
 static void adopt_alive(struct container *c) {
     _cleanup_err_ struct err e = ERR_INIT;
 
     net_adopt(c);
+    lend_again(c);
     for (size_t i = 0; i < c->n_volumes; i++)
         volumes_mount(c->cs->engine->volumes, c->volumes[i], c->id);
     c->n_volumes_used = c->n_volumes;

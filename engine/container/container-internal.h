@@ -194,6 +194,7 @@ struct container {
     struct endpoint **endpoints;
     size_t n_endpoints;
     unsigned next_interface;          /* number of the next eth interface; goes on counting while it runs */
+    atomic_bool netns_lent;           /* others live in its network namespace, so its links do not end with it */
     struct volume **volumes;          /* held from create to remove, in the order of the volume mounts of `fixed` */
     size_t n_volumes, n_volumes_used; /* used: mounted by this run */
     char *pending_hostname;           /* with pending_net: the joined host name that the next transition publishes */

@@ -27,11 +27,20 @@ void net_plug_done(struct net_plug *p) {
     *p = (struct net_plug){0};
 }
 
+void net_lend(struct container *owner) {
+    owner->netns_lent = true;
+}
+
 void net_unplug(struct container *c) {
+    bool lent = atomic_exchange(&c->netns_lent, false);
+
     ctr_links_leave(c);
     networks_unserve_names(c->cs->engine->networks, c->id);
-    for (size_t i = 0; i < c->n_endpoints; i++)
+    for (size_t i = 0; i < c->n_endpoints; i++) {
+        if (lent)
+            endpoint_drop_link(c->endpoints[i]);
         networks_leave(c->cs->engine->networks, c->endpoints[i]);
+    }
     free(c->endpoints);
     c->endpoints = NULL;
     c->n_endpoints = 0;

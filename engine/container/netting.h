@@ -25,6 +25,8 @@ void net_plug_done(struct net_plug *p);
 int net_plug(struct container *c, struct net_plug *ret, struct err *e);
 /* Leave all networks: addresses and ports are free when it returns. */
 void net_unplug(struct container *c);
+/* One more container is about to live in the network namespace of this one: net_unplug() then takes the links away, instead of leaving that to the namespace's end. */
+void net_lend(struct container *owner);
 /* What somebody wants of a place on a network (aliases, links, options, addresses), added where *to has nothing yet. */
 int net_copy_wanted(const struct api_endpoint_settings *from, struct api_endpoint_settings *to, struct err *e);
 /* Write hosts, hostname and resolv.conf of the container. `links`: lines for hosts (ctr_links_gather()). */

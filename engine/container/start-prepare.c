@@ -134,6 +134,7 @@ static int join_ns(struct launching *l, const char *mode, const char *ns, const 
     if (streq(ns, "net")) {
         const char *hostname = v->joined_hostname ? v->joined_hostname : v->fixed->config.hostname;
 
+        net_lend(other); /* whose namespace it shares itself has lent it before */
         l->hosts_path = container_net_path(other, v, "hosts");
         l->resolv_path = container_net_path(other, v, "resolv.conf");
         l->hostname_path = container_net_path(other, v, "hostname");

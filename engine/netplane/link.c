@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -285,6 +286,33 @@ int link_delete(const char *ifname, struct err *e) {
         return 0;
     }
     return r < 0 ? err_wrap(e, "remove interface %s", ifname) : 0;
+}
+
+int link_silence(const char *ifname, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(4096);
+    NETL_SOCK s = {.fd = -EBADF};
+    struct ifinfomsg head = {.ifi_family = AF_BRIDGE, .ifi_index = (int)if_nametoindex(ifname)};
+    size_t m, port;
+    int why = 0, r;
+
+    if (!head.ifi_index)
+        return 0;
+    r = netl_open(&s, NETLINK_ROUTE, e);
+    if (r < 0)
+        return r;
+    /* Said to the bridge: a change that is said of the interface makes the bridge look whether its ports are up, and switch them on again. */
+    m = netl_begin(&b, RTM_SETLINK, NLM_F_ACK, &head, sizeof(head));
+    port = netl_nest(&b, IFLA_PROTINFO);
+    netl_put_u8(&b, IFLA_BRPORT_STATE, BR_STATE_DISABLED);
+    netl_put(&b, IFLA_BRPORT_FLUSH, "", 0);
+    netl_nest_end(&b, port);
+    netl_end(&b, m);
+    r = netl_talk(&s, &b, &why, NULL, e);
+    if (r < 0 && why == ENODEV) {
+        err_done(e);
+        return 0;
+    }
+    return r < 0 ? err_wrap(e, "silence interface %s", ifname) : 0;
 }
 
 int link_addr(const char *ifname, struct cidr4 *ret, struct err *e) {

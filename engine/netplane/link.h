@@ -39,6 +39,8 @@ int link_delete(const char *ifname, struct err *e);
  */
 enum link_gone { LINK_UNLISTED, LINK_TOLD };
 int link_delete_soon(const char *ifname, enum link_gone when, struct err *e);
+/* Nothing comes or goes any more by this port of a bridge, and the bridge forgets who was behind it. At once; a missing interface is success. */
+int link_silence(const char *ifname, struct err *e);
 /* First global IPv4 address of an interface. ERR_NOT_FOUND when there is no such interface; addr 0 when it has no address. */
 int link_addr(const char *ifname, struct cidr4 *ret, struct err *e);
 

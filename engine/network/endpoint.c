@@ -264,6 +264,7 @@ int networks_join(struct networks *n, struct network *net, const struct endpoint
     if (r == 0 && network_has_links(net)) {
         r = take_address(n, ep, req, e);
         if (r == 0) {
+            left_silence(n, ep);
             r = endpoint_publish(n, ep, req->ports, req->n_ports, e);
             if (r < 0)
                 give_address_back(n, ep);
@@ -289,6 +290,7 @@ struct endpoint *networks_leave(struct networks *n, struct endpoint *ep) {
         return NULL;
     names_endpoint_down(n, ep);
     endpoint_withdraw(n, ep);
+    left_note(n, ep);
     give_address_back(n, ep);
     pthread_mutex_lock(&n->lock);
     *ep->link = ep->next;

@@ -74,6 +74,14 @@ struct endpoint {
     bool hairpin;
 };
 
+/* A link whose container has left; ip 0: none. */
+struct left_link {
+    char ifname[16];
+    uint8_t mac[6];
+    uint32_t ip;
+};
+#define LEFT_LINKS 128 /* that are remembered: far more than end in the time the kernel takes for one */
+
 struct networks {
     struct engine *engine;
     pthread_mutex_t lock, change;
@@ -83,9 +91,17 @@ struct networks {
     struct proxy *proxy;
     struct map adopted; /* first 32 digits of endpoint ids claimed during start */
     char host_gateway[PORT_HOST_IP_MAX];
-    uint64_t next_pool[2];       /* guarded by lock: where the search for a free network goes on; of local and of global scope */
-    struct network *default_net; /* borrowed from the maps; bridge, or none */
+    uint64_t next_pool[2];             /* guarded by lock: where the search for a free network goes on; of local and of global scope */
+    struct network *default_net;       /* borrowed from the maps; bridge, or none */
+    struct left_link left[LEFT_LINKS]; /* guarded by lock; the newest overwrites the oldest */
+    size_t n_left;
 };
+
+/* ---- left.c ---- */
+/* The endpoint is about to give its addresses back; its link may outlive that. */
+void left_note(struct networks *n, const struct endpoint *ep);
+/* The endpoint has its addresses and no link yet: from here on no earlier holder is heard on the bridge. */
+void left_silence(struct networks *n, const struct endpoint *ep);
 
 /* ---- network-store.c ---- */
 int network_store_setup(struct networks *n, struct err *e);
