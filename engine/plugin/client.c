@@ -28,8 +28,9 @@ struct plugin {
     char *name, *address;
     char *ca, *cert, *key;
     bool insecure;
+    unsigned starters; /* threads that try to activate it; guarded by plugins.lock */
     pthread_mutex_t activating;
-    bool active; /* guarded by activating */
+    bool active; /* atomic; set with activating held, and never taken back */
     struct strv implements;
 };
 
@@ -38,7 +39,7 @@ struct plugins {
     struct strv specs;
     unsigned patience;
     pthread_mutex_t lock;
-    struct map by_name; /* those that were found once */
+    struct map by_name; /* those that are active, and those that are being activated */
 };
 
 /* ---- finding ------------------------------------------------------------------------------------------------------------------------- */
@@ -84,7 +85,7 @@ static int read_spec(const char *path, struct plugin *p, struct err *e) {
     if (end)
         *end = 0;
     if (!strstr(buf_str(&text), "://"))
-        return err_set(e, ERR_INTERNAL, "unknown protocol");
+        return err_set(e, ERR_INTERNAL, "Unknown protocol");
     return str_set(&p->address, buf_str(&text)) < 0 ? err_oom(e) : 0;
 }
 
@@ -102,11 +103,12 @@ static int read_json(const char *path, struct plugin *p, struct err *e) {
         return r;
     j = json_loadb(buf_str(&text), text.len, JSON_DISABLE_EOF_CHECK, &why);
     if (!j)
-        return err_set(e, ERR_INTERNAL, "%s: %s", path, why.text);
+        return json_error_code(&why) == json_error_premature_end_of_input ? err_set(e, ERR_INTERNAL, text.len ? "unexpected EOF" : "EOF")
+                                                                          : err_set(e, ERR_INTERNAL, "%s: %s", path, why.text);
     tls = json_object_get(j, "TLSConfig");
     p->insecure = json_is_true(json_object_get(tls, "InsecureSkipVerify"));
     if (!text_of(j, "Addr"))
-        r = err_set(e, ERR_INTERNAL, "unknown protocol");
+        r = err_set(e, ERR_INTERNAL, "Unknown protocol");
     else if (str_set(&p->address, text_of(j, "Addr")) < 0 || str_set(&p->ca, text_of(tls, "CAFile")) < 0 ||
              str_set(&p->cert, text_of(tls, "CertFile")) < 0 || str_set(&p->key, text_of(tls, "KeyFile")) < 0)
         r = err_oom(e);
@@ -132,7 +134,7 @@ static int locate(struct plugins *ps, const char *name, struct plugin *p, struct
     return err_set(e, ERR_NOT_FOUND, "plugin \"%s\" not found", name);
 }
 
-/* The one of that name, found now or before. */
+/* The one of that name, found now or before. Once it was tried: tried(). */
 static int known(struct plugins *ps, const char *name, struct plugin **ret, struct err *e) {
     struct plugin *p;
     int r = 0;
@@ -154,10 +156,24 @@ static int known(struct plugins *ps, const char *name, struct plugin **ret, stru
         if (r < 0 && p)
             plugin_free(p);
     }
-    pthread_mutex_unlock(&ps->lock);
-    if (r == 0)
+    if (r == 0) {
+        p->starters++;
         *ret = p;
+    }
+    pthread_mutex_unlock(&ps->lock);
     return r;
+}
+
+/* What could not be activated is looked for again the next time: its description may have been mended meanwhile. */
+static void tried(struct plugin *p) {
+    struct plugins *ps = p->ps;
+
+    pthread_mutex_lock(&ps->lock);
+    if (--p->starters == 0 && !__atomic_load_n(&p->active, __ATOMIC_ACQUIRE)) {
+        map_remove(&ps->by_name, p->name);
+        plugin_free(p);
+    }
+    pthread_mutex_unlock(&ps->lock);
 }
 
 static int add_name(struct strv *l, const char *file, const char *suffix) {
@@ -376,7 +392,7 @@ static int activate(struct plugin *p, bool patient, struct err *e) {
             if (r == 0 && json_is_string(item) && strv_add(&p->implements, json_string_value(item)) < 0)
                 r = err_oom(e);
         }
-        p->active = r == 0;
+        __atomic_store_n(&p->active, r == 0, __ATOMIC_RELEASE);
         json_decref(reply);
     }
     pthread_mutex_unlock(&p->activating);
@@ -396,15 +412,20 @@ int plugins_get(struct plugins *ps, const char *name, const char *interface, boo
             pause_a_moment();
             continue;
         }
-        if (r < 0)
-            return err_move(e, &why);
+        if (r < 0) {
+            err_move(e, &why);
+            return r == -ERR_NOT_FOUND ? r : err_wrap(e, "legacy plugin");
+        }
         break;
     }
     r = activate(p, patient, e);
+    tried(p);
     if (r < 0)
-        return r;
+        return err_wrap(e, "legacy plugin");
     if (!strv_has(&p->implements, interface))
-        return err_set(e, ERR_NOT_FOUND, "Plugin does not implement the requested driver");
+        return err_set(e, ERR_INTERNAL,
+                       "legacy plugin: Plugin does not implement the requested driver: plugin=\"%s\", requested implementation=\"%s\"", name,
+                       interface);
     *ret = p;
     return 0;
 }

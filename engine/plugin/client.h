@@ -8,7 +8,7 @@
  * names the interfaces. Source: docs.docker.com/engine/extend/plugin_api.
  *
  * Life cycle: plugins_new → plugins_get / plugins_each → plugin_call → plugins_free. A plugin that answered once stays known until plugins_free(), also when its
- * process is gone meanwhile. Threads: any. Calls block up to their time limit.
+ * process is gone meanwhile; one that did not activate is looked for again. Threads: any. Calls block up to their time limit.
  */
 #ifndef HATAKE_PLUGIN_CLIENT_H
 #define HATAKE_PLUGIN_CLIENT_H
@@ -35,8 +35,8 @@ int plugins_new(const struct plugins_config *config, struct plugins **ret, struc
 struct plugins *plugins_free(struct plugins *ps);
 
 /*
- * The plugin of that name, which implements `interface`. ERR_NOT_FOUND `plugin "x" not found`, or ERR_NOT_FOUND "Plugin does not implement the requested driver"; a
- * plugin that is there but fails to activate gives its own error. `patient`: wait for one that is not there or does not answer yet. The plugin belongs to ps.
+ * The plugin of that name, which implements `interface`. ERR_NOT_FOUND `plugin "x" not found`; ERR_INTERNAL and more "legacy plugin: ..." for one that does not
+ * implement it, is described in words not understood, or fails to activate. `patient`: wait for one that is not there or does not answer yet. The plugin belongs to ps.
  */
 int plugins_get(struct plugins *ps, const char *name, const char *interface, bool patient, struct plugin **ret, struct err *e);
 /* Every plugin that can be found now and implements it, known ones first, by name. *ret: array to be freed; those that fail are left out. */

@@ -110,6 +110,27 @@ TEST(plugin_calls) {
     fs_remove_tree(root, NULL);
 }
 
+/* One that takes the call and never answers: the kernel takes it, nobody reads. */
+TEST(plugin_silence) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    char root[] = "/tmp/test-plugin-XXXXXX", path[64];
+    static const char *const answers[] = {OK "{\"Implements\":[\"VolumeDriver\"]}", NULL};
+    struct plugins *ps = NULL;
+    struct plugin *p = NULL;
+    struct fake f;
+
+    REQUIRE(mkdtemp(root) != NULL);
+    snprintf(path, sizeof(path), "%s/mute.sock", root);
+    REQUIRE(fake_start(&f, path, answers));
+    REQUIRE(plugins_new(&(struct plugins_config){.sockets = root, .patience = 1}, &ps, &e) == 0);
+    REQUIRE(plugins_get(ps, "mute", "VolumeDriver", true, &p, &e) == 0);
+    CHECK_INT(plugin_call(p, "VolumeDriver.List", NULL, 1, true, NULL, &e), -ERR_DEADLINE);
+    CHECK_STR(err_msg(&e), "Post \"http://plugin.moby.localhost/VolumeDriver.List\": context deadline exceeded");
+    fake_end(&f);
+    plugins_free(ps);
+    fs_remove_tree(root, NULL);
+}
+
 TEST(plugin_discovery) {
     static const char *const answers[] = {OK "{\"Implements\":[\"NetworkDriver\"]}", OK "{\"Implements\":[\"VolumeDriver\"]}", NULL};
     _cleanup_err_ struct err e = ERR_INIT;
@@ -129,8 +150,9 @@ TEST(plugin_discovery) {
     snprintf(text, sizeof(text), "unix://%s\n", path);
     snprintf(path, sizeof(path), "%s/one.spec", root);
     REQUIRE(fs_replace_file_volatile(path, text, strlen(text), 0644, &e) == 0);
-    CHECK_INT(plugins_get(ps, "one", "VolumeDriver", false, &p, &e), -ERR_NOT_FOUND);
-    CHECK_STR(err_msg(&e), "Plugin does not implement the requested driver");
+    CHECK_INT(plugins_get(ps, "one", "VolumeDriver", false, &p, &e), -ERR_INTERNAL);
+    CHECK_STR(err_msg(&e),
+              "legacy plugin: Plugin does not implement the requested driver: plugin=\"one\", requested implementation=\"VolumeDriver\"");
     snprintf(path, sizeof(path), "%s/two", root);
     REQUIRE(fs_mkdir_p(path, 0755, &e) == 0);
     snprintf(path, sizeof(path), "%s/two/two.json", root);
@@ -141,7 +163,7 @@ TEST(plugin_discovery) {
     snprintf(path, sizeof(path), "%s/three.spec", root);
     REQUIRE(fs_replace_file_volatile(path, "nonsense", 8, 0644, &e) == 0);
     CHECK(plugins_get(ps, "three", "VolumeDriver", false, &p, &e) < 0);
-    CHECK_STR(err_msg(&e), "unknown protocol");
+    CHECK_STR(err_msg(&e), "legacy plugin: Unknown protocol");
     plugins_free(ps);
     fs_remove_tree(root, NULL);
 }
