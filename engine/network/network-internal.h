@@ -22,10 +22,18 @@
 #include "types.h"
 #include "wire/filters.h"
 
+/* An entry of the list of networks as JSON, for one version of the API. */
+struct network_text {
+    int version;
+    size_t len;
+    char text[];
+};
+
 struct network {
-    int refs;                  /* atomic */
-    struct api_network record; /* what the API shows and the table keeps; immutable */
-    int64_t created;           /* wall clock, ns */
+    int refs;                    /* atomic */
+    struct api_network record;   /* what the API shows and the table keeps; immutable */
+    struct network_text *listed; /* set once (atomic), by who lists first; NULL before that */
+    int64_t created;             /* wall clock, ns */
     enum network_kind kind;
     bool default_bridge;
     /* bridges */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Network operations of the API. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "api-handlers.h"
 #include "base/cleanup.h"
@@ -23,6 +24,38 @@ static int write_network(struct networks *n, struct network *net, bool detail, i
         r = api_network_write(&shown, version, out, e);
     api_network_container_map_done(&shown.containers);
     return r;
+}
+
+/* The record never changes: its text is kept from the first time, for the version that was asked for then. NULL: no memory for that. */
+static const struct network_text *text_of(struct network *net, int version) {
+    struct network_text *t = __atomic_load_n(&net->listed, __ATOMIC_ACQUIRE), *before = NULL;
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_REPLY_BYTES);
+
+    if (t || write_network(NULL, net, false, version, &b, NULL) < 0)
+        return t;
+    t = malloc(sizeof(*t) + b.len);
+    if (!t)
+        return NULL;
+    t->version = version;
+    t->len = b.len;
+    memcpy(t->text, b.data, b.len);
+    if (__atomic_compare_exchange_n(&net->listed, &before, t, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return t;
+    free(t);
+    return before;
+}
+
+static int write_listed(struct networks *n, struct network *net, int version, struct buf *out, struct err *e) {
+    const struct network_text *t;
+
+    /* Before 1.28 a list entry told as much as inspect does. */
+    if (version < 128)
+        return write_network(n, net, true, version, out, e);
+    t = text_of(net, version);
+    if (!t || t->version != version)
+        return write_network(n, net, false, version, out, e);
+    buf_add(out, t->text, t->len);
+    return 0;
 }
 
 static int check_type_filter(const struct filters *f, struct err *e) {
@@ -108,8 +141,7 @@ int op_network_list(struct call *c, struct err *e) {
             if (!first)
                 buf_addc(&out, ',');
             first = false;
-            /* Before 1.28 a list entry told as much as inspect does. */
-            r = write_network(n, all[i], call_api_version(c) < 128, call_api_version(c), &out, e);
+            r = write_listed(n, all[i], call_api_version(c), &out, e);
         }
         network_unref(all[i]);
     }

@@ -27,6 +27,7 @@ struct network *network_unref(struct network *net) {
     api_network_done(&net->record);
     ipam_free(net->ipam);
     ipam6_free(net->ipam6);
+    free(net->listed);
     free(net);
     return NULL;
 }
