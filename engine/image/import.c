@@ -88,10 +88,12 @@ static int read_address(struct images *s, struct call *c, const char *src, struc
 
     if (!url)
         return err_oom(e);
-    if (!url[scheme + 3] && (str_has_prefix(url, "http:") || str_has_prefix(url, "https:")))
-        return err_set(e, ERR_INTERNAL, "Get \"%.*s:\": http: no Host in request URL", (int)scheme, url);
+    if (strchr("?#", url[scheme + 3]) && (str_has_prefix(url, "http:") || str_has_prefix(url, "https:")))
+        return err_set(e, ERR_INTERNAL, "Get \"%.*s:%s\": http: no Host in request URL", (int)scheme, url, url + scheme + 3);
     if (!str_has_prefix(url, "http://") && !str_has_prefix(url, "https://"))
         return err_set(e, ERR_INTERNAL, "Get \"%s\": unsupported protocol scheme \"%.*s\"", url, (int)scheme, url);
+    if (url[scheme + 3] == '/')
+        return err_set(e, ERR_INTERNAL, "Get \"%s\": http: no Host in request URL", url);
     r = registry_fetch(s->registry, url, import_cancelled, &d, take_download, &d, &d.length, e);
     return d.begun ? as_internal(r, e) : r;
 }

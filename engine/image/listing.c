@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Lists of images. Sections: filters; what is looked up once for a whole list; entries. */
-#include <fnmatch.h>
-
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/moment.h"
 #include "base/str.h"
+#include "image/glob.h"
 #include "image/image-internal.h"
 #include "image/view.h"
 #include "wire/filters.h"
@@ -61,25 +60,21 @@ static int image_until(const struct filters *f, int64_t *ret, struct err *e) {
     return 0;
 }
 
-/* Go's path.Match on the familiar name, or on it with its tag. */
+/* The familiar name, or that with its tag. */
 static bool name_matches(const struct strv *patterns, const struct reference *ref) {
     struct reference bare = {ref->domain, ref->path, NULL, NULL};
     _cleanup_free_ char *full = reference_familiar(ref), *name = reference_familiar(&bare);
 
     for (size_t k = 0; full && name && k < patterns->n; k++)
-        if (fnmatch(patterns->v[k], full, FNM_PATHNAME) == 0 || fnmatch(patterns->v[k], name, FNM_PATHNAME) == 0)
+        if (glob_match(patterns->v[k], full) || glob_match(patterns->v[k], name))
             return true;
     return false;
 }
 
 static int check_patterns(const struct strv *patterns, struct err *e) {
     for (size_t k = 0; patterns && k < patterns->n; k++)
-        for (const char *p = patterns->v[k]; *p; p++) {
-            if (*p == '\\' && !*++p)
-                return err_set(e, ERR_INTERNAL, "syntax error in pattern");
-            if (*p == '[' && !(p = strchr(p + 1, ']')))
-                return err_set(e, ERR_INTERNAL, "syntax error in pattern");
-        }
+        if (!glob_is_valid(patterns->v[k]))
+            return err_set(e, ERR_INTERNAL, "syntax error in pattern");
     return 0;
 }
 

@@ -9,8 +9,6 @@
 #include "base/str.h"
 #include "base/strv.h"
 
-#define TEXT_MAX 32
-
 #if defined(__aarch64__)
 #define MACHINE "arm64"
 #else
@@ -31,12 +29,12 @@ static int machine_level(void) {
 #endif
 }
 
-static void set(char to[TEXT_MAX], const char *text) {
-    snprintf(to, TEXT_MAX, "%s", text);
+static void set(char to[PLATFORM_WORD], const char *text) {
+    snprintf(to, PLATFORM_WORD, "%s", text);
 }
 
 /* The names things go by besides their own. */
-static void normalise(char arch[TEXT_MAX], char variant[TEXT_MAX]) {
+static void normalise(char arch[PLATFORM_WORD], char variant[PLATFORM_WORD]) {
     if (streq(arch, "x86_64") || streq(arch, "x86-64"))
         set(arch, "amd64");
     if (streq(arch, "aarch64"))
@@ -59,7 +57,7 @@ static void normalise(char arch[TEXT_MAX], char variant[TEXT_MAX]) {
     } else if (streq(arch, "arm") && variant[1] == 0 && variant[0] >= '5' && variant[0] <= '8') {
         char digit = variant[0];
 
-        snprintf(variant, TEXT_MAX, "v%c", digit);
+        snprintf(variant, PLATFORM_WORD, "v%c", digit);
     }
 }
 
@@ -96,7 +94,7 @@ static bool is_architecture(const char *arch) {
 static int check_word(const char *s, bool first, const char *text, struct err *e) {
     size_t n = strspn(s, WORD), version = first && s[n] == '(' ? strspn(s + n + 1, WORD ".") + 2 : 0;
 
-    if (n > 0 && n < TEXT_MAX && (!s[n] || (version && s[n + version - 1] == ')' && !s[n + version])))
+    if (n > 0 && n < PLATFORM_WORD && (!s[n] || (version && s[n + version - 1] == ')' && !s[n + version])))
         return 0;
     if (first)
         return err_set(e, ERR_INVALID,
@@ -160,7 +158,7 @@ void platform_print_host(char ret[TEXT_PLATFORM]) {
     struct platform p;
 
     (void)platform_parse(NULL, &p, NULL);
-    snprintf(ret, TEXT_PLATFORM, "%s/%s/v%d", p.os, p.arch, p.level);
+    snprintf(ret, TEXT_PLATFORM, "%.31s/%.31s/v%d", p.os, p.arch, p.level);
 }
 
 /* N of "vN", 0 for anything else. */
@@ -176,11 +174,11 @@ static int arm_rank(int n, const char *variant) {
 }
 
 int platform_rank(const struct platform *want, const char *os, const char *arch, const char *variant) {
-    char a[TEXT_MAX], v[TEXT_MAX];
+    char a[PLATFORM_WORD], v[PLATFORM_WORD];
     bool same;
     int n;
 
-    if (!streq(os, want->os) || strlen(arch) >= TEXT_MAX || strlen(variant) >= TEXT_MAX)
+    if (!streq(os, want->os) || strlen(arch) >= PLATFORM_WORD || strlen(variant) >= PLATFORM_WORD)
         return -1;
     set(a, arch);
     set(v, variant);

@@ -10,13 +10,15 @@
 
 #include "base/err.h"
 
-/* Room for os/arch/variant. */
+/* Room for os/arch/variant of this machine. */
 #define TEXT_PLATFORM 100
+/* Room for one of them in a request: none that exists is nearly as long, but errors repeat what was asked for. */
+#define PLATFORM_WORD 512
 
 /* os[/arch[/variant]], arch alone too, normalised; what is not said is linux and this machine's. */
 struct platform {
-    char os[32], arch[32], variant[32];
-    char told[32]; /* the variant as it is shown: not where it goes without saying */
+    char os[PLATFORM_WORD], arch[PLATFORM_WORD], variant[PLATFORM_WORD];
+    char told[PLATFORM_WORD]; /* the variant as it is shown: not where it goes without saying */
     bool given;
     int level; /* of an amd64 machine that nobody spoke of: 1 to 4 */
 };

@@ -182,6 +182,11 @@ static int add_name(struct saving *s, const char *text, struct err *e) {
             e->kind = ERR_INTERNAL;
         return -ERR_INTERNAL;
     }
+    /* The beginning of an id, as ids are written: no repository may have that name. */
+    if (streq(ref.domain, "docker.io") && streq(ref.path, "library/sha256")) {
+        r = images_resolve(s->images, text, &image, NULL);
+        return r < 0 ? err_set(e, ERR_NOT_FOUND, "No such image: %s", text) : add(s, image, NULL, e);
+    }
     if (!ref.tag && !ref.digest) {
         r = add_repository(s, &ref, &any, e);
         if (r < 0 || any)

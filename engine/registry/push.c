@@ -285,10 +285,11 @@ int registry_send_blob(struct registry_session *s, const struct registry_source 
     struct sending x = {.s = s, .source = source, .sha = EVP_MD_CTX_new(), .first = malloc(AT_ONCE)};
     char *url = NULL;
     bool whole = false;
-    int r = x.sha && x.first ? restart(&x, 0, e) : err_oom(e);
+    int r = x.sha && x.first ? begin(s, NULL, NULL, &url, e) : err_oom(e);
 
+    /* Whom the registry refuses has nothing read for it, and is told of no progress. */
     if (r == 0)
-        r = begin(s, NULL, NULL, &url, e);
+        r = restart(&x, 0, e);
     if (r == 0)
         r = fill_first(&x, e);
     if (r == 0) {
