@@ -171,7 +171,7 @@ static int add_name(struct saving *s, const char *text, struct err *e) {
     bool any = false;
     int r;
 
-    if (reference_is_id(text) || digest_is_valid(text)) {
+    if (reference_is_id(text) || str_has_prefix(text, "sha256:")) { /* no image has that name: it is the beginning of an id */
         r = images_resolve(s->images, text, &image, e);
         return r < 0 ? r : add(s, image, NULL, e);
     }

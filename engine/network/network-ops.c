@@ -131,6 +131,8 @@ int op_network_list(struct call *c, struct err *e) {
         r = filters_validate(&f, accepted, e);
     if (r == 0)
         r = check_type_filter(&f, e);
+    if (r == 0 && filters_has(&f, "dangling") && filters_get(&f, "dangling")->n > 1)
+        r = err_set(e, ERR_INVALID, "got more than one value for filter key \"dangling\"");
     if (r == 0 && filters_bool(&f, "dangling", false, &dangling, NULL) < 0)
         r = err_set(e, ERR_INVALID, "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")");
     if (r == 0)

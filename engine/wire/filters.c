@@ -151,7 +151,7 @@ int filters_bool(const struct filters *f, const char *key, bool fallback, bool *
     }
     yes = strv_has(l, "1") || strv_has(l, "true");
     no = strv_has(l, "0") || strv_has(l, "false");
-    if (yes == no || l->n != 1) {
+    if (yes == no) {
         _cleanup_free_ char *all = strv_join(l, " ");
 
         return err_set(e, ERR_INVALID, "invalid filter '%s=[%s]'", key, all ? all : "");
