@@ -169,7 +169,15 @@ int op_container_create(struct call *call, struct err *e) {
 }
 
 /* ---- start, stop, restart, kill ------------------------------------------------------------------------------------------------------ */
+/* Checkpoints are an experiment of the reference, which refuses them where it is not asked for experiments. */
+static int refuse_checkpoint_dir(struct container *c, const char *dir, struct err *e) {
+    _cleanup_view_ struct ctr_view *v = container_view(c);
+
+    return str_empty(dir) || ctr_state_alive(v->state) ? 0 : err_set(e, ERR_FORBIDDEN, "custom checkpointdir is not supported");
+}
+
 int op_container_start(struct call *call, struct err *e) {
+    _cleanup_(q_container_start_done) struct q_container_start q = {0};
     _cleanup_container_ struct container *c = NULL;
     int64_t length = call_body_length(call);
     int r;
@@ -177,7 +185,14 @@ int op_container_start(struct call *call, struct err *e) {
     /* Seven bytes are room for "null" and the like of very old clients. */
     if (length > 7 || length < 0)
         return err_set(e, ERR_INVALID, "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
+    r = q_container_start_read(&q, call_query(call), call_api_version(call), e);
+    if (r < 0)
+        return r;
+    if (!str_empty(q.checkpoint))
+        return err_set(e, ERR_INVALID, "checkpoint is only supported in experimental mode");
     r = find(call, &c, e);
+    if (r >= 0)
+        r = refuse_checkpoint_dir(c, q.checkpoint_dir, e);
     if (r >= 0)
         r = container_start(c, e);
     return r < 0 ? r : call_reply_empty(call, 204);

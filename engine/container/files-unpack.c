@@ -51,6 +51,27 @@ char *files_absolute(const char *path) {
     return str_printf("/%s%s", joined, *joined && *path && !*last ? "/" : "");
 }
 
+/* A name that climbs out, told without the steps that lead back: parts[0..at) cancel each other, and parts[at] is "..". */
+static int outside(const struct unpacker *u, const struct strv *parts, size_t at, struct err *e) {
+    _cleanup_strv_ struct strv kept = STRV_INIT;
+    _cleanup_free_ char *clean = NULL;
+    size_t up = 0;
+
+    for (size_t i = at; i < parts->n; i++) {
+        const char *p = parts->v[i];
+
+        if (streq(p, "..") && kept.n > up) {
+            strv_remove_at(&kept, kept.n - 1);
+        } else if (*p && !streq(p, ".")) {
+            if (strv_add(&kept, p) < 0)
+                return err_oom(e);
+            up += streq(p, "..");
+        }
+    }
+    clean = strv_join(&kept, "/");
+    return clean ? err_set(e, ERR_INTERNAL, "\"%s\" is outside of \"%s\"", clean, u->how->dest) : err_oom(e);
+}
+
 /* Clean relative path of an entry. 1: it is the folder itself; ERR_INVALID when it climbs out. */
 static int entry_path(const struct unpacker *u, const char *name, char **ret, struct err *e) {
     _cleanup_strv_ struct strv parts = STRV_INIT, kept = STRV_INIT;
@@ -63,7 +84,7 @@ static int entry_path(const struct unpacker *u, const char *name, char **ret, st
         if (streq(p, "..") && kept.n == 0) {
             if (name[0] == '/')
                 continue;
-            return err_set(e, ERR_INTERNAL, "\"%s\" is outside of \"%s\"", name, u->how->dest);
+            return outside(u, &parts, i, e);
         }
         if (streq(p, ".."))
             strv_remove_at(&kept, kept.n - 1);
@@ -72,6 +93,25 @@ static int entry_path(const struct unpacker *u, const char *name, char **ret, st
     }
     *ret = kept.n ? strv_join(&kept, "/") : strdup(".");
     return *ret ? kept.n == 0 : err_oom(e);
+}
+
+/* errno after `call` on an entry, in the words of the reference, which names the whole path; what is not there is so for the whole request. */
+static int failed(const struct unpacker *u, const char *call, const char *path, struct err *e) {
+    const char *dest = u->how->dest && !streq(u->how->dest, "/") ? u->how->dest : "";
+    int why = errno;
+
+    if (why == ENOENT)
+        return err_set(e, ERR_NOT_FOUND, "%s %s/%s: no such file or directory", call, dest, path);
+    return err_errno(e, why, "%s %s/%s", call, dest, path);
+}
+
+/* The same of a call with something before the path. */
+static int failed_pair(const struct unpacker *u, const char *call, const char *first, const char *path, struct err *e) {
+    int why = errno;
+    _cleanup_free_ char *both = str_printf("%s %s", call, first);
+
+    errno = why;
+    return both ? failed(u, both, path, e) : err_oom(e);
 }
 
 int files_make_parents(const struct idmap *ids, const char *path, struct err *e) {
@@ -115,7 +155,7 @@ static int write_file(struct unpacker *u, const struct tar_entry *t, const char 
     int64_t at = t->sparse && t->n_segments ? t->segments[0].offset : 0, left = t->sparse && t->n_segments ? t->segments[0].length : t->size;
 
     if (fd < 0)
-        return err_errno(e, errno, "open %s", path);
+        return failed(u, "open", path, e);
     for (;;) {
         const unsigned char *p;
         int64_t n = tar_reader_data(u->r, &p, e);
@@ -138,23 +178,30 @@ static int write_file(struct unpacker *u, const struct tar_entry *t, const char 
             if (k < 0 && errno == EINTR)
                 continue;
             if (k < 0)
-                return err_errno(e, errno, "write %s", path);
+                return failed(u, "write", path, e);
             p += k;
             n -= k;
             at += k;
             left -= k;
         }
     }
-    return t->sparse && ftruncate(fd, t->size) < 0 ? err_errno(e, errno, "truncate %s", path) : 0;
+    return t->sparse && ftruncate(fd, t->size) < 0 ? failed(u, "truncate", path, e) : 0;
 }
 
 static int make_link(const struct unpacker *u, const struct tar_entry *t, const char *path, struct err *e) {
-    _cleanup_free_ char *target = NULL;
+    _cleanup_free_ char *target = NULL, *whole = NULL;
     int r = entry_path(u, t->link, &target, NULL);
 
-    if (r < 0)
-        return err_set(e, ERR_INTERNAL, "invalid hardlink \"%s\" -> \"%s\"", t->link, t->link);
-    return linkat(AT_FDCWD, target, AT_FDCWD, path, 0) < 0 ? err_errno(e, errno, "link %s %s", target, path) : 0;
+    if (r < 0) {
+        _cleanup_free_ char *joined = str_printf("%s/%s", u->how->dest, t->link);
+
+        whole = joined ? files_absolute(joined) : NULL;
+        return err_set(e, ERR_INTERNAL, "invalid hardlink \"%s\" -> \"%s\"", whole ? whole : t->link, t->link);
+    }
+    if (linkat(AT_FDCWD, target, AT_FDCWD, path, 0) == 0)
+        return 0;
+    whole = str_printf("%s/%s", streq(u->how->dest, "/") ? "" : u->how->dest, target);
+    return whole ? failed_pair(u, "link", whole, path, e) : err_oom(e);
 }
 
 static int make_symlink(const struct unpacker *u, const struct tar_entry *t, const char *path, struct err *e) {
@@ -166,14 +213,14 @@ static int make_symlink(const struct unpacker *u, const struct tar_entry *t, con
     /* A link that climbs out of the folder is refused, though it could not be followed out of the container anyway. */
     if (!u->how->exact && entry_path(u, joined + strspn(joined, "/"), &clean, NULL) < 0)
         return err_set(e, ERR_INTERNAL, "invalid symlink \"%s/%s\" -> \"%s\"", streq(u->how->dest, "/") ? "" : u->how->dest, path, t->link);
-    return symlinkat(t->link, AT_FDCWD, path) < 0 ? err_errno(e, errno, "symlink %s %s", t->link, path) : 0;
+    return symlinkat(t->link, AT_FDCWD, path) < 0 ? failed_pair(u, "symlink", t->link, path, e) : 0;
 }
 
-static int make_node(const struct tar_entry *t, const char *path, struct err *e) {
+static int make_node(const struct unpacker *u, const struct tar_entry *t, const char *path, struct err *e) {
     mode_t kind = t->type == TAR_CHAR ? S_IFCHR : t->type == TAR_BLOCK ? S_IFBLK : S_IFIFO;
     dev_t dev = t->type == TAR_FIFO ? 0 : makedev((unsigned)t->dev_major, (unsigned)t->dev_minor);
 
-    return mknodat(AT_FDCWD, path, kind | 0600, dev) < 0 ? err_errno(e, errno, "mknod %s", path) : 0;
+    return mknodat(AT_FDCWD, path, kind | 0600, dev) < 0 ? failed(u, "mknod", path, e) : 0;
 }
 
 /* Access lists that a new file has from its folder. */
@@ -199,7 +246,7 @@ static int set_xattrs(const struct unpacker *u, const struct tar_entry *t, const
             value = own;
         }
         if (lsetxattr(path, name, value, n, 0) < 0 && (exact || (errno != EOPNOTSUPP && errno != EPERM)))
-            return err_errno(e, errno, "setxattr %s", path);
+            return failed_pair(u, "lsetxattr", name, path, e);
     }
     return 0;
 }
@@ -246,15 +293,15 @@ static int finish_entry(struct unpacker *u, uid_t uid, gid_t gid, const struct t
     if (t->type == TAR_HARDLINK)
         return 0;
     if (fchownat(AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
-        return err_errno(e, errno, "lchown %s", path);
+        return failed(u, "lchown", path, e);
     r = set_xattrs(u, t, path, e);
     if (r < 0)
         return r;
     if (t->type != TAR_SYMLINK && fchmodat(AT_FDCWD, path, t->mode & 07777, 0) < 0)
-        return err_errno(e, errno, "chmod %s", path);
+        return failed(u, "chmod", path, e);
     if (t->type == TAR_DIR)
         return remember(u, path, at, e);
-    return utimensat(AT_FDCWD, path, at, AT_SYMLINK_NOFOLLOW) < 0 ? err_errno(e, errno, "utimes %s", path) : 0;
+    return utimensat(AT_FDCWD, path, at, AT_SYMLINK_NOFOLLOW) < 0 ? failed(u, "utimes", path, e) : 0;
 }
 
 static int place(struct unpacker *u, const struct tar_entry *t, struct err *e) {
@@ -266,6 +313,8 @@ static int place(struct unpacker *u, const struct tar_entry *t, struct err *e) {
     if (t->type == TAR_GLOBAL)
         return 0;
     r = entry_path(u, t->name, &path, e);
+    if (r > 0 && u->how->keep_kind && t->type != TAR_DIR)
+        return err_set(e, ERR_INTERNAL, "cannot overwrite directory \"%s\" with non-directory \"%s\"", u->how->dest, u->how->dest);
     if (r != 0)
         return r < 0 ? r : 0; /* the folder itself stays as it is */
     r = find_owners(u, t, &uid, &gid, e);
@@ -277,7 +326,7 @@ static int place(struct unpacker *u, const struct tar_entry *t, struct err *e) {
         return r;
     switch (t->type) {
     case TAR_DIR:
-        r = r == 1 ? 0 : mkdirat(AT_FDCWD, path, 0700) < 0 ? err_errno(e, errno, "mkdir %s", path) : 0;
+        r = r == 1 ? 0 : mkdirat(AT_FDCWD, path, 0700) < 0 ? failed(u, "mkdir", path, e) : 0;
         break;
     case TAR_FILE:
         r = write_file(u, t, path, e);
@@ -291,7 +340,7 @@ static int place(struct unpacker *u, const struct tar_entry *t, struct err *e) {
     case TAR_CHAR:
     case TAR_BLOCK:
     case TAR_FIFO:
-        r = make_node(t, path, e);
+        r = make_node(u, t, path, e);
         break;
     default:
         return err_set(e, ERR_INTERNAL, "unhandled tar header type %d", t->type_flag);
@@ -314,7 +363,7 @@ int files_unpack(struct tar_reader *reader, const struct files_unpack *how, stru
     }
     for (size_t i = u.n_late; i-- > 0;) {
         if (r >= 0 && utimensat(AT_FDCWD, u.late[i].path, u.late[i].at, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
-            r = err_errno(e, errno, "utimes %s", u.late[i].path);
+            r = failed(&u, "utimes", u.late[i].path, e);
         free(u.late[i].path);
     }
     free(u.late);

@@ -410,15 +410,19 @@ static int path_error(const char *call, const char *path, int errnum, struct err
     return errnum == ENOENT ? err_set(e, ERR_NOT_FOUND, "%s %s: no such file or directory", call, path) : err_errno(e, errnum, "%s %s", call, path);
 }
 
-static int send_stat(const char *path, struct stat *st, struct err *e) {
+/* `asked`: the path as the client wrote it, whose last part the name is. */
+static int send_stat(const char *path, const char *asked, struct stat *st, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(KIB(64));
-    _cleanup_free_ char *name = last_part(path), *target = NULL;
+    _cleanup_free_ char *name = last_part(asked), *target = NULL;
+    struct stat end;
 
     if (fstatat(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW) < 0)
         return path_error("lstat", path, errno, e);
     target = S_ISLNK(st->st_mode) ? follow(path) : strdup("");
     if (!name || !target)
         return err_oom(e);
+    if (*target && fstatat(AT_FDCWD, target, &end, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(end.st_mode))
+        return err_set(e, ERR_INTERNAL, "evalSymlinksInScope: too many links in %s", path);
     add_text(&b, name);
     add_number(&b, st->st_size);
     add_number(&b, files_api_mode(st->st_mode));
@@ -518,10 +522,11 @@ static int enter(const char *path) {
     return fd < 0 ? -1 : fchdir(fd);
 }
 
-static int get(const char *path, bool exact, struct err *e) {
-    _cleanup_free_ char *name = last_part(path), *dir = NULL;
+static int get(const char *path, const char *asked, bool exact, struct err *e) {
+    bool up = str_has_suffix(asked, "..") || str_has_suffix(asked, "../");
+    _cleanup_free_ char *name = last_part(up ? path : asked), *dir = NULL;
     struct stat st;
-    int r = name ? send_stat(path, &st, e) : err_oom(e);
+    int r = name ? send_stat(path, asked, &st, e) : err_oom(e);
 
     if (r < 0)
         return r;
@@ -585,7 +590,7 @@ static int put(const struct request *q, const char *path, const char *where, str
     if (q->owner && (!uid || !gid || parse_i64(uid, &how.uid) < 0 || parse_i64(gid, &how.gid) < 0))
         return err_set(e, ERR_INTERNAL, "bad request");
     if (fstatat(AT_FDCWD, path, &st, 0) < 0)
-        return path_error("stat", path, errno, e);
+        return path_error("lstat", path, errno, e);
     if (!S_ISDIR(st.st_mode))
         return err_set(e, ERR_INTERNAL, "extraction point is not a directory");
     r = check_writable(q, where, e);
@@ -630,7 +635,7 @@ static int run(struct request *q, struct err *e) {
     if (streq(q->mode, "stat")) {
         struct stat st;
 
-        return send_stat(path, &st, e);
+        return send_stat(path, q->path, &st, e);
     }
     if (streq(q->mode, "layer"))
         return send_layer(q, e);
@@ -640,7 +645,7 @@ static int run(struct request *q, struct err *e) {
         return all ? files_make_parents(q->ids, all, e) : err_oom(e);
     }
     if (streq(q->mode, "get"))
-        return get(path, q->exact, e);
+        return get(path, q->path, q->exact, e);
     return streq(q->mode, "put") ? put(q, path, where, e) : send_archive(".", "", false, q->ids, e);
 }
 

@@ -304,9 +304,12 @@ int network_check_endpoint(const char *name, const struct network *net, const st
         complain(&all, "invalid IPv4 address: %s", v4);
     if (!str_empty(v6) && inet_pton(AF_INET6, v6, &a6) != 1)
         complain(&all, "invalid IPv6 address: %s", v6);
-    for (size_t i = 0; ep->ipam_config && i < ep->ipam_config->link_local_ips.n; i++)
-        if (ipv4_parse(ep->ipam_config->link_local_ips.v[i], &a4) < 0 && inet_pton(AF_INET6, ep->ipam_config->link_local_ips.v[i], &a6) != 1)
-            complain(&all, "invalid link-local IP address: %s", ep->ipam_config->link_local_ips.v[i]);
+    for (size_t i = 0; ep->ipam_config && i < ep->ipam_config->link_local_ips.n; i++) {
+        const char *local = ep->ipam_config->link_local_ips.v[i];
+
+        if (ipv4_parse(local, &a4) < 0 && inet_pton(AF_INET6, local, &a6) != 1)
+            complain(&all, "invalid link-local IP address:%s%s", *local ? " " : "", local);
+    }
     if (net) {
         check_wanted(&all, net, v4, false);
         check_wanted(&all, net, v6, true);
