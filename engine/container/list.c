@@ -211,6 +211,13 @@ static int write_entry(const struct ctr_view *v, const struct strv *links, const
         r = fill_ports(v, &s.ports, e);
     if (r >= 0)
         r = ctr_mount_points(&f->mounts, &s.mounts, e);
+    /* Where the volumes of Config.Volumes and of the image are, inspect alone tells. */
+    for (size_t i = 0; r >= 0 && i < f->mounts.n; i++) {
+        const struct ctr_mount *m = &f->mounts.v[i];
+
+        if (m->anonymous && !m->spec && !m->from_mounts && str_set(&s.mounts.v[i].source, "") < 0)
+            r = err_oom(e);
+    }
     if (r >= 0)
         r = api_container_summary_write(&s, version, out, e);
     free(net.networks.v);
