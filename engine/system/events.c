@@ -133,13 +133,12 @@ static bool matches_action(const struct filters *f, const char *action) {
     return filters_exact(f, "event", action);
 }
 
+/* By the beginning of id or name, whatever kind of thing the event is about: a volume answers to container=NAME, too. */
 static bool matches_name(const struct event *event, const struct filters *f, const char *type) {
     const char *name;
 
     if (!filters_has(f, type) || filters_get(f, type)->n == 0)
         return true;
-    if (!streq(event->type, type))
-        return false;
     name = attr(event, "name");
     return filters_fuzzy(f, type, event->actor_id) || (name && filters_fuzzy(f, type, name));
 }
