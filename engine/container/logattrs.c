@@ -4,7 +4,6 @@
 #include <regex.h>
 #include <strings.h>
 
-#include "base/id.h"
 #include "base/limits.h"
 #include "base/str.h"
 
@@ -80,63 +79,6 @@ int ctr_log_chosen(const struct ctr_fixed *f, struct api_string_map *ret, struct
             r = api_string_map_set(ret, key, f->config.env.v[i] + n + 1, e);
     }
     return r;
-}
-
-/* ---- the tag ------------------------------------------------------------------------------------------------------------------ */
-/* One "{{ .Field }}" at *p: its value goes to `out` and *p behind it. */
-static int fill_field(const struct ctr_fixed *f, const char *name, const char **p, struct buf *out, struct err *e) {
-    char id[ID_SHORT_LEN + 1] = "", image[ID_SHORT_LEN + 1] = "", word[64] = "";
-    const struct {
-        const char *field, *value;
-    } fields[] = {{".ID", id},
-                  {".FullID", f->id},
-                  {".Name", name},
-                  {".ImageName", f->config.image ? f->config.image : ""},
-                  {".ImageID", image},
-                  {".ImageFullID", f->image_id},
-                  {".DaemonName", "docker"}};
-    const char *end = strstr(*p, "}}"), *from = *p + 2, *bare = str_after(f->image_id, "sha256:");
-    size_t n;
-
-    if (!end)
-        return err_set(e, ERR_INTERNAL, "template: log-tag:1: unclosed action");
-    while (*from == ' ')
-        from++;
-    n = (size_t)(end - from);
-    while (n > 0 && from[n - 1] == ' ')
-        n--;
-    if (n < sizeof(word))
-        memcpy(word, from, n);
-    memcpy(id, f->id, ID_SHORT_LEN);
-    if (bare && strlen(bare) > ID_SHORT_LEN)
-        memcpy(image, bare, ID_SHORT_LEN);
-    for (size_t i = 0; i < ELEMENTSOF(fields); i++)
-        if (streq(word, fields[i].field)) {
-            buf_adds(out, fields[i].value);
-            *p = end + 2;
-            return 0;
-        }
-    return err_set(e, ERR_INTERNAL, "template: log-tag:1:2: executing \"log-tag\" at <%s>: can't evaluate field %s in type *logger.Info", word,
-                   word[0] == '.' ? word + 1 : word);
-}
-
-int ctr_log_tag(const struct ctr_fixed *f, const char *name, char **ret, struct err *e) {
-    _cleanup_buf_ struct buf out = BUF_INIT(4096);
-    const char *p = ctr_log_option(f, "tag");
-    int r = 0;
-
-    if (str_empty(p))
-        p = "{{.ID}}";
-    while (r >= 0 && *p) {
-        if (str_has_prefix(p, "{{"))
-            r = fill_field(f, name, &p, &out, e);
-        else
-            buf_addc(&out, *p++);
-    }
-    if (r < 0)
-        return r;
-    *ret = buf_take(&out);
-    return *ret ? 0 : err_oom(e);
 }
 
 /* ---- the attributes of json-file -------------------------------------------------------------------------------------------------- */

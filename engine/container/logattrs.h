@@ -13,7 +13,7 @@ const char *ctr_log_option(const struct ctr_fixed *f, const char *key);
 /* Labels and variables that the options choose, added to `ret`. */
 int ctr_log_chosen(const struct ctr_fixed *f, struct api_string_map *ret, struct err *e);
 void ctr_log_chosen_done(struct api_string_map *m);
-/* The tag: the option's template filled in, or the short id when there is none. */
+/* logtag.c. The tag: the option's template filled in, or the short id when there is none. */
 int ctr_log_tag(const struct ctr_fixed *f, const char *name, char **ret, struct err *e);
 /* For records of json-file: JSON object text in fresh memory, or NULL when no option asks for any. */
 int ctr_log_attrs(const struct ctr_fixed *f, const char *name, char **ret, struct err *e);

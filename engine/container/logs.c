@@ -20,6 +20,21 @@
 #define QUEUE_MAX MIB(4)
 #define CLIENT_WAIT_MS 30000
 
+/* KEY=VALUE with both halves escaped as in a query: neither blanks nor commas are within. */
+static void add_detail(struct buf *line, const char *pair) {
+    bool key = true;
+
+    for (const char *p = pair; *p; p++) {
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("-_.~", *p) || (key && *p == '=');
+
+        key = key && *p != '=';
+        if (plain || *p == ' ')
+            buf_addc(line, *p == ' ' ? '+' : *p);
+        else
+            buf_addf(line, "%%%02X", (unsigned char)*p);
+    }
+}
+
 void ctr_log_format(const struct ctr_log_request *req, const struct logread_record *rec, struct buf *b) {
     enum stdcopy_stream stream = rec->is_stderr ? STDCOPY_STDERR : STDCOPY_STDOUT;
     char when[CLOCK_TEXT_MAX];
@@ -40,8 +55,10 @@ void ctr_log_format(const struct ctr_log_request *req, const struct logread_reco
         buf_addc(&line, ' ');
     }
     if (req->details) {
-        for (size_t i = 0; rec->attrs && i < rec->attrs->n; i++)
-            buf_addf(&line, "%s%s", i ? "," : "", rec->attrs->v[i]);
+        for (size_t i = 0; rec->attrs && i < rec->attrs->n; i++) {
+            buf_adds(&line, i ? "," : "");
+            add_detail(&line, rec->attrs->v[i]);
+        }
         buf_addc(&line, ' ');
     }
     buf_add(&line, rec->text, rec->n);

@@ -58,6 +58,8 @@ static void gelf_write(struct log_writer *w, enum log_stream stream, const char 
     remote_keep(w, stream, p, n, time_ns);
     if (n > 0 && p[n - 1] == '\n')
         n--;
+    if (n == 0)
+        return; /* as the reference: a message without text is none */
     to = LOG_PUT(to, "{\"version\":\"1.1\",\"host\":\"");
     to = log_put_json(to, r->host, strlen(r->host) < 256 ? strlen(r->host) : 256);
     to = LOG_PUT(to, "\",\"short_message\":\"");

@@ -42,6 +42,8 @@ static void syslog_write(struct log_writer *w, enum log_stream stream, const cha
     remote_keep(w, stream, p, n, time_ns);
     if (n > 0 && p[n - 1] == '\n')
         n--;
+    if (n == 0)
+        return; /* as the reference: a message without text is none */
     when(r, clock_wall_ns(), strcmp(r->format, "rfc5424micro") == 0, rfc5424, at);
     if (rfc5424)
         head = snprintf(r->message, room, "<%d>1 %s %s %s %lld %s - ", pri, at, r->host, r->tag, (long long)r->pid, r->tag);
