@@ -2,6 +2,7 @@
 /* POST /containers/{id}/attach: the client's descriptor goes to the monitor, now or at the start. */
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "api-handlers.h"
@@ -13,6 +14,7 @@
 #include "container/logs.h"
 #include "monitor/client.h"
 #include "wire/call.h"
+#include "wire/stdcopy.h"
 
 #define MULTIPLEXED_SINCE 142
 #define REPLAY_AT_ONCE 65536       /* bytes of log that fit into a connection's buffers */
@@ -109,10 +111,31 @@ static int replay(struct container *c, const struct ctr_view *v, const struct ct
     return r;
 }
 
+/* A log that is asked for and cannot be read ends the session with a word about it, which comes as output. */
+static void refuse_replay(const struct ctr_view *v, const struct ctr_attach_want *want, int fd) {
+    bool none = streq(v->fixed->host.log_config->type, "none");
+    char text[256];
+    uint8_t frame[STDCOPY_HEADER];
+    int n = snprintf(
+        text, sizeof(text), "Error attaching: %s\n",
+        none ? "failed to get logging factory: logger: no log driver named 'none' is registered: error looking up logging plugin none: plugin "
+               "\"none\" not found"
+             : "configured logging driver does not support reading");
+    struct iovec iov[2] = {{frame, sizeof(frame)}, {text, (size_t)n}};
+    struct msghdr msg = {.msg_iov = want->framed ? iov : iov + 1, .msg_iovlen = want->framed ? 2 : 1};
+
+    stdcopy_encode(frame, STDCOPY_STDOUT, (uint32_t)n);
+    ignore_result(sendmsg(fd, &msg, MSG_NOSIGNAL));
+}
+
 int ctr_attach_serve(struct container *c, const struct ctr_view *v, const struct ctr_attach_want *want, struct taken *t, struct err *e) {
     struct ctr_client *k;
 
-    if (want->logs && !str_empty(v->fixed->log_file) && replay(c, v, want, t->fd, e) < 0)
+    if (want->logs && str_empty(v->fixed->log_file)) {
+        refuse_replay(v, want, t->fd);
+        return 0;
+    }
+    if (want->logs && replay(c, v, want, t->fd, e) < 0)
         return 0;
     container_event(c, "attach", NULL);
     if (!want->stream || (!want->in && !want->out && !want->err))

@@ -29,7 +29,8 @@ static bool sends(const char *type) {
 /* ---- at create --------------------------------------------------------------------------------------------------------------- */
 /* Options that every driver takes. */
 static int check_common(const struct api_log_config *l, struct err *e) {
-    const char *mode = option(l, "mode"), *buffer = option(l, "max-buffer-size");
+    const char *mode = option(l, "mode"), *buffer = option(l, "max-buffer-size"), *off = option(l, "cache-disabled");
+    bool disabled;
     uint64_t n;
 
     if (!str_empty(mode) && !streq(mode, "blocking") && !streq(mode, "non-blocking"))
@@ -38,6 +39,8 @@ static int check_common(const struct api_log_config *l, struct err *e) {
         return err_set(e, ERR_INVALID, "logger: max-buffer-size option is only supported with 'mode=non-blocking'");
     if (buffer && ctr_size_parse(buffer, &n) < 0)
         return err_set(e, ERR_INVALID, "error parsing option max-buffer-size: invalid size: '%s'", buffer);
+    if (!str_empty(off) && parse_bool(off, &disabled) < 0)
+        return err_set(e, ERR_INVALID, "invalid value for option cache-disabled: %s", off);
     return 0;
 }
 
@@ -140,35 +143,50 @@ static int plan_json_file(const struct ctr_fixed *f, struct launch_log *log, str
     return 0;
 }
 
-/* `prefix`: "" for the driver itself, "cache-" for the copy that drivers which send keep. */
-static int plan_local(const struct ctr_fixed *f, const char *prefix, struct launch_log *log, struct err *e) {
-    char key[32];
-    const char *v;
+static void local_defaults(struct launch_log *log) {
+    log->max_size = LOCAL_MAX_SIZE;
+    log->max_file = LOCAL_MAX_FILE;
+    log->compress = true;
+}
+
+static int plan_local(const struct ctr_fixed *f, struct launch_log *log, struct err *e) {
+    const char *size = ctr_log_option(f, "max-size"), *files = ctr_log_option(f, "max-file"), *compress = ctr_log_option(f, "compress");
     int64_t n = LOCAL_MAX_FILE;
 
-    log->max_size = LOCAL_MAX_SIZE;
-    log->compress = true;
-    snprintf(key, sizeof(key), "%smax-size", prefix);
-    v = ctr_log_option(f, key);
-    if (v && ctr_size_parse(v, &log->max_size) < 0)
-        return err_set(e, ERR_INTERNAL, START_FAILED "invalid value for max-size: %s: invalid size: '%s'", v, v);
-    snprintf(key, sizeof(key), "%smax-file", prefix);
-    v = ctr_log_option(f, key);
-    if (v && parse_i64(v, &n) < 0) {
-        _cleanup_free_ char *what = str_printf("invalid value for max-file: %s: ", v);
+    local_defaults(log);
+    if (size && ctr_size_parse(size, &log->max_size) < 0)
+        return err_set(e, ERR_INTERNAL, START_FAILED "invalid value for max-size: %s: invalid size: '%s'", size, size);
+    if (files && parse_i64(files, &n) < 0) {
+        _cleanup_free_ char *what = str_printf("invalid value for max-file: %s: ", files);
 
-        return bad_number(what ? what : "", v, e);
+        return bad_number(what ? what : "", files, e);
     }
     if (n < 0)
         return err_set(e, ERR_INTERNAL, START_FAILED "max file count cannot be less than 0");
-    snprintf(key, sizeof(key), "%scompress", prefix);
-    v = ctr_log_option(f, key);
-    if (v && parse_bool(v, &log->compress) < 0)
-        return err_set(e, ERR_INTERNAL, START_FAILED "error reading compress log option: strconv.ParseBool: parsing \"%s\": invalid syntax", v);
+    if (compress && parse_bool(compress, &log->compress) < 0)
+        return err_set(e, ERR_INTERNAL, START_FAILED "error reading compress log option: strconv.ParseBool: parsing \"%s\": invalid syntax",
+                       compress);
     if (log->compress && n < 2)
         return err_set(e, ERR_INTERNAL, START_FAILED "compression cannot be enabled when max file count is 1");
     log->max_file = (int)(n < 1 ? 1 : n < MAX_FILES ? n : MAX_FILES);
     return 0;
+}
+
+/* The copy that drivers which send keep. The reference takes any value of these and heeds none: ones that mean something are heeded here. */
+static void plan_copy(const struct ctr_fixed *f, struct launch_log *log) {
+    const char *size = ctr_log_option(f, "cache-max-size"), *files = ctr_log_option(f, "cache-max-file"),
+               *compress = ctr_log_option(f, "cache-compress");
+    uint64_t bytes;
+    int64_t n;
+
+    local_defaults(log);
+    if (size && ctr_size_parse(size, &bytes) == 0 && bytes > 0)
+        log->max_size = bytes;
+    if (files && parse_int_range(files, 1, MAX_FILES, &n) == 0)
+        log->max_file = (int)n;
+    if (compress)
+        ignore_result(parse_bool(compress, &log->compress));
+    log->compress = log->compress && log->max_file > 1;
 }
 
 static int err_prefix_start(struct err *e) {
@@ -193,7 +211,9 @@ int ctr_log_prepare(const struct ctr_fixed *f, const char *name, struct ctr_log_
     log->driver = type;
     log->path = f->log_file;
     log->max_file = 1;
-    r = streq(type, "json-file") ? plan_json_file(f, log, e) : plan_local(f, streq(type, "local") ? "" : "cache-", log, e);
+    if (sends(type))
+        plan_copy(f, log);
+    r = streq(type, "json-file") ? plan_json_file(f, log, e) : streq(type, "local") ? plan_local(f, log, e) : 0;
     if (r < 0)
         return r;
     if (streq(type, "json-file"))
