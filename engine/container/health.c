@@ -48,8 +48,16 @@ static struct ctr_health *health_copy(const struct ctr_health *from) {
 }
 
 int ctr_health_add(struct ctr_health *h, int64_t start, int64_t end, int64_t code, const char *output, size_t n) {
-    char *text = strndup(output, n);
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JSON_BODY);
+    char *text;
 
+    /* Texts here end with a NUL: one within is shown as what it is, not text, and does not hide what follows. */
+    for (size_t i = 0; i < n; i++)
+        if (output[i])
+            buf_addc(&b, output[i]);
+        else
+            buf_adds(&b, "\357\277\275");
+    text = buf_take(&b);
     if (!text)
         return -ENOMEM;
     if (h->n == LIMIT_HEALTH_LOG) {
@@ -191,7 +199,7 @@ static void tell_end(struct container *c, const struct monitor_probe *p) {
     char id[80], code[32];
 
     snprintf(id, sizeof(id), "execID=%.64s", p->exec_id);
-    snprintf(code, sizeof(code), "exitCode=%d", p->late ? 137 : p->code);
+    snprintf(code, sizeof(code), "exitCode=%d", p->late ? p->ended : p->code);
     container_event(c, "exec_die", id, code, NULL);
 }
 

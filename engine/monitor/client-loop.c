@@ -151,7 +151,8 @@ void client_health(struct monitor *m, const struct mp_head *h, const char *body)
                               .status_only = h->reserved & MP_HEALTH_STATUS,
                               .replay = h->reserved & MP_HEALTH_REPLAY,
                               .ran = !(h->reserved & MP_HEALTH_NOT_RUN),
-                              .late = h->reserved & MP_HEALTH_LATE};
+                              .late = h->reserved & MP_HEALTH_LATE,
+                              .ended = (int)(h->reserved >> MP_HEALTH_CODE_SHIFT)};
 
     if (m->ev.probed)
         m->ev.probed(m->arg, m, &p);

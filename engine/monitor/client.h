@@ -51,7 +51,8 @@ struct monitor_probe {
     bool status_only;
     bool replay; /* told before to an earlier daemon, or while there was none */
     bool ran;    /* the process was started */
-    bool late;   /* ... and killed because it took too long */
+    bool late;   /* ... and took too long */
+    int ended;   /* code of the process, where late (137: it was killed) */
 };
 
 /* Events. `arg` is the one given with the monitor. Any member may be NULL. */

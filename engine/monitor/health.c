@@ -227,7 +227,10 @@ void health_timer(struct mon *m) {
         probe(m);
     } else if (!h->cancelled) {
         h->late = true;
-        kill_probe(m);
+        if (h->probe->exited)
+            proc_abandon(m, h->probe);
+        else
+            kill_probe(m);
     } else {
         plan_next(m); /* one that was cancelled is still ending */
     }
@@ -281,7 +284,7 @@ void health_ended(struct mon *m, struct proc *p) {
     res.output = copy_of(text, n);
     res.n_output = res.output ? n : 0;
     /* The process's own code is told by the event of its end, whatever the check makes of it. */
-    conclude(m, &res, h->late ? MP_HEALTH_LATE : 0);
+    conclude(m, &res, h->late ? MP_HEALTH_LATE | (uint32_t)p->code << MP_HEALTH_CODE_SHIFT : 0);
 }
 
 /* ---- the container's life --------------------------------------------------------------------------------------------- */

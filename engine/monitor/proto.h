@@ -62,7 +62,8 @@ enum mp_health { MP_NO_HEALTH, MP_STARTING, MP_HEALTHY, MP_UNHEALTHY };
 #define MP_HEALTH_REPLAY 1  /* told again to a daemon that adopts us */
 #define MP_HEALTH_STATUS 2  /* no result: only v3 counts */
 #define MP_HEALTH_NOT_RUN 4 /* the probe's process never ran */
-#define MP_HEALTH_LATE 8    /* it was killed as it took too long */
+#define MP_HEALTH_LATE 8    /* it took too long; the code with which its process ended is above MP_HEALTH_CODE_SHIFT */
+#define MP_HEALTH_CODE_SHIFT 8
 
 struct mp_head {
     uint32_t type, seq, len, reserved;

@@ -202,6 +202,11 @@ static bool proc_finish(struct mon *m, struct proc *p) {
     return true;
 }
 
+void proc_abandon(struct mon *m, struct proc *p) {
+    p->exited_ns = clock_mono_ns() - STREAMS_WAIT_NS;
+    ignore_result(proc_finish(m, p));
+}
+
 static void proc_reaped(struct mon *m, struct proc *p, int status) {
     p->exited = true;
     p->exited_ns = clock_mono_ns();
@@ -303,7 +308,7 @@ static void timer_event(struct mon *m) {
     for (struct proc *p = m->execs; p; p = p->next)
         if (p->exited) {
             proc_finish(m, p);
-            more = more || p->clients;
+            more = more || !p->told || p->clients;
         }
     if (!more && !m->first.exited)
         timer_stop(m);

@@ -113,6 +113,8 @@ void mon_send(struct mon *m, const struct mp_head *h, const void *body);
 void mon_log(struct mon *m, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 struct proc *proc_find(struct mon *m, const char *id);
 void mon_control_lost(struct mon *m);
+/* Of one that has ended: wait no longer for others who hold its streams. */
+void proc_abandon(struct mon *m, struct proc *p);
 void mon_tell_exit(struct mon *m);
 void mon_tell_exec(struct mon *m, const struct proc *p);
 
