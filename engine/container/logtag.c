@@ -344,7 +344,9 @@ static json_t *command(struct parser *t, json_t *piped) {
             err_set(t->e, ERR_INTERNAL, ok ? "template: log-tag:1: wrong arguments for %s" : "template: log-tag:1: function \"%s\" not defined", fn);
         return v;
     }
-    return a.n == 1 ? json_incref(a.v[0]) : wrong(t, a.n ? "can't give argument to non-function" : "missing value for command");
+    if (a.n == (piped ? 1 : 0))
+        return wrong(t, "missing value for command");
+    return a.n == 1 ? json_incref(a.v[0]) : wrong(t, "can't give argument to non-function");
 }
 
 static json_t *pipeline(struct parser *t) {
