@@ -23,6 +23,8 @@ struct helper {
     pid_t pid;
     int in, out; /* ours: non-blocking */
     const struct ctr_files_io *io;
+    struct container *c;
+    const char *event; /* to be put out before the first byte of an archive: whoever has it all can look for it then */
 };
 
 /* ---- the request ------------------------------------------------------------------------------------------------------------------------- */
@@ -319,7 +321,13 @@ static int take_stat(const struct helper *h, struct texts *t, struct err *e) {
     return h->io->stat ? h->io->stat(h->io->arg, &st, e) : 0;
 }
 
-static int take_results(const struct helper *h, struct err *e) {
+static void announce(struct helper *h) {
+    if (h->event)
+        container_event(h->c, h->event, NULL);
+    h->event = NULL;
+}
+
+static int take_results(struct helper *h, struct err *e) {
     _cleanup_free_ char *piece = malloc(FILES_PIECE + 1);
 
     if (!piece)
@@ -331,6 +339,8 @@ static int take_results(const struct helper *h, struct err *e) {
 
         if (r > 0 && head.length > FILES_PIECE)
             return err_set(e, ERR_INTERNAL, "hatake-files does not keep to what was agreed");
+        if (r > 0 && head.type != FILES_ERROR)
+            announce(h);
         if (r > 0 && head.type == FILES_DATA && h->io->pass) {
             r = h->io->pass(h->io->arg, h->out, head.length, e);
             if (r < 0)
@@ -365,7 +375,7 @@ static int work(struct container *c, enum ctr_files what, const struct ctr_files
     _cleanup_buf_ struct buf request = BUF_INIT(FILES_REQUEST_MAX);
     _cleanup_close_ int ns = -EBADF;
     bool running = what != CTR_FILES_LAYER && (v->state == ctr_running || v->state == ctr_paused);
-    struct helper h = {.in = -EBADF, .out = -EBADF, .io = io};
+    struct helper h = {.in = -EBADF, .out = -EBADF, .io = io, .c = c};
     int r = write_request(&request, c, v->fixed, what, running, o, e);
 
     if (r >= 0 && running) {
@@ -374,6 +384,7 @@ static int work(struct container *c, enum ctr_files what, const struct ctr_files
     }
     if (r >= 0)
         r = helper_start(&h, c->cs->engine->libexec_dir, &request, ns, e);
+    h.event = what == CTR_FILES_GET ? "archive-path" : what == CTR_FILES_EXPORT ? "export" : NULL;
     if (r >= 0 && what == CTR_FILES_PUT)
         r = feed_body(&h, e);
     if (r >= 0)
@@ -385,7 +396,6 @@ static int work(struct container *c, enum ctr_files what, const struct ctr_files
 }
 
 int container_files(struct container *c, enum ctr_files what, const struct ctr_files_options *o, const struct ctr_files_io *io, struct err *e) {
-    static const char *const events[] = {NULL, "archive-path", "extract-to-dir", "export", NULL, NULL};
     int r;
 
     if (what == CTR_FILES_PUT) {
@@ -404,7 +414,7 @@ int container_files(struct container *c, enum ctr_files what, const struct ctr_f
     } else {
         r = work(c, what, o, io, e);
     }
-    if (r >= 0 && events[what])
-        container_event(c, events[what], NULL);
+    if (r >= 0 && what == CTR_FILES_PUT)
+        container_event(c, "extract-to-dir", NULL);
     return r;
 }
