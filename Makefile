@@ -4,6 +4,10 @@
 #   SAN=1             AddressSanitizer + UndefinedBehaviorSanitizer (its own build folder); SAN=thread: ThreadSanitizer
 #   V=1               show commands
 MAKEFLAGS += -rR --no-print-directory
+# As many jobs as processors, unless it was said otherwise or this make is another's, which shares its jobs.
+ifeq ($(MAKELEVEL)$(findstring j,$(filter-out --%,$(MAKEFLAGS))),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 SHELL := /bin/bash
