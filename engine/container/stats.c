@@ -293,13 +293,26 @@ static int read_devices(const struct source *s, struct api_stats_blkio *io, stru
 }
 
 /* ---- networks ---------------------------------------------------------------------------------------------------------------------------- */
-static int read_networks(const struct ctr_view *v, struct api_stats_network_map *ret, struct err *e) {
+/* A process in the network: of the container itself, or of the one that it joined, which has another network once it was started again. 0: none. */
+static int64_t network_pid(struct container *c, const struct ctr_view *v) {
+    _cleanup_container_ struct container *owner = NULL;
+    _cleanup_view_ struct ctr_view *of = NULL;
+
+    if (!v->joined_id[0])
+        return v->pid;
+    if (containers_find(c->cs, v->joined_id, &owner, NULL) < 0)
+        return 0;
+    of = container_view(owner);
+    return ctr_state_alive(of->state) ? of->pid : 0;
+}
+
+static int read_networks(struct container *c, const struct ctr_view *v, struct api_stats_network_map *ret, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
-    const char *mode = v->fixed->host.network_mode;
+    int64_t pid = network_pid(c, v);
     char path[64];
 
-    snprintf(path, sizeof path, "/proc/%" PRId64 "/net/dev", v->pid);
-    if (ctr_mode_is(mode, "host") || fs_read_file(path, &b, NULL) < 0)
+    snprintf(path, sizeof path, "/proc/%" PRId64 "/net/dev", pid);
+    if (pid <= 0 || ctr_mode_is(v->fixed->host.network_mode, "host") || fs_read_file(path, &b, NULL) < 0)
         return 0;
     for (const char *at = buf_str(&b); at && *at; at = strchr(at, '\n'), at = at ? at + 1 : NULL) {
         struct api_stats_network_map_entry *x;
@@ -371,7 +384,8 @@ static int set_before(const struct api_container_stats_response *before, struct 
     return str_set(&s->preread, before->read) < 0 ? err_oom(e) : 0;
 }
 
-static int read_running(const struct source *s, const struct ctr_view *v, struct api_container_stats_response *ret, struct err *e) {
+static int read_running(struct container *c, const struct source *s, const struct ctr_view *v, struct api_container_stats_response *ret,
+                        struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(PIECE);
     char now[CLOCK_TEXT_MAX];
     int r;
@@ -389,7 +403,7 @@ static int read_running(const struct source *s, const struct ctr_view *v, struct
         r = s->layout.pure_v2 ? memory_v2(s, ret->memory_stats, e) : memory_v1(s, ret->memory_stats, e);
     if (r >= 0)
         r = read_devices(s, ret->blkio_stats, e);
-    return r < 0 ? r : read_networks(v, &ret->networks, e);
+    return r < 0 ? r : read_networks(c, v, &ret->networks, e);
 }
 
 int container_stats(struct container *c, const struct api_container_stats_response *before, struct api_container_stats_response *ret, struct err *e) {
@@ -402,7 +416,7 @@ int container_stats(struct container *c, const struct api_container_stats_respon
         return r;
     r = cgroup_detect(&s.layout, e);
     if (r >= 0)
-        r = read_running(&s, v, ret, e);
+        r = read_running(c, &s, v, ret, e);
     return r < 0 || !before ? r : set_before(before, ret, e);
 }
 
