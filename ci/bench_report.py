@@ -86,7 +86,7 @@ def table(report):
 
 def markdown(report):
     """For the README: what was measured on both, in people's words."""
-    lines = ["| operation | Hatake | Docker " + report["versions"].get(REFERENCE, "").split("+")[0] + " | ratio (median) | ratio (best) | gate |",
+    lines = ["| operation | HATAKE | Docker " + report["versions"].get(REFERENCE, "").split("+")[0] + " | ratio (median) | ratio (best) | gate |",
              "|---|--:|--:|--:|--:|--:|"]
     for r in report["results"]:
         if median(r, OURS) is None:
