@@ -85,16 +85,20 @@ def table(report):
 
 
 def markdown(report):
-    """For the README: what was measured on both, in people's words."""
+    """For the README: what was measured on ours, in people's words."""
+    def figure(r, engine):
+        value = median(r, engine)
+        return "-" if value is None else f"{number(value)} {r['unit']}"
+
     lines = ["| operation | HATAKE | Docker " + report["versions"].get(REFERENCE, "").split("+")[0] + " | ratio (median) | ratio (best) | gate |",
              "|---|--:|--:|--:|--:|--:|"]
     for r in report["results"]:
         if median(r, OURS) is None:
             continue
-        lines.append(f"| {r['name']} | {number(median(r, OURS))} {r['unit']} | {number(median(r, REFERENCE))} {r['unit']} | {part(ratio(r, median))} | "
+        lines.append(f"| {r['name']} | {figure(r, OURS)} | {figure(r, REFERENCE)} | {part(ratio(r, median))} | "
                      f"{part(ratio(r, best))} | {limit(r.get('gate'), r['unit'])} |")
     lines.append("")
-    lines.append(f"Both engines in turn in one run on {report['machine']}, {report['when'][:10]}; a ratio of 1/20 means twenty times cheaper.")
+    lines.append(f"Both engines in turn in one run on {report['machine']}, {report['when'][:10]}; a ratio of 1/20 means twenty times cheaper; -: not measured there.")
     return "\n".join(lines) + "\n"
 
 

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the rows of ci/bench are made of: how one is declared, and the requests that most of them send."""
+import concurrent.futures
 import contextlib
 import json
 import os
+import time
+
+from bench_engine import Client
 
 BENCHES = []
 ENV = {}  # of the lab; filled by ci/bench before anything is measured
@@ -42,3 +46,25 @@ def running(e, command, **config):
         yield name
     finally:
         e.remove(name)
+
+
+def together(clients, chains):
+    """Seconds until all chains are through, dealt out to clients that work at the same time."""
+    def work(k):
+        for chain in chains[k::len(clients)]:
+            clients[k].chain(*chain)
+
+    with concurrent.futures.ThreadPoolExecutor(len(clients)) as pool:
+        start = time.monotonic()
+        list(pool.map(work, range(len(clients))))
+        return time.monotonic() - start
+
+
+@contextlib.contextmanager
+def many_clients(e, count):
+    clients = [Client(e.socket) for _ in range(count)]
+    try:
+        yield clients
+    finally:
+        for c in clients:
+            c.close()
