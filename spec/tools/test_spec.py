@@ -231,6 +231,14 @@ class Compat(unittest.TestCase):
         self.assertIn('2 of 3 are proven.', text)
         self.assertIn('| 3 | three | not yet: then |', text)
 
+    def test_rows_are_proven_by_steps(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.makedirs(os.path.join(folder, 'diffharness', 'scenarios', 'system'))
+            with open(os.path.join(folder, 'diffharness', 'scenarios', 'system', 'x.scn'), 'w', encoding='utf-8') as f:
+                f.write('# rows: 1\n\nshell one\n    $ true\n    row 2 3\n    ? exit == 0\n\nshell two\n    $ true\n    row 4\n\nshell three\n    $ true\n    ? exit == 0\n')
+            self.assertEqual(compat.checked_rows(folder), {2, 3})
+            self.assertEqual(compat.rows_of(folder), {n: ['system/x'] for n in (1, 2, 3, 4)})
+
     def test_wrong(self):
         base = {'id': 'D-SYS-001', 'operation': 'SystemInfo', 'title': 't', 'reason': 'r'}
         self.assertIn('nothing that proves it', ' '.join(self.problems([base], {})))
