@@ -268,38 +268,37 @@ int link_bridge_ensure(const struct link_bridge *br, bool keep_addrs, int *ret_i
     return 0;
 }
 
-int link_delete(const char *ifname, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(4096);
+/* One request about an interface, which may have gone meanwhile: then there is nothing left to do. */
+static int ask(const struct buf *b, const char *what, const char *ifname, struct err *e) {
     NETL_SOCK s = {.fd = -EBADF};
-    struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = (int)if_nametoindex(ifname)};
-    int why = 0, r;
+    int why = 0, r = netl_open(&s, NETLINK_ROUTE, e);
 
-    if (!head.ifi_index)
-        return 0;
-    r = netl_open(&s, NETLINK_ROUTE, e);
-    if (r < 0)
-        return r;
-    netl_end(&b, netl_begin(&b, RTM_DELLINK, NLM_F_ACK, &head, sizeof(head)));
-    r = netl_talk(&s, &b, &why, NULL, e);
+    if (r == 0)
+        r = netl_talk(&s, b, &why, NULL, e);
     if (r < 0 && why == ENODEV) {
         err_done(e);
         return 0;
     }
-    return r < 0 ? err_wrap(e, "remove interface %s", ifname) : 0;
+    return r < 0 ? err_wrap(e, "%s interface %s", what, ifname) : 0;
+}
+
+int link_delete(const char *ifname, struct err *e) {
+    _cleanup_buf_ struct buf b = BUF_INIT(4096);
+    struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = (int)if_nametoindex(ifname)};
+
+    if (!head.ifi_index)
+        return 0;
+    netl_end(&b, netl_begin(&b, RTM_DELLINK, NLM_F_ACK, &head, sizeof(head)));
+    return ask(&b, "remove", ifname, e);
 }
 
 int link_silence(const char *ifname, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(4096);
-    NETL_SOCK s = {.fd = -EBADF};
     struct ifinfomsg head = {.ifi_family = AF_BRIDGE, .ifi_index = (int)if_nametoindex(ifname)};
     size_t m, port;
-    int why = 0, r;
 
     if (!head.ifi_index)
         return 0;
-    r = netl_open(&s, NETLINK_ROUTE, e);
-    if (r < 0)
-        return r;
     /* Said to the bridge: a change that is said of the interface makes the bridge look whether its ports are up, and switch them on again. */
     m = netl_begin(&b, RTM_SETLINK, NLM_F_ACK, &head, sizeof(head));
     port = netl_nest(&b, IFLA_PROTINFO);
@@ -307,12 +306,7 @@ int link_silence(const char *ifname, struct err *e) {
     netl_put(&b, IFLA_BRPORT_FLUSH, "", 0);
     netl_nest_end(&b, port);
     netl_end(&b, m);
-    r = netl_talk(&s, &b, &why, NULL, e);
-    if (r < 0 && why == ENODEV) {
-        err_done(e);
-        return 0;
-    }
-    return r < 0 ? err_wrap(e, "silence interface %s", ifname) : 0;
+    return ask(&b, "silence", ifname, e);
 }
 
 int link_addr(const char *ifname, struct cidr4 *ret, struct err *e) {
