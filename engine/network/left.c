@@ -10,7 +10,7 @@
 #include "network/network-internal.h"
 
 void left_note(struct networks *n, const struct endpoint *ep) {
-    struct left_link l = {.ip = ep->ip};
+    struct left_link l = {.ip = ep->ip, .has_ip6 = ep->has_ip6, .ip6 = ep->ip6};
 
     if (ep->net->kind != NETWORK_BRIDGE || !ep->ip)
         return;
@@ -21,7 +21,13 @@ void left_note(struct networks *n, const struct endpoint *ep) {
     pthread_mutex_unlock(&n->lock);
 }
 
-/* One that had the address, or the address of its interface; it is forgotten by that. */
+/* Had it one of the endpoint's addresses, or that of its interface? Each can be asked for by itself. */
+static bool is_like(const struct left_link *l, const struct endpoint *ep) {
+    return l->ip && (l->ip == ep->ip || memcmp(l->mac, ep->mac, sizeof(l->mac)) == 0 ||
+                     (l->has_ip6 && ep->has_ip6 && memcmp(&l->ip6, &ep->ip6, sizeof(l->ip6)) == 0));
+}
+
+/* One that is like it; it is forgotten by that. */
 static bool take_like(struct networks *n, const struct endpoint *ep, struct left_link *ret) {
     bool found = false;
 
@@ -29,7 +35,7 @@ static bool take_like(struct networks *n, const struct endpoint *ep, struct left
     for (size_t i = 0; i < LEFT_LINKS && !found; i++) {
         struct left_link *l = &n->left[i];
 
-        found = l->ip && (l->ip == ep->ip || memcmp(l->mac, ep->mac, sizeof(l->mac)) == 0);
+        found = is_like(l, ep);
         if (found) {
             *ret = *l;
             l->ip = 0;

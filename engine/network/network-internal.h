@@ -87,6 +87,8 @@ struct left_link {
     char ifname[16];
     uint8_t mac[6];
     uint32_t ip;
+    bool has_ip6;
+    struct in6_addr ip6;
 };
 #define LEFT_LINKS 128 /* that are remembered: far more than end in the time the kernel takes for one */
 

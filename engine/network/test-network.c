@@ -447,6 +447,55 @@ TEST(network_user_defined) {
     place_end(&p);
 }
 
+/* An address of IPv6 can come back without the one of IPv4 that it left with. */
+TEST(network_silences_the_last_holder) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct api_network_create_request req = {.enable_ipv6 = true, .has_enable_ipv6 = true};
+    struct endpoint_request place = {.container_id = an_id, .container_name = "c1", .ipv6 = "fd00:7::9"};
+    struct endpoint *first = NULL, *other = NULL;
+    struct api_ipam_config *pool;
+    struct network *net = NULL;
+    struct place p;
+    char *warning = NULL, got[64], ip[IPV4_TEXT_MAX], other_ip[IPV4_TEXT_MAX];
+    uint32_t addr;
+    pid_t pid;
+
+    if (geteuid() != 0 || !own_machine())
+        TEST_SKIP("needs root");
+    lo_up();
+    REQUIRE(place_begin(&p));
+    req.name = strdup("six");
+    req.ipam = calloc(1, sizeof(*req.ipam));
+    REQUIRE(req.name && req.ipam);
+    pool = api_ipam_config_list_add(&req.ipam->config);
+    REQUIRE(pool && str_set(&pool->subnet, "fd00:7::/64") == 0);
+    REQUIRE(networks_create(p.n, &req, &net, &warning, &e) == 0);
+    REQUIRE(networks_join(p.n, net, &place, &first, &e) == 0);
+    snprintf(ip, sizeof(ip), "%s", endpoint_ipv4(first));
+    REQUIRE(ipv4_parse(ip, &addr) == 0);
+    pid = container_start(first);
+    CHECK(!str_empty(call_port(ip, 80, got)));
+    networks_leave(p.n, first);
+
+    /* Its namespace is still there. Who has other addresses lets it alone. */
+    ipv4_format(addr + 1, other_ip);
+    place.ipv4 = other_ip;
+    place.ipv6 = "fd00:7::a";
+    REQUIRE(networks_join(p.n, net, &place, &other, &e) == 0);
+    CHECK(!str_empty(call_port(ip, 80, got)));
+    networks_leave(p.n, other);
+    ipv4_format(addr + 2, other_ip);
+    place.ipv6 = "fd00:7::9";
+    REQUIRE(networks_join(p.n, net, &place, &other, &e) == 0);
+    CHECK(silent(ip, 80));
+    networks_leave(p.n, other);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    network_unref(net);
+    api_network_create_request_done(&req);
+    place_end(&p);
+}
+
 TEST(network_files) {
     _cleanup_err_ struct err e = ERR_INIT;
     _cleanup_buf_ struct buf b = BUF_INIT(65536);
