@@ -123,7 +123,7 @@ static bool takes_documents(const char *instruction) {
 }
 
 /* "[N]<<[-]NAME", the name perhaps in quotes: fresh memory, or NULL when the word is none. */
-static char *document_name(const char *word, char escape, bool *ret_tabs, struct err *e) {
+static char *document_name(const char *word, char escape, bool *ret_tabs) {
     char *name = NULL;
 
     word += strspn(word, "0123456789");
@@ -161,7 +161,7 @@ static int read_documents(struct reading *x, const char *instruction, struct buf
 
     for (char *word; r == 0 && (word = words_next(&at, x->escape)); free(word)) {
         bool tabs = false;
-        _cleanup_free_ char *name = document_name(word, x->escape, &tabs, e);
+        _cleanup_free_ char *name = document_name(word, x->escape, &tabs);
 
         if (name)
             r = read_document(x, name, tabs, to, e);
