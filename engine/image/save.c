@@ -171,7 +171,7 @@ static int add_name(struct saving *s, const char *text, struct err *e) {
     bool any = false;
     int r;
 
-    if (reference_is_id(text) || str_has_prefix(text, "sha256:")) { /* no image has that name: it is the beginning of an id */
+    if (reference_is_id(text)) {
         r = images_resolve(s->images, text, &image, e);
         return r < 0 ? r : add(s, image, NULL, e);
     }
@@ -182,7 +182,7 @@ static int add_name(struct saving *s, const char *text, struct err *e) {
             e->kind = ERR_INTERNAL;
         return -ERR_INTERNAL;
     }
-    /* The beginning of an id, as ids are written: no repository may have that name. */
+    /* An id or its beginning, as ids are written: no repository may have that name. */
     if (streq(ref.domain, "docker.io") && streq(ref.path, "library/sha256")) {
         r = images_resolve(s->images, text, &image, NULL);
         return r < 0 ? err_set(e, ERR_NOT_FOUND, "No such image: %s", text) : add(s, image, NULL, e);
