@@ -107,17 +107,23 @@ static int expand(const struct changing *x, const char *word, struct strv *to, s
     return r < 0 ? r : strv_add(to, plain) < 0 ? err_oom(e) : 0;
 }
 
-/* All words of EXPOSE and VOLUME, which know no quotes around blanks. */
-static int expand_all(const struct changing *x, const char *text, struct strv *to, struct err *e) {
-    int r = 0;
-
-    for (text += strspn(text, BLANKS); r == 0 && *text; text += strspn(text, BLANKS)) {
+/* The words of EXPOSE and VOLUME, which know no quotes around blanks. */
+static int split(const char *text, struct strv *to, struct err *e) {
+    for (text += strspn(text, BLANKS); *text; text += strspn(text, BLANKS)) {
         size_t n = strcspn(text, BLANKS);
-        _cleanup_free_ char *word = strndup(text, n);
 
-        r = word ? expand(x, word, to, e) : err_oom(e);
+        if (strv_addn(to, text, n) < 0)
+            return err_oom(e);
         text += n;
     }
+    return 0;
+}
+
+static int expand_all(const struct changing *x, const struct strv *words, struct strv *to, struct err *e) {
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < words->n; i++)
+        r = expand(x, words->v[i], to, e);
     return r;
 }
 
@@ -151,11 +157,11 @@ static int set_pairs(struct changing *x, const char *verb, const char *text, str
     struct api_container_config *c = x->c;
     int r = read_pairs(x, verb, text, &written, e);
 
-    for (size_t i = 0; r == 0 && i < written.n; i++)
-        r = expand(x, written.v[i], &pairs, e);
+    if (r == 0)
+        r = expand_all(x, &written, &pairs, e);
     for (size_t i = 0; r == 0 && i < pairs.n; i += 2)
-        r = *verb == 'E' ? put_env(&c->env, pairs.v[i], strlen(pairs.v[i]), pairs.v[i + 1], e)
-                         : api_string_map_set(&c->labels, pairs.v[i], pairs.v[i + 1], e);
+        r = streq(verb, "ENV") ? put_env(&c->env, pairs.v[i], strlen(pairs.v[i]), pairs.v[i + 1], e)
+                               : api_string_map_set(&c->labels, pairs.v[i], pairs.v[i + 1], e);
     return r;
 }
 
@@ -192,9 +198,11 @@ static int expose(struct api_string_set *set, const char *word, struct err *e) {
 
 /* A variable may hold several. */
 static int set_ports(struct changing *x, const char *text, struct err *e) {
-    _cleanup_strv_ struct strv words = STRV_INIT;
-    int r = expand_all(x, text, &words, e);
+    _cleanup_strv_ struct strv written = STRV_INIT, words = STRV_INIT;
+    int r = split(text, &written, e);
 
+    if (r == 0)
+        r = expand_all(x, &written, &words, e);
     for (size_t i = 0; r == 0 && i < words.n; i++) {
         char *save = NULL;
 
@@ -204,26 +212,35 @@ static int set_ports(struct changing *x, const char *text, struct err *e) {
     return r;
 }
 
-static int add_volume(struct api_string_set *set, const char *path, struct err *e) {
-    if (!path[strspn(path, " \t")])
-        return err_set(e, ERR_INVALID, "VOLUME specified can not be an empty string");
-    return api_string_set_add(set, path, e);
+static int check_volumes(const struct strv *paths, struct err *e) {
+    for (size_t i = 0; i < paths->n; i++)
+        if (!paths->v[i][strspn(paths->v[i], BLANKS)])
+            return err_set(e, ERR_INVALID, "VOLUME specified can not be an empty string");
+    return 0;
 }
 
-/* VOLUME: a JSON list of strings, or words. */
-static int set_volumes(struct changing *x, const char *text, struct err *e) {
-    _cleanup_strv_ struct strv paths = STRV_INIT, plain = STRV_INIT;
-    int r = read_list(text, &paths, e);
+/* VOLUME: a JSON list of strings, or words; as they are written. */
+static int read_volumes(const char *text, struct strv *to, struct err *e) {
+    int r = read_list(text, to, e);
 
-    if (r > 0 && paths.n == 0)
+    if (r > 0 && to->n == 0)
         return err_set(e, ERR_INVALID, "VOLUME requires at least one argument");
     if (r == 0)
-        r = expand_all(x, text, &plain, e);
-    for (size_t i = 0; r >= 0 && i < paths.n; i++)
-        r = expand(x, paths.v[i], &plain, e);
-    for (size_t i = 0; r >= 0 && i < plain.n; i++)
-        r = add_volume(&x->c->volumes, plain.v[i], e);
-    return r < 0 ? r : 0;
+        r = split(text, to, e);
+    return r < 0 ? r : check_volumes(to, e);
+}
+
+static int set_volumes(struct changing *x, const char *text, struct err *e) {
+    _cleanup_strv_ struct strv written = STRV_INIT, paths = STRV_INIT;
+    int r = read_volumes(text, &written, e);
+
+    if (r == 0)
+        r = expand_all(x, &written, &paths, e);
+    if (r == 0)
+        r = check_volumes(&paths, e);
+    for (size_t i = 0; r == 0 && i < paths.n; i++)
+        r = api_string_set_add(&x->c->volumes, paths.v[i], e);
+    return r;
 }
 
 static int set_health_time(int64_t *to, const char *name, const char *value, struct err *e) {
@@ -431,14 +448,17 @@ static int check_flags(const struct instruction *i, struct err *e) {
 
 static int apply(struct changing *x, const struct instruction *i, struct err *e);
 
-/* Of what does not depend on the configuration: carried out for an empty one. */
+/* Of what does not depend on the configuration: carried out for an empty one. Paths of volumes are only read: variables may stand in them. */
 static int try_out(const struct changing *x, const struct instruction *i, struct err *e) {
+    _cleanup_strv_ struct strv paths = STRV_INIT;
     struct api_container_config none = {0};
     struct changing y = {.c = &none, .escape = x->escape};
     int r = 0;
 
     if (i->verb == CMD || i->verb == ENTRYPOINT || i->verb == HEALTHCHECK || i->verb == ONBUILD)
         r = apply(&y, i, e);
+    else if (i->verb == VOLUME)
+        r = read_volumes(i->text, &paths, e);
     api_container_config_done(&none);
     return r;
 }
