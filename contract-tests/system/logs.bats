@@ -30,6 +30,17 @@ setup_file() {
     seq 1 2000 | cmp - "$BATS_TEST_TMPDIR/followed"
 }
 
+@test "cache-max-size and cache-max-file bound the copy that a driver that sends keeps for logs: the newest lines, without a gap" {
+    local kept=$BATS_TEST_TMPDIR/kept lines
+    only_ours "it takes both and heeds neither"
+    docker run --name "$N" --log-driver syslog --log-opt syslog-address=udp://127.0.0.1:9 --log-opt cache-max-size=10k --log-opt cache-max-file=2 \
+        busybox seq 1 20000 >/dev/null
+    docker logs "$N" >"$kept"
+    lines=$(wc -l <"$kept")
+    [ "$lines" -gt 0 ] && [ "$lines" -lt 20000 ] || fail "$lines lines were kept"
+    seq 1 20000 | tail -n "$lines" | cmp - "$kept"
+}
+
 @test "logs -f --tail 0 misses nothing written after its answer began" {
     local i
     only_ours "there a follower may come to its place after its answer began"
