@@ -39,14 +39,14 @@ struct plugins *plugins_free(struct plugins *ps);
  * implement it, is described in words not understood, or fails to activate. `patient`: wait for one that is not there or does not answer yet. The plugin belongs to ps.
  */
 int plugins_get(struct plugins *ps, const char *name, const char *interface, bool patient, struct plugin **ret, struct err *e);
-/* Every plugin that can be found now and implements it, known ones first, by name. *ret: array to be freed; those that fail are left out. */
+/* Every plugin that is known or can be found now and implements it, by name. *ret: array to be freed; those that fail are left out. */
 int plugins_all(struct plugins *ps, const char *interface, struct plugin ***ret, size_t *ret_n, struct err *e);
 
 const char *plugin_name(const struct plugin *p);
 /*
  * Call `method` ("VolumeDriver.Mount") with a JSON body (NULL: none; not consumed) and read the answer. Errors: ERR_UNAVAILABLE when the plugin cannot be reached
- * or gives no complete answer (patient calls try again while `patience` lasts), ERR_INTERNAL "<method>: <what it said>" for a status other than 200, and the text of
- * member Err when that is not empty. *ret_reply (may be NULL) is a reference to an object.
+ * or gives no complete answer (patient calls try again while `patience` lasts), ERR_DEADLINE when there is none after `seconds`, ERR_INTERNAL
+ * "<method>: <what it said>" for a status other than 200, and the text of member Err when that is not empty. *ret_reply (may be NULL) is a reference to an object.
  */
 int plugin_call(struct plugin *p, const char *method, json_t *body, unsigned seconds, bool patient, json_t **ret_reply, struct err *e);
 
