@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/glob.h"
 
-#include <stddef.h>
 #include <string.h>
 
-/* Bytes of the character at p, which is not the end. What is no UTF-8 counts byte by byte. */
-static size_t width(const char *p) {
-    unsigned char c = (unsigned char)*p;
-    size_t n = c < 0xc2 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 1;
-
-    for (size_t i = 1; i < n; i++)
-        if (((unsigned char)p[i] & 0xc0) != 0x80)
-            return 1;
-    return n;
-}
+#include "image/utf8.h"
 
 /* Characters of UTF-8 have the order of their bytes. */
 static int order(const char *a, size_t n, const char *b, size_t m) {
@@ -32,7 +22,7 @@ static const char *range_end(const char **at, size_t *ret_n) {
         p++;
     if (!*p)
         return NULL;
-    *ret_n = width(p);
+    *ret_n = utf8_width(p);
     *at = p + *ret_n;
     return **at ? p : NULL; /* a class has an end */
 }
@@ -80,7 +70,7 @@ bool glob_is_valid(const char *p) {
 /* One character of the name by what the pattern says of it; both move behind it. */
 static bool match_one(const char **pattern, const char **name) {
     const char *p = *pattern, *s = *name;
-    size_t n = width(s);
+    size_t n = utf8_width(s);
     bool fits;
 
     if (*p == '[') {
@@ -116,7 +106,7 @@ bool glob_match(const char *pattern, const char *name) {
         /* The asterisk takes one more; it does not go past a slash. */
         if (!star || !*from || *from == '/')
             return false;
-        from += width(from);
+        from += utf8_width(from);
         pattern = star;
         name = from;
     }

@@ -81,6 +81,7 @@ TEST(words_expand_as_in_a_dockerfile) {
         {"${F#*}|${F##*}|${F%*}|${F%%*}", "/a/b.tar.gz||/a/b.tar.gz|"},
         {"${F#?}|${F%?}|${F##*?a?*b}|${F%%a*r*}", "a/b.tar.gz|/a/b.tar.g|.tar.gz|/"},
         {"${F/a*./x}|${F//a*r/x}|${F//*/x}|${F//\\\\*/x}", "/xgz|/x.gz|x|/a/b.tar.gz"},
+        {"${F#}|${F%%}|${A///x}|${EMPTY///x}", "/a/b.tar.gz|/a/b.tar.gz|1|"},
         {"${F#none}${F%none}", "/a/b.tar.gz/a/b.tar.gz"},
         {"${U#?}|${U%?}|${U/?/q}|${U//?/q}|${U#??}|${U%%\xc3\xb6*}", "\xc3\xb6\xff|\xc3\xa4\xc3\xb6|q\xc3\xb6\xff|qqq|\xff|\xc3\xa4"},
         {"${S/\\*/q}|${S/\\?/q}|${S//\\//q}|${S/\\}/q}", "qa?b/c|*aqb/c|*a?bqc|*a?b/c"},

@@ -2,7 +2,6 @@
 #include "image/words.h"
 
 #include <ctype.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "image/utf8.h"
 
 #define DEPTH 16       /* of substitutions inside substitutions */
 #define WORK (1 << 28) /* length of a pattern times that of the value it is held against, which is what finding it takes */
@@ -98,16 +98,13 @@ static void runes_done(struct runes *r) {
 /* The character at p, and of how many bytes it is. */
 static size_t rune_at(const char *p, uint32_t *ret) {
     const unsigned char *b = (const unsigned char *)p;
-    size_t n = b[0] < 0x80 ? 1 : b[0] >= 0xc2 && b[0] < 0xe0 ? 2 : b[0] >= 0xe0 && b[0] < 0xf0 ? 3 : b[0] >= 0xf0 && b[0] < 0xf5 ? 4 : 0;
-    uint32_t v = n == 1 ? b[0] : n ? b[0] & (0x7fu >> n) : 0;
+    size_t n = utf8_width(p);
+    uint32_t v = n == 1 ? b[0] : b[0] & (0x7fu >> n);
 
-    for (size_t i = 1; i < n; i++) {
-        if ((b[i] & 0xc0) != 0x80)
-            n = 0;
+    for (size_t i = 1; i < n; i++)
         v = v << 6 | (b[i] & 0x3f);
-    }
-    *ret = n ? v : STRAY + b[0];
-    return n ? n : 1;
+    *ret = n == 1 && v >= 0x80 ? STRAY + v : v;
+    return n;
 }
 
 static int read_runes(const char *text, struct runes *ret, struct err *e) {
