@@ -82,7 +82,10 @@ static int detect(struct cgroup_layout *ret, struct err *e) {
     return r < 0 ? r : cgroup_detect_from(lines, ret, e);
 }
 
-/* Written once, before anybody reads it. Every reading of a container's use asks for it; the list of all mounts would be most of what that costs. */
+/*
+ * A global that STYLE allows: written once, before anybody reads it, and constant after that. Every reading of a container's use asks for it; the
+ * list of all mounts would be most of what that costs.
+ */
 static struct cgroup_layout found;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 

@@ -2,10 +2,10 @@
 /*
  * cgroup.h - where the control group file systems are: v1 hierarchies with their controllers, the unified (v2) one, or both (hybrid).
  *
- * Found once from /proc/self/mountinfo; the result is constant. A container's group is one folder of the same relative path in every hierarchy
- * ("/docker/<id>", or "<parent>/<id>"), as other tools expect. Where an engine runs inside a group of its own, mounts that show only that part
- * are used as they are: paths are always relative to the mount.
- * No state, any thread. Source: cgroups(7).
+ * Found once in each process, from /proc/self/mountinfo, by the first who asks; constant from then on, and kept (cgroup.c). A container's group is
+ * one folder of the same relative path in every hierarchy ("/docker/<id>", or "<parent>/<id>"), as other tools expect. Where an engine runs inside a
+ * group of its own, mounts that show only that part are used as they are: paths are always relative to the mount.
+ * Any thread. Source: cgroups(7).
  */
 #ifndef HATAKE_KERN_CGROUP_H
 #define HATAKE_KERN_CGROUP_H
@@ -29,7 +29,7 @@ struct cgroup_layout {
     bool pure_v2; /* the unified one is the only one: /sys/fs/cgroup itself */
 };
 
-/* Read the layout. ERR_INTERNAL when no cgroup file system is mounted. */
+/* A copy of the layout. ERR_INTERNAL when no cgroup file system is mounted; who asks again then looks again. */
 int cgroup_detect(struct cgroup_layout *ret, struct err *e);
 /* The same from the text of a mountinfo file, which is cut up (tests). */
 int cgroup_detect_from(char *mountinfo, struct cgroup_layout *ret, struct err *e);
