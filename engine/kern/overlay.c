@@ -31,8 +31,6 @@ static int configure(const struct kern *k, int fs, const struct overlay *o) {
         ignore_result(set(k, fs, "index", "off"));
     if (r >= 0 && o->is_volatile)
         r = set(k, fs, "volatile", NULL);
-    if (r >= 0 && o->userxattr)
-        r = set(k, fs, "userxattr", NULL);
     return r < 0 ? r : k->fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
 }
 

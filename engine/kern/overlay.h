@@ -20,7 +20,7 @@ struct overlay {
     const char *(*next)(void *arg, const char *last);
     void *arg;
     const char *upper, *work; /* NULL for a mount that is only read */
-    bool is_volatile, userxattr;
+    bool is_volatile;
 };
 
 /* The mount without a place, with these attributes (MOUNT_ATTR_): its descriptor, or -errno. -ENOSYS: this kernel does not know how. */

@@ -249,14 +249,14 @@ static int fake_fsmount(int fd, unsigned flags, unsigned attrs) {
 TEST(overlays_without_a_place_are_for_kernels_that_know_them) {
     static const char *const two[] = {"/a", "/b"};
     struct named_layers l = {two, 2, 1, 0};
-    struct overlay o = {.next = next_named, .arg = &l, .upper = "/u", .work = "/w", .userxattr = true};
+    struct overlay o = {.next = next_named, .arg = &l, .upper = "/u", .work = "/w", .is_volatile = true};
     struct kern k = kern_linux;
 
     k.fsopen = fake_fsopen;
     k.fsconfig = fake_fsconfig;
     k.fsmount = fake_fsmount;
     CHECK_INT(overlay_detached(&k, &o, 0), 1001);
-    CHECK_STR(configured, "source=overlay;lowerdir+=/a;lowerdir+=/b;upperdir=/u;workdir=/w;index=off;userxattr;make;");
+    CHECK_STR(configured, "source=overlay;lowerdir+=/a;lowerdir+=/b;upperdir=/u;workdir=/w;index=off;volatile;make;");
     o = (struct overlay){.next = next_named, .arg = &l};
     CHECK_INT(overlay_detached(&k, &o, 0), 1001);
     CHECK_STR(configured, "source=overlay;lowerdir+=/a;lowerdir+=/b;index=off;make;");

@@ -41,8 +41,7 @@ static struct overlay overlay_of(struct plan_layers *l) {
                             .arg = l,
                             .upper = plan_s(l->p, l->op, 1),
                             .work = plan_s(l->p, l->op, 2),
-                            .is_volatile = l->op->i[0] & PLAN_OVERLAY_VOLATILE,
-                            .userxattr = l->op->i[0] & PLAN_OVERLAY_USERXATTR};
+                            .is_volatile = l->op->i[0] & PLAN_OVERLAY_VOLATILE};
 }
 
 static int overlay_mount(const struct kern *k, const struct plan *p, const struct plan_op *op) {

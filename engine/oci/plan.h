@@ -95,7 +95,6 @@ enum plan_op_type {
 #define PLAN_CGROUP_SET_OPTIONAL 1 /* a missing file is no error */
 #define PLAN_CGROUP_SET_TRY 2      /* nothing is: the same file is written again later */
 #define PLAN_OVERLAY_VOLATILE 1
-#define PLAN_OVERLAY_USERXATTR 2
 #define PLAN_BIND_RECURSIVE 1      /* rbind */
 #define PLAN_BIND_ATTR_RECURSIVE 2 /* rro, rnosuid, ... */
 #define PLAN_BIND_FILE 4           /* the target is a file where it must be created (default: as the source is) */
