@@ -153,8 +153,7 @@ static void find_home(uid_t uid, char *ret, size_t cap) {
     munmap(map, (size_t)st.st_size);
 }
 
-/* Pointer arrays for execve, in fresh pages. */
-/* `home` (NULL: none) takes the place of HOME in the list. */
+/* Pointer arrays for execve, in fresh pages. `home` (NULL: none) takes the place of HOME in the list. */
 static char **vector(struct child *c, const struct plan_op *op, int k, const char *home) {
     size_t n = plan_list_n(c->p, op, k) + 2, at = 0;
     char **v = mmap(NULL, n * sizeof *v, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

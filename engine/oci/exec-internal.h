@@ -70,7 +70,7 @@ int mount_attrs(struct child *c, int tree, uint64_t set, uint64_t clear, uint64_
 int mount_new(struct child *c, const char *fstype, const char *source, const char *data, unsigned attrs);
 /* exec-root.c: mount the root, run the hooks that want the old root still there, go into it */
 void child_root(struct child *c);
-/* The root as a detached mount; -EINVAL or -ENOSYS from old kernels, which can only mount an overlay somewhere. */
+/* The root as a detached mount; -ENOSYS from old kernels, which can only mount an overlay somewhere. */
 int root_detached(const struct kern *k, const struct plan *p);
 /* The same on all kernels. On those, unless own_mounts, the caller leaves its mount namespace for it. */
 int root_tree(const struct kern *k, const struct plan *p, bool own_mounts);
