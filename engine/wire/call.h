@@ -103,7 +103,7 @@ int call_stream_begin(struct call *c, int status, const char *content_type, stru
 int call_stream_write(struct call *c, const void *p, size_t n, struct err *e);
 /*
  * The same with the next n bytes of a pipe, whose reading end does not block: the kernel moves them without a copy. Waits for who writes the pipe;
- * ERR_INTERNAL when that ends early.
+ * ERR_INTERNAL when that ends early. Not for answers to HEAD, whose pipe nobody would empty.
  */
 int call_stream_pass(struct call *c, int pipe, size_t n, struct err *e);
 /* End of the body. The connection can serve the next request. Errors here mean that the client is gone; ignoring them is fine. */

@@ -331,6 +331,8 @@ int call_stream_pass(struct call *c, int pipe, size_t n, struct err *e) {
     size_t head = (size_t)snprintf(size, sizeof(size), "%zx\r\n", n);
     int r = check_stream(c, e);
 
+    if (n == 0) /* as a chunk it would be the end of the body */
+        return r;
     if (r >= 0 && c->stream_chunked)
         r = http_send_all(c->out_fd, size, head, -1, e);
     while (r >= 0 && n > 0) {
