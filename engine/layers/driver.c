@@ -111,7 +111,6 @@ int driver_probe(struct layers *l, const char *wanted, struct err *e) {
             return r;
         r = overlay_works(l->home, &why);
         l->overlay = r == 0;
-        l->d_type = true;
         if (r == 0)
             return 0;
         if (wanted && *wanted)

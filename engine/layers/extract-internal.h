@@ -41,8 +41,6 @@ struct extractor {
 };
 
 /* ---- extract-paths.c */
-/* openat2(2) below the root, whatever links say. */
-int extract_openat(int root, const char *path, uint64_t flags, uint64_t mode);
 /* 1: the path is new, 0: an entry had it before. Two different names with one 64-bit hash would be refused wrongly: at 10 million names one chance in 370,000. */
 int extract_seen(struct extractor *x, const char *path, struct err *e);
 /* Descriptor (borrowed from the cache) of the folder `path`, made when missing. "" is the root. */

@@ -12,7 +12,8 @@
 
 /* ---- paths -------------------------------------------------------------------------------------------------------------- */
 
-int extract_openat(int root, const char *path, uint64_t flags, uint64_t mode) {
+/* openat2(2) below the root, whatever links say. */
+static int open_below(int root, const char *path, uint64_t flags, uint64_t mode) {
     struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
     int fd;
 
@@ -119,14 +120,14 @@ static int make_parents(struct extractor *x, const char *path, struct err *e) {
         _cleanup_close_ int fd = -EBADF;
 
         *slash = 0;
-        fd = extract_openat(x->root, part, O_PATH | O_DIRECTORY, 0);
+        fd = open_below(x->root, part, O_PATH | O_DIRECTORY, 0);
         if (fd < 0 && errno == ENOENT) {
             char *base = strrchr(part, '/');
             _cleanup_close_ int up = -EBADF;
 
             if (base)
                 *base = 0;
-            up = base ? extract_openat(x->root, part, O_PATH | O_DIRECTORY, 0) : dup(x->root);
+            up = base ? open_below(x->root, part, O_PATH | O_DIRECTORY, 0) : dup(x->root);
             if (base)
                 *base = '/';
             if (up < 0 || mkdirat(up, base ? base + 1 : part, 0755) < 0 || give_root(x, up, base ? base + 1 : part) < 0) {
@@ -161,13 +162,13 @@ int extract_folder(struct extractor *x, const char *path, struct err *e) {
         if (c->used < victim->used)
             victim = c;
     }
-    fd = extract_openat(x->root, path, O_PATH | O_DIRECTORY, 0);
+    fd = open_below(x->root, path, O_PATH | O_DIRECTORY, 0);
     if (fd < 0 && errno == ENOENT) {
         int r = make_parents(x, path, e);
 
         if (r < 0)
             return r;
-        fd = extract_openat(x->root, path, O_PATH | O_DIRECTORY, 0);
+        fd = open_below(x->root, path, O_PATH | O_DIRECTORY, 0);
     }
     if (fd < 0)
         return err_errno(e, errno, "mkdir /%s", path);
@@ -208,7 +209,7 @@ int extract_finish_dirs(struct extractor *x, struct err *e) {
     for (size_t i = x->n_dirs; i-- > 0;) {
         const struct late_dir *d = &x->dirs[i];
         struct timespec times[2] = {{d->atime_sec, d->atime_nsec}, {d->mtime_sec, d->mtime_nsec}};
-        _cleanup_close_ int fd = extract_openat(x->root, d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+        _cleanup_close_ int fd = open_below(x->root, d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 
         if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) /* replaced by a later entry */
             continue;

@@ -63,13 +63,14 @@ int layer_blob_open(struct layer *layer, char ret_digest[CHAIN_TEXT], int64_t *r
     return TAKE_FD(fd);
 }
 
-bool layer_blob_share(struct layer *layer, const char *staged) {
+void layer_blob_share(struct layer *layer, struct layer *copy, const char *staged) {
     _cleanup_free_ char *from = driver_path(layer->owner, layer->cache_id, LAYER_BLOB), *to = str_printf("%s/" LAYER_BLOB, staged);
     char digest[CHAIN_TEXT];
     int64_t size;
     _cleanup_close_ int fd = layer_blob_open(layer, digest, &size);
 
-    return fd >= 0 && from && to && link(from, to) == 0;
+    if (fd >= 0 && from && to && link(from, to) == 0)
+        layer_came_from(copy, digest, true);
 }
 
 void layer_blob_drop(struct layer *layer) {
@@ -93,7 +94,7 @@ static int latest_first(const void *a, const void *b) {
     return x->used < y->used ? 1 : x->used > y->used ? -1 : strcmp(x->layer->cache_id, y->layer->cache_id);
 }
 
-/* Layers with a blob, counted; *ret_n of them. NULL when memory ran out or there are none. */
+/* Layers with a blob, counted; *ret_n of them, none when memory ran out. */
 static struct kept *list_kept(struct layers *l, size_t *ret_n) {
     struct kept *v;
     size_t n = 0;
@@ -144,9 +145,10 @@ void layers_trim_blobs(struct layers *l, int64_t max_bytes) {
         measure(&v[i]);
         sum += v[i].bytes;
     }
-    max_bytes = n > 0 ? MIN(max_bytes, room(l, sum)) : 0;
-    if (n > 0)
+    if (n > 0) {
+        max_bytes = MIN(max_bytes, room(l, sum));
         qsort(v, n, sizeof *v, latest_first);
+    }
     sum = 0;
     for (size_t i = 0; i < n; i++) {
         if (sum + v[i].bytes <= max_bytes)

@@ -39,8 +39,7 @@ struct layers {
     char *home; /* <data root>/<driver> */
     const struct idmap *ids;
     bool overlay;
-    char *backing; /* name of the file system below, as /info shows it */
-    bool d_type, userxattr;
+    char *backing;                /* name of the file system below, as /info shows it */
     pthread_mutex_t lock;         /* chains, refs */
     pthread_mutex_t init_lock;    /* making of init folders */
     pthread_mutex_t publish_lock; /* registering of layers; taken before all others */
@@ -66,8 +65,8 @@ void layer_reaper_yield(struct layer_reaper *r, int change);
 
 /* kept.c */
 #define LAYER_BLOB "blob" /* the kept one, in the layer's folder */
-/* A copy of the layer being made in `staged` gets its kept blob, too; false when there is none. */
-bool layer_blob_share(struct layer *layer, const char *staged);
+/* `copy`, a copy of the layer that is being made in `staged`, gets its kept blob, too, where there is one. */
+void layer_blob_share(struct layer *layer, struct layer *copy, const char *staged);
 /* A disk that gets full does without kept blobs. Cheap where it is not. */
 void layers_make_room(struct layers *l);
 

@@ -27,9 +27,11 @@ static const char *const steps[] = {
     "layer(chain_id),"
     " created INTEGER NOT NULL) WITHOUT ROWID;",
     /* 0: the folder may be incomplete or not on the disk yet; since step 3 a row is made only once it is there */
-    "ALTER TABLE layer ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;", "CREATE TABLE layer_home(home TEXT PRIMARY KEY) WITHOUT ROWID;",
+    "ALTER TABLE layer ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;",
+    "CREATE TABLE layer_home(home TEXT PRIMARY KEY) WITHOUT ROWID;",
     "CREATE TABLE blob_diff(digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL, seen INTEGER NOT NULL) WITHOUT ROWID;",
-    "ALTER TABLE layer ADD COLUMN blob TEXT;", /* digest of the blob that is kept beside it; the file may be gone */
+    /* digest of the blob that is kept beside it; the file may be gone */
+    "ALTER TABLE layer ADD COLUMN blob TEXT;",
 };
 
 void random_link(char ret[LINK_LEN + 1]) {
@@ -456,12 +458,12 @@ int layers_register_known(struct layers *l, struct layer *parent, const char *di
     from = driver_path(l, known->cache_id, NULL);
     staged = driver_path(l, name, NULL);
     r = layer && from && staged ? vfs_copy_tree(from, staged, LAYER_BLOB, e) : err_oom(e);
-    if (r == 0 && layer_blob_share(known, staged))
-        layer_came_from(layer, known->blob, true);
-    if (r == 0)
+    if (r == 0) {
+        layer_blob_share(known, layer, staged);
         r = publish(l, layer, staged, ret, e);
-    else
+    } else {
         free(layer);
+    }
     store_discard(l, name);
     layer_unref(known);
     return r;

@@ -49,7 +49,6 @@ static int parse_sparse_list(struct tar_reader *r, const char *v, struct err *e)
     return 0;
 }
 
-/* One pax record; v ends with NUL (v[n] == 0). Unknown keys are ignored. */
 /* Extension blocks of the old GNU sparse form: 21 more pairs each while the flag at 504 is set. */
 static int old_sparse(struct tar_reader *r, struct err *e) {
     const unsigned char *pairs = r->block + 386;
@@ -238,6 +237,7 @@ static int add_xattr(struct tar_reader *r, const char *name, size_t name_len, co
     return buf_check(&r->xattr_text, e);
 }
 
+/* One pax record; v ends with NUL (v[n] == 0). Unknown keys are ignored. */
 static int pax_record(struct tar_reader *r, const char *key, const char *v, size_t n, struct err *e) {
     struct extension *x = &r->ext;
     const char *rest;
@@ -348,7 +348,6 @@ static int read_body(struct tar_reader *r, int64_t size, char **ret, struct err 
     return 0;
 }
 
-/* The extension headers L, K and x collect; true when the block was one of them. */
 int tar_extension_read(struct tar_reader *r, char flag, struct err *e) {
     _cleanup_free_ char *body = NULL;
     int64_t size;

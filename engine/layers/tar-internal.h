@@ -9,8 +9,6 @@
 #include "layers/tar.h"
 
 #define BLOCK 512
-#define BAD_HEADER "archive/tar: invalid tar header"
-#define EARLY_END "unexpected EOF"
 
 /* What extension headers said about the next entry. */
 struct extension {

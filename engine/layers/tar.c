@@ -5,6 +5,9 @@
 #include "base/str.h"
 #include "layers/tar-internal.h"
 
+#define BAD_HEADER "archive/tar: invalid tar header"
+#define EARLY_END "unexpected EOF"
+
 struct tar_reader *tar_reader_new(tar_fill_fn fill, void *fill_arg, tar_raw_fn raw, void *raw_arg) {
     struct tar_reader *r = calloc(1, sizeof *r);
 
