@@ -127,9 +127,14 @@ static char *clock_column(const struct machine *m, const struct proc *p) {
 }
 
 static char *tty_column(const struct proc *p) {
+    char path[40];
+    struct stat st;
+
     if (p->tty == 0)
         return strdup("?");
-    return str_printf("%s%u", major((dev_t)p->tty) >= 136 && major((dev_t)p->tty) <= 143 ? "pts/" : "tty", minor((dev_t)p->tty));
+    /* ps looks for it among the machine's own: a container's terminal is none of those, though its number may be. */
+    snprintf(path, sizeof path, "/dev/%s%u", major((dev_t)p->tty) >= 136 && major((dev_t)p->tty) <= 143 ? "pts/" : "tty", minor((dev_t)p->tty));
+    return strdup(stat(path, &st) == 0 && st.st_rdev == (dev_t)p->tty ? path + strlen("/dev/") : "?");
 }
 
 static char *time_column(const struct machine *m, const struct proc *p, bool shortened) {
