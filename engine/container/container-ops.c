@@ -70,9 +70,12 @@ static int read_old_host(json_t *body, bool has_host, struct api_host_config *ho
     api_host_config_done(&old);
     /* The oldest name of CpusetCpus. */
     json_object_foreach(body, key, v) {
-        if (strcasecmp(key, "Cpuset") == 0 && json_is_string(v))
+        if (strcasecmp(key, "Cpuset") == 0 && !json_is_null(v))
             cpuset = v;
     }
+    if (r >= 0 && cpuset && !json_is_string(cpuset))
+        return err_set(e, ERR_INVALID, "invalid JSON: json: cannot unmarshal %s into Go struct field ContainerConfigWrapper.Cpuset of type string",
+                       codec_word(cpuset));
     if (r >= 0 && cpuset && str_empty(host->cpuset_cpus)) {
         free(host->cpuset_cpus);
         host->cpuset_cpus = strdup(json_string_value(cpuset));

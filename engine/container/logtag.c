@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The option `tag` of log drivers: a Go template over the facts of a container, as far as tags go: fields, literals, functions, pipes and parentheses. Values
- * are JSON values. Sections: values; functions; the language.
+ * The option `tag` of log drivers: a Go template over the facts of a container, as far as tags go: fields, texts in quotes, whole numbers, the functions that
+ * the reference adds with len, index and println, pipes and parentheses; no other parts of that language (if, range, variables, printf, comparing) and not
+ * all of its words about mistakes (D-LOG-005). Values are JSON values. Sections: values; functions; the language.
  */
 #include <ctype.h>
 #include <jansson.h>

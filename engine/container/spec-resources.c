@@ -20,7 +20,8 @@ static int put(json_t *o, const char *key, bool has, int64_t v) {
 static int memory(const struct api_host_config *h, json_t *out) {
     json_t *m = json_object();
     int bad = put(m, "limit", h->has_memory, h->memory) | put(m, "reservation", h->has_memory_reservation, h->memory_reservation) |
-              put(m, "swap", h->has_memory_swap, h->memory_swap) | put(m, "kernelTCP", h->has_kernel_memory_tcp, h->kernel_memory_tcp);
+              put(m, "swap", h->has_memory_swap && h->memory_swap >= -1, h->memory_swap) |
+              put(m, "kernelTCP", h->has_kernel_memory_tcp, h->kernel_memory_tcp);
 
     if (h->has_memory_swappiness)
         bad |= json_object_set_new(m, "swappiness", json_integer(h->memory_swappiness));
