@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Reading (OCI distribution-spec 1.1, "Pull"). Sections: manifests and tags; blobs; any address. */
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/id.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "content/digest.h"
 #include "registry/registry-internal.h"
 
 #define TAGS_BYTES_MAX MIB(16)
@@ -51,17 +50,6 @@ void registry_manifest_done(struct registry_manifest *m) {
     m->media_type = NULL;
 }
 
-static int digest_of(const struct buf *b, char ret[72], struct err *e) {
-    unsigned char md[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-
-    if (EVP_Digest(buf_str(b), b->len, md, &n, EVP_sha256(), NULL) != 1)
-        return err_oom(e);
-    memcpy(ret, "sha256:", 7);
-    hex_encode(md, n, ret + 7);
-    return 0;
-}
-
 int registry_get_manifest(struct registry_session *s, const char *what, struct registry_manifest *ret, struct err *e) {
     _cleanup_free_ char *url = str_printf("%s/v2/%s/manifests/%s", s->base, s->ref.path, what);
     bool by_digest = strchr(what, ':') != NULL;
@@ -75,7 +63,7 @@ int registry_get_manifest(struct registry_session *s, const char *what, struct r
     if (r == 0 && t.status != 200)
         r = repository_error(s, what, t.status, &ret->body, t.challenge, e);
     if (r == 0)
-        r = digest_of(&ret->body, ret->digest, e);
+        digest_of(buf_str(&ret->body), ret->body.len, ret->digest);
     if (r == 0 && by_digest && !streq(ret->digest, what))
         r = err_set(e, ERR_INTERNAL, "manifest verification failed for digest %s", what);
     if (r == 0) {
