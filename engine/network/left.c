@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "netplane/link.h"
 #include "network/network-internal.h"
@@ -32,7 +33,7 @@ static bool take_like(struct networks *n, const struct endpoint *ep, struct left
     bool found = false;
 
     pthread_mutex_lock(&n->lock);
-    for (size_t i = 0; i < LEFT_LINKS && !found; i++) {
+    for (size_t i = 0; i < MIN(n->n_left, (size_t)LEFT_LINKS) && !found; i++) {
         struct left_link *l = &n->left[i];
 
         found = is_like(l, ep);

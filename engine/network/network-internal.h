@@ -90,7 +90,7 @@ struct left_link {
     bool has_ip6;
     struct in6_addr ip6;
 };
-#define LEFT_LINKS 128 /* that are remembered: far more than end in the time the kernel takes for one */
+#define LEFT_LINKS 1024 /* that are remembered: as many as a bridge has ports, should all its containers end at once (BR_MAX_PORTS of the kernel) */
 
 struct networks {
     struct engine *engine;
