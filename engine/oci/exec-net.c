@@ -9,10 +9,14 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "kern/netlink.h"
+
+#define ADDRESS_POLL_NS 5000000
+#define ADDRESS_POLLS 400 /* two seconds */
 
 static unsigned index_of(int sock, const char *name) {
     struct ifreq q = {0};
@@ -109,11 +113,34 @@ static void add_request(struct child *c, struct nl_batch *b, int sock, const str
     }
 }
 
+static bool has_vlan(const struct plan *p) {
+    for (size_t i = 0; i < p->n_ops; i++)
+        if (p->ops[i].type == PLAN_VLAN)
+            return true;
+    return false;
+}
+
+/*
+ * What shares an interface of the machine gets its address there only when the last holder's is gone, which goes with its namespace, in the kernel's own time:
+ * a restart is quicker. Such requests go one by one, as the kernel would carry out those behind the failed one.
+ */
+static void send_net(struct child *c, int sock, struct nl_batch *b, bool vlan) {
+    static const struct timespec pause = {.tv_nsec = ADDRESS_POLL_NS};
+    int r = nl_send(sock, b, NULL);
+
+    for (int i = 0; r == -EADDRINUSE && vlan && i < ADDRESS_POLLS; i++) {
+        nanosleep(&pause, NULL);
+        r = nl_send(sock, b, NULL);
+    }
+    if (r < 0)
+        child_fail_errno(c, r, "error during container init: configuring the network");
+}
+
 void child_net(struct child *c) {
     char mem[4096] __attribute__((aligned(8)));
     _cleanup_close_ int sock = -EBADF;
+    bool vlan = has_vlan(c->p);
     struct nl_batch b;
-    int r;
 
     for (size_t i = 0; i < c->p->n_ops; i++)
         if (c->p->ops[i].type == PLAN_SYSCTL && c->p->ops[i].i[0])
@@ -129,16 +156,13 @@ void child_net(struct child *c) {
         if (sock < 0)
             child_fail_errno(c, sock, "error during container init: netlink socket");
         add_request(c, &b, sock, op);
-        if (b.cap - b.len < 512) {
-            r = nl_send(sock, &b, NULL);
-            if (r < 0)
-                child_fail_errno(c, r, "error during container init: configuring the network");
+        if (vlan || b.cap - b.len < 512) {
+            send_net(c, sock, &b, vlan);
             nl_init(&b, mem, sizeof mem);
         }
     }
-    r = sock >= 0 ? nl_send(sock, &b, NULL) : 0;
-    if (r < 0)
-        child_fail_errno(c, r, "error during container init: configuring the network");
+    if (sock >= 0)
+        send_net(c, sock, &b, vlan);
 }
 
 /* ---- changing the network of a running container --------------------------------------------------------------------------------------- */
