@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "content/digest.h"
 #include "image/image-internal.h"
+#include "wire/codec.h"
 
 void image_free(struct image *i) {
     free(i->id);
@@ -47,6 +48,32 @@ struct image *image_unref(struct image *i) {
     return NULL;
 }
 
+/*
+ * The strict reader decides (R12: keys once); where the text is no JSON at all, the reference's words for it are known to clients, and its reader is asked for them.
+ */
+json_t *image_json(const char *p, size_t n, const char *what, bool first, struct err *e) {
+    _cleanup_err_ struct err local = ERR_INIT;
+    json_error_t je;
+    json_t *o = json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY | (first ? JSON_DISABLE_EOF_CHECK : 0), &je),
+           *other = NULL;
+    size_t end, blank = 0;
+
+    if (o)
+        return o;
+    while (blank < n && strchr(" \t\r\n", p[blank]) && p[blank])
+        blank++;
+    if (first && blank == n)
+        err_set(e, ERR_INVALID, "EOF");
+    else if (codec_parse(p, n, &other, first ? &end : NULL, &local) == 0)
+        err_set(e, ERR_INVALID, "%s: %s", what, je.text);
+    else if (!first && (streq(err_msg(&local), "unexpected EOF") || streq(err_msg(&local), "EOF")))
+        err_set(e, ERR_INVALID, "unexpected end of JSON input");
+    else
+        err_set(e, ERR_INVALID, "%s", err_msg(&local));
+    json_decref(other);
+    return NULL;
+}
+
 /* A string member; a NUL inside would cut it short somewhere, so it is refused (R12). Other types than string and null too. */
 static int text_member(json_t *o, const char *key, char **ret, struct err *e) {
     json_t *v = json_object_get(o, key);
@@ -56,6 +83,30 @@ static int text_member(json_t *o, const char *key, char **ret, struct err *e) {
     if (!json_is_string(v) || strlen(json_string_value(v)) != json_string_length(v))
         return err_set(e, ERR_INVALID, "image configuration: %s is not a string", key);
     *ret = strdup(json_string_value(v));
+    return *ret ? 0 : err_oom(e);
+}
+
+char *image_time_text(const char *s) {
+    size_t dot = strcspn(s, "."), digits = s[dot] ? strspn(s + dot + 1, "0123456789") : 0, kept = MIN(digits, (size_t)9);
+    const char *zone = s[dot] ? s + dot + 1 + digits : s + MIN(strcspn(s, "Z"), strlen("2006-01-02T15:04:05"));
+
+    if (!s[dot])
+        dot = (size_t)(zone - s);
+    while (kept && s[dot + kept] == '0')
+        kept--;
+    if (streq(zone, "+00:00") || streq(zone, "-00:00"))
+        zone = "Z";
+    return str_printf("%.*s%.*s%s", (int)dot, s, kept ? (int)kept + 1 : 0, s + dot, zone);
+}
+
+/* A time that may be missing. */
+static int time_member(json_t *o, const char *key, char **ret, struct err *e) {
+    _cleanup_free_ char *text = NULL;
+    int r = text_member(o, key, &text, e);
+
+    if (r < 0 || !text)
+        return r;
+    *ret = image_time_text(text);
     return *ret ? 0 : err_oom(e);
 }
 
@@ -74,7 +125,7 @@ static int parse_history(json_t *list, struct image *i, struct err *e) {
         if (!json_is_object(o))
             return err_set(e, ERR_INVALID, "image configuration: history entry is not an object");
         h->empty_layer = json_is_true(json_object_get(o, "empty_layer"));
-        if (text_member(o, "created", &h->created, e) < 0 || text_member(o, "created_by", &h->created_by, e) < 0 ||
+        if (time_member(o, "created", &h->created, e) < 0 || text_member(o, "created_by", &h->created_by, e) < 0 ||
             text_member(o, "author", &h->author, e) < 0 || text_member(o, "comment", &h->comment, e) < 0)
             return -ERR_INVALID;
     }
@@ -105,18 +156,11 @@ static int parse_members(json_t *o, struct image *i, struct err *e) {
     const struct {
         const char *key;
         char **slot;
-    } texts[] = {{"created", &i->created},
-                 {"author", &i->author},
-                 {"architecture", &i->architecture},
-                 {"os", &i->os},
-                 {"variant", &i->variant},
-                 {"os.version", &i->os_version},
-                 {"comment", &i->comment},
-                 {"parent", &i->parent},
-                 {"docker_version", &i->docker_version},
-                 {"container", &i->container}};
+    } texts[] = {{"author", &i->author},   {"architecture", &i->architecture},     {"os", &i->os},
+                 {"variant", &i->variant}, {"os.version", &i->os_version},         {"comment", &i->comment},
+                 {"parent", &i->parent},   {"docker_version", &i->docker_version}, {"container", &i->container}};
     json_t *config = json_object_get(o, "config"), *container_config = json_object_get(o, "container_config");
-    int r = 0;
+    int r = time_member(o, "created", &i->created, e);
 
     for (size_t k = 0; r == 0 && k < ELEMENTSOF(texts); k++)
         r = text_member(o, texts[k].key, texts[k].slot, e);
@@ -140,17 +184,17 @@ static int parse_members(json_t *o, struct image *i, struct err *e) {
 
 int image_parse(const void *p, size_t n, struct image **ret, struct err *e) {
     struct image *i;
-    json_error_t je;
     json_t *o;
     char id[DIGEST_SIZE];
     int r;
 
     if (n > LIMIT_IMAGE_CONFIG_BYTES)
         return err_set(e, ERR_TOO_LARGE, "image configuration larger than %zu bytes", LIMIT_IMAGE_CONFIG_BYTES);
-    o = json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &je);
-    if (!json_is_object(o)) {
+    o = image_json(p, n, "image configuration", false, e);
+    if (!json_is_object(o) && !json_is_null(o)) {
+        r = o ? err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go value of type image.Image", codec_word(o)) : -ERR_INVALID;
         json_decref(o);
-        return err_set(e, ERR_INVALID, "image configuration: %s", o ? "not an object" : je.text);
+        return r;
     }
     i = calloc(1, sizeof *i);
     if (!i) {

@@ -3,6 +3,7 @@
 #ifndef HATAKE_IMAGE_INTERNAL_H
 #define HATAKE_IMAGE_INTERNAL_H
 
+#include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -26,7 +27,7 @@ struct image {
     char *id;
     void *document; /* the configuration as it came: its digest is the id */
     size_t document_n;
-    char *created; /* RFC 3339, or NULL */
+    char *created; /* RFC 3339 as image_time_text() gives it, or NULL */
     int64_t created_ns;
     char *author, *architecture, *os, *os_version, *variant, *docker_version, *comment, *container, *parent;
     struct api_container_config config;
@@ -79,6 +80,13 @@ struct image_name {
 /* Parse n bytes (at most LIMIT_IMAGE_CONFIG_BYTES). The image has no layers yet. ERR_INVALID for anything that is no image configuration. */
 int image_parse(const void *p, size_t n, struct image **ret, struct err *e);
 void image_free(struct image *i);
+/*
+ * A JSON document of an image, each key in it once. Errors of syntax are the reference's ("unexpected end of JSON input"); others name the document as
+ * `what`. `first`: whatever comes behind its end is not looked at, and an early end is "unexpected EOF". A new reference, or NULL.
+ */
+json_t *image_json(const char *p, size_t n, const char *what, bool first, struct err *e);
+/* A time as the reference writes it again: nine digits of a second at most, none of them an idle zero, and UTC by its letter. Fresh memory, or NULL. */
+char *image_time_text(const char *s);
 static inline void image_unrefp(struct image **i) {
     image_unref(*i);
 }
@@ -149,12 +157,17 @@ int progress_end(struct progress *p, int r, struct err *e);
 /* The text of the bar, as clients show it. */
 void progress_text(struct buf *b, int64_t current, int64_t total);
 
+/* ---- pull-manifest.c */
+struct platform;
+/* The entry of an index that suits the platform best, the first of equals; NULL when none does. One that does not say whom it is for is for all. Borrowed. */
+json_t *index_choose(json_t *index, const struct platform *want);
+
 /* ---- push.c */
 struct registry_auth;
 /* Send ref (without a tag: all tags of the repository) and tell p about it. */
 int images_push(struct images *s, struct call *c, const struct reference *ref, const struct registry_auth *auth, struct progress *p, struct err *e);
 
-/* ---- load.c, save.c, remove.c, pull.c, import.c */
+/* ---- load.c (load-old.c), save.c, remove.c, pull.c, import.c */
 int images_load(struct images *s, struct call *c, bool quiet, struct progress *p, struct err *e);
 int images_import(struct images *s, struct call *c, const struct q_image_create *q, struct progress *p, struct err *e);
 int images_pull(struct images *s, struct call *c, const struct q_image_create *q, struct progress *p, struct err *e);

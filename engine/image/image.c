@@ -381,12 +381,24 @@ void images_set_users(struct images *s, images_users_fn fn, void *arg) {
 
 /* ---- changing ---------------------------------------------------------------------------------------------------------------------- */
 
+static bool has_too_many_steps(const struct image *i) {
+    size_t n = 0;
+
+    for (size_t k = 0; k < i->n_history; k++)
+        n += !i->history[k].empty_layer;
+    return n > i->diff_ids.n;
+}
+
 int images_add(struct images *s, struct image *image, struct layer *top, struct image **ret, struct err *e) {
     struct image_record *rec, *other;
     int r;
 
     image->owner = s;
     image->top = top;
+    if (has_too_many_steps(image)) {
+        image_unref(image);
+        return err_set(e, ERR_INVALID, "too many non-empty layers in History section");
+    }
     pthread_mutex_lock(&s->lock);
     other = map_get(&s->records, image->id);
     if (other)

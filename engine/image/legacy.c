@@ -67,15 +67,12 @@ static int write_members(const struct document *d, struct buf *b, struct err *e)
 
 /* Members of the layer's document, in their order, without id and parent. The lower layers have next to none. */
 static void fill(struct document *d, const struct image *i, bool top) {
-    char time[CLOCK_TEXT_MAX] = EPOCH;
-
-    if (top) {
+    if (top)
         put_text(d, "comment", i->comment);
-        if (i->created)
-            clock_format(i->created_ns, time);
-    }
     if (!top || i->created)
-        put_text(d, "created", time);
+        put_text(d, "created", top ? i->created : EPOCH);
+    else
+        put(d, "created", strdup("null"));
     if (top)
         put_text(d, "container", i->container);
     put_config(d, "container_config", top ? i->container_config : NULL);

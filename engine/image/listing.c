@@ -206,7 +206,7 @@ static int add_summary(const struct listing *l, const struct image *i, struct ap
         return -ERR_INTERNAL;
     }
     parent = images_parent(l->images, i->id);
-    sum.created = image_unix_seconds(i->created_ns);
+    sum.created = i->created ? image_unix_seconds(i->created_ns) : 0;
     sum.size = sum.virtual_size = i->top ? layer_chain_size(i->top) : 0;
     sum.shared_size = l->flags & IMAGE_LIST_SHARED ? shared_size(l, i) : -1;
     sum.containers = l->flags & IMAGE_LIST_USERS && s->users ? s->users(s->users_arg, i->id) : -1;

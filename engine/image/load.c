@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * docker load: an image archive (docker-archive with manifest.json, or an OCI image layout) in one pass. While the stream comes in, the caged helper
+ * docker load: an image archive (docker-archive with manifest.json, or what load-layout.c and load-old.c read) in one pass. While the stream comes in, the caged helper
  * unpacks every member that is a layer; small documents are collected. When the stream has ended the documents say which layers belong to
  * which image, digests are compared, and only then anything becomes visible.
  */
-#include <jansson.h>
-
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/id.h"
@@ -13,34 +11,12 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "content/digest.h"
-#include "image/image-internal.h"
-#include "layers/unpack.h"
+#include "image/load-internal.h"
 #include "wire/call.h"
+#include "wire/codec.h"
 
 #define READ_SIZE KIB(256)
 #define LINK_HOPS 8
-
-struct member {
-    enum unpack_frame type;
-    int index;
-    bool used; /* registered already */
-    char diff_id[72], digest[72];
-    int64_t size, archive_size;
-    char *data; /* document, or link target */
-    size_t n;
-};
-
-struct loading {
-    struct images *images;
-    struct progress *progress;
-    bool quiet;
-    struct map members; /* path → struct member */
-    struct unpack *unpack;
-    struct buf ids;              /* lines for images without a name */
-    struct strv loaded, parents; /* ids; what manifest.json says of each, "" for none */
-    int named;
-    bool fresh; /* a layer was new: progress is shown for it */
-};
 
 static void member_free(void *p) {
     struct member *m = p;
@@ -115,8 +91,26 @@ static char *resolve_link(const char *path, const char *target) {
     return joined;
 }
 
-static struct member *find_member(struct loading *l, const char *path) {
-    _cleanup_free_ char *at = resolve_link("", path);
+/* Does a path lead out of where it begins? */
+static bool climbs(const char *path) {
+    int depth = 0;
+
+    while (*path) {
+        size_t n = strcspn(path, "/");
+
+        if (n == 2 && memcmp(path, "..", 2) == 0)
+            depth--;
+        else if (n > 1 || (n == 1 && *path != '.'))
+            depth++;
+        if (depth < 0)
+            return true;
+        path += n + (path[n] == '/');
+    }
+    return false;
+}
+
+struct member *load_find_member(struct loading *l, const char *path) {
+    _cleanup_free_ char *at = climbs(path) ? NULL : resolve_link("", path);
 
     for (int hop = 0; at && hop < LINK_HOPS; hop++) {
         struct member *m = map_get(&l->members, at);
@@ -131,10 +125,22 @@ static struct member *find_member(struct loading *l, const char *path) {
     return NULL;
 }
 
-static json_t *parse_document(const struct member *m, const char *what, struct err *e) {
-    json_error_t je;
-    json_t *o;
+int load_missing(struct loading *l, const char *path, struct err *e) {
+    _cleanup_free_ char *base = str_printf("%s/tmp/docker-import-%09llu", l->images->engine->config->data_root,
+                                           (unsigned long long)(clock_mono_ns() % NSEC_PER_SEC)),
+                        *whole = base ? str_printf("%s/%s", base, path) : NULL, *at = whole ? resolve_link("", whole) : NULL;
+    const struct member *m = load_find_member(l, path);
 
+    if (!at)
+        return err_oom(e);
+    if (climbs(path))
+        return err_set(e, ERR_INVALID, "evalSymlinksInScope: /%s is not in %s", at, base);
+    if ((m && m->type == UNPACK_FOLDER) || streq(at, base + 1))
+        return err_set(e, ERR_INVALID, "read /%s: is a directory", at);
+    return err_set(e, ERR_INVALID, "open /%s: no such file or directory", at);
+}
+
+json_t *load_document(const struct member *m, const char *what, struct err *e) {
     if (!m || m->type != UNPACK_FILE) {
         err_set(e, ERR_INVALID, "image archive: %s is not there", what);
         return NULL;
@@ -143,43 +149,53 @@ static json_t *parse_document(const struct member *m, const char *what, struct e
         err_set(e, ERR_TOO_LARGE, "image archive: %s is larger than %zu bytes", what, LIMIT_MANIFEST_BYTES);
         return NULL;
     }
-    o = json_loadb(m->data, m->n, JSON_REJECT_DUPLICATES, &je);
-    if (!o)
-        err_set(e, ERR_INVALID, "image archive: %s: %s", what, je.text);
-    return o;
+    return image_json(m->data, m->n, what, true, e);
 }
 
 /* ---- one image ------------------------------------------------------------------------------------------------------------------ */
 
-/* The layer for diff_id on parent: in the store, in the archive, or known under another parent. */
-static int add_layer(struct loading *l, struct layer *parent, const char *diff_id, const char *path, struct layer **ret, struct err *e) {
+int load_tell_layer(struct loading *l, const char *id, int64_t archive_size, struct err *e) {
+    char shown[ID_SHORT_LEN + 1];
+
+    if (l->quiet)
+        return 0;
+    snprintf(shown, sizeof shown, "%.12s", id);
+    return progress_bar(l->progress, shown, "Loading layer", archive_size, archive_size, e);
+}
+
+/* In the store, in the archive, or known under another parent. */
+int load_add_layer(struct loading *l, struct layer *parent, size_t at, const char *diff_id, const char *path, struct layer **ret, bool *ret_new,
+                   struct err *e) {
     struct layers *store = l->images->layers;
     char chain[72];
     struct member *m;
     int r;
 
+    *ret_new = false;
+    if (climbs(path))
+        return load_missing(l, path, e);
     layer_chain_id_of(parent ? layer_chain_id(parent) : NULL, diff_id, chain);
     *ret = layers_get(store, chain);
     if (*ret)
         return 0;
-    m = find_member(l, path);
+    m = load_find_member(l, path);
     if (!m || (m->type != UNPACK_LAYER && !(m->type == UNPACK_FILE && m->n == 0)))
-        return err_set(e, ERR_INVALID, "open %s: no such file or directory", path);
+        return load_missing(l, path, e);
     if (m->type != UNPACK_LAYER || !streq(m->diff_id, diff_id))
-        return err_set(e, ERR_INVALID, "invalid diffID for layer: expected \"%s\", got \"%s\"", diff_id, m->diff_id);
+        return err_set(e, ERR_INVALID, "invalid diffID for layer %zu: expected \"%s\", got \"%s\"", at, diff_id, m->diff_id);
     if (m->index < 0 || m->used)
         return layers_register_known(store, parent, diff_id, ret, e);
     r = layers_register(store, parent, l->unpack, m->index, diff_id, m->size, m->archive_size, ret, e);
-    if (r < 0)
-        return r;
-    m->used = true;
-    if (!l->quiet) {
-        char id[ID_SHORT_LEN + 1];
-
-        snprintf(id, sizeof id, "%.12s", diff_id + strlen("sha256:"));
-        r = progress_bar(l->progress, id, "Loading layer", m->archive_size, m->archive_size, e);
-    }
+    m->used = *ret_new = r == 0;
     return r;
+}
+
+/* The same, and what the client is told of a layer that is new. */
+static int add_layer(struct loading *l, struct layer *parent, size_t at, const char *diff_id, const char *path, struct layer **ret, struct err *e) {
+    bool new;
+    int r = load_add_layer(l, parent, at, diff_id, path, ret, &new, e);
+
+    return r == 0 && new ? load_tell_layer(l, diff_id + strlen("sha256:"), layer_archive_size(*ret), e) : r;
 }
 
 static int add_layers(struct loading *l, const struct image *image, const struct strv *paths, struct layer **ret, struct err *e) {
@@ -189,7 +205,7 @@ static int add_layers(struct loading *l, const struct image *image, const struct
         return err_set(e, ERR_INVALID, "invalid manifest, layers length mismatch: expected %zu, got %zu", paths->n, image->diff_ids.n);
     for (size_t i = 0; i < paths->n; i++) {
         struct layer *next = NULL;
-        int r = add_layer(l, top, image->diff_ids.v[i], paths->v[i], &next, e);
+        int r = add_layer(l, top, i, image->diff_ids.v[i], paths->v[i], &next, e);
 
         layer_unref(top); /* the next layer counts its parent itself */
         if (r < 0)
@@ -200,46 +216,57 @@ static int add_layers(struct loading *l, const struct image *image, const struct
     return 0;
 }
 
-static int set_loaded_name(struct loading *l, const char *name, const char *id, struct err *e) {
-    _cleanup_reference_ struct reference ref = REFERENCE_INIT;
-    _cleanup_free_ char *old = NULL, *shown = NULL;
-    int r = reference_parse(name, &ref, e);
+int load_set_name(struct loading *l, const struct reference *ref, const char *id, struct err *e) {
+    _cleanup_free_ char *old = images_lookup(l->images, ref), *shown = NULL;
 
-    if (r < 0)
-        return r;
-    if (!ref.tag || ref.digest)
-        return 0; /* as the reference: only tags count */
-    shown = reference_familiar(&ref);
-    old = images_lookup(l->images, &ref);
-    if (!shown)
-        return err_oom(e);
     if (old && !streq(old, id)) {
+        int r;
+
+        shown = reference_familiar(ref);
+        if (!shown)
+            return err_oom(e);
         r = progress_stream(l->progress, e, "The image %s already exists, renaming the old one with ID %s to empty string\n", shown, old);
         if (r < 0)
             return r;
     }
-    r = images_set_name(l->images, &ref, id, NULL, e);
+    return images_set_name(l->images, ref, id, NULL, e);
+}
+
+static int set_loaded_name(struct loading *l, const char *name, const char *id, struct err *e) {
+    _cleanup_reference_ struct reference ref = REFERENCE_INIT;
+    _cleanup_free_ char *shown = NULL;
+    int r = reference_parse(name, &ref, e);
+
+    if (r < 0)
+        return r;
+    if (!ref.tag)
+        return err_set(e, ERR_INVALID, "invalid tag \"%s\"", name);
+    shown = reference_familiar(&ref);
+    r = !shown ? err_oom(e) : ref.digest ? 0 : load_set_name(l, &ref, id, e); /* as the reference: no name comes of one with a digest */
     if (r < 0)
         return r;
     l->named++;
     return progress_stream(l->progress, e, "Loaded image: %s\n", shown);
 }
 
-static int load_one(struct loading *l, const struct member *config, const char *config_path, const struct strv *layers, json_t *names,
-                    struct err *e) {
+int load_check_os(const char *os, struct err *e) {
+    return str_empty(os) || streq(os, "linux") ? 0 : err_set(e, ERR_INVALID, "cannot load %s image on linux", os);
+}
+
+int load_image(struct loading *l, const struct member *config, const char *config_path, const struct strv *layers, const struct strv *names,
+               struct err *e) {
     _cleanup_image_ struct image *image = NULL, *known = NULL;
     struct layer *top = NULL;
-    json_t *name;
-    size_t i;
     int r;
 
     if (!config || config->type != UNPACK_FILE)
-        return err_set(e, ERR_INVALID, "open %s: no such file or directory", config_path);
+        return load_missing(l, config_path, e);
     r = image_parse(config->data, config->n, &image, e);
     if (r < 0)
         return r;
-    if (image->os && *image->os && !streq(image->os, "linux"))
-        return err_set(e, ERR_INVALID, "cannot load %s image on linux", image->os);
+    r = load_check_os(image->os, e);
+    if (r < 0)
+        return r;
     r = add_layers(l, image, layers, &top, e);
     if (r < 0)
         return r;
@@ -249,10 +276,8 @@ static int load_one(struct loading *l, const struct member *config, const char *
     buf_addf(&l->ids, "Loaded image ID: %s\n", known->id);
     if (strv_add(&l->loaded, known->id) < 0)
         return err_oom(e);
-    json_array_foreach(names, i, name) {
-        if (!json_is_string(name))
-            return err_set(e, ERR_INVALID, "image archive: a name is not a string");
-        r = set_loaded_name(l, json_string_value(name), known->id, e);
+    for (size_t i = 0; i < names->n; i++) {
+        r = set_loaded_name(l, names->v[i], known->id, e);
         if (r < 0)
             return r;
     }
@@ -260,14 +285,25 @@ static int load_one(struct loading *l, const struct member *config, const char *
     return 0;
 }
 
-static int strings_of(json_t *list, struct strv *ret, struct err *e) {
-    json_t *v;
-    size_t i;
+/* A member of an entry of manifest.json: of the type that `go_type` names, null, or not there. */
+static int check_type(json_t *v, const char *key, bool fits, const char *go_type, struct err *e) {
+    if (!v || json_is_null(v) || fits)
+        return 0;
+    return err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go struct field manifestItem.%s of type %s", codec_word(v), key, go_type);
+}
 
+static int strings_of(json_t *entry, const char *key, struct strv *ret, struct err *e) {
+    json_t *list = json_object_get(entry, key), *v;
+    size_t i;
+    int r = check_type(list, key, json_is_array(list), "[]string", e);
+
+    if (r < 0)
+        return r;
     json_array_foreach(list, i, v) {
-        if (!json_is_string(v))
-            return err_set(e, ERR_INVALID, "image archive: a path is not a string");
-        if (strv_add(ret, json_string_value(v)) < 0)
+        r = check_type(v, key, json_is_string(v), "string", e);
+        if (r < 0)
+            return r;
+        if (strv_add(ret, json_is_string(v) ? json_string_value(v) : "") < 0)
             return err_oom(e);
     }
     return 0;
@@ -313,134 +349,48 @@ static int link_parents(struct loading *l, struct err *e) {
     return 0;
 }
 
-static int load_docker(struct loading *l, struct err *e) {
-    json_t *list = parse_document(find_member(l, "manifest.json"), "manifest.json", e), *o;
-    size_t i;
+static int load_entry(struct loading *l, json_t *o, struct err *e) {
+    _cleanup_strv_ struct strv layers = STRV_INIT, names = STRV_INIT;
+    json_t *config = json_object_get(o, "Config"), *parent = json_object_get(o, "Parent");
+    const char *path = json_is_string(config) ? json_string_value(config) : "";
     int r = 0;
 
-    if (!list)
-        return -ERR_INVALID;
-    json_array_foreach(list, i, o) {
-        _cleanup_strv_ struct strv layers = STRV_INIT;
-        const char *config = json_string_value(json_object_get(o, "Config"));
+    if (!json_is_object(o) && !json_is_null(o))
+        r = err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go value of type tarexport.manifestItem", codec_word(o));
+    if (r == 0)
+        r = check_type(config, "Config", json_is_string(config), "string", e);
+    if (r == 0)
+        r = strings_of(o, "RepoTags", &names, e);
+    if (r == 0)
+        r = strings_of(o, "Layers", &layers, e);
+    if (r == 0)
+        r = check_type(parent, "Parent", json_is_string(parent), "image.ID", e);
+    if (r == 0 && layers.n > LIMIT_LAYERS)
+        r = err_set(e, ERR_INVALID, "max depth exceeded");
+    if (r == 0)
+        r = load_image(l, load_find_member(l, path), path, &layers, &names, e);
+    if (r == 0)
+        r = strv_add(&l->parents, json_is_string(parent) ? json_string_value(parent) : "") < 0 ? err_oom(e) : 0;
+    return r;
+}
 
-        r = strings_of(json_object_get(o, "Layers"), &layers, e);
-        if (r == 0 && layers.n > LIMIT_LAYERS)
-            r = err_set(e, ERR_INVALID, "max depth exceeded");
-        if (r == 0)
-            r = load_one(l, config ? find_member(l, config) : NULL, config ? config : "", &layers, json_object_get(o, "RepoTags"), e);
-        if (r == 0) {
-            const char *parent = json_string_value(json_object_get(o, "Parent"));
+static int load_docker(struct loading *l, struct err *e) {
+    json_t *list = load_document(load_find_member(l, "manifest.json"), "manifest.json", e), *o;
+    size_t i;
+    int r = list ? 0 : -ERR_INVALID;
 
-            r = strv_add(&l->parents, parent ? parent : "") < 0 ? err_oom(e) : 0;
+    if (r == 0 && json_is_null(list))
+        r = err_set(e, ERR_INVALID, "invalid manifest, manifest cannot be null (but can be [])");
+    else if (r == 0 && !json_is_array(list))
+        r = err_set(e, ERR_INVALID, "json: cannot unmarshal %s into Go value of type []tarexport.manifestItem", codec_word(list));
+    if (r == 0)
+        json_array_foreach(list, i, o) {
+            r = load_entry(l, o, e);
+            if (r < 0)
+                break;
         }
-        if (r < 0)
-            break;
-    }
     json_decref(list);
     return r < 0 ? r : link_parents(l, e);
-}
-
-/* ---- OCI image layout ------------------------------------------------------------------------------------------------------------- */
-
-static char *blob_path(const char *digest) {
-    return digest_is_valid(digest) ? str_printf("blobs/sha256/%s", digest + strlen("sha256:")) : NULL;
-}
-
-/* A document named by its digest, checked against it. */
-static struct member *checked_blob(struct loading *l, json_t *descriptor, char **ret_path, struct err *e) {
-    const char *digest = json_string_value(json_object_get(descriptor, "digest"));
-    _cleanup_free_ char *path = digest ? blob_path(digest) : NULL;
-    struct member *m = path ? find_member(l, path) : NULL;
-    char other[DIGEST_SIZE];
-
-    if (!m || m->type != UNPACK_FILE) {
-        err_set(e, ERR_INVALID, "image archive: blob %s is not there", digest ? digest : "without a digest");
-        return NULL;
-    }
-    digest_of(m->data, m->n, other);
-    if (!streq(other, digest)) {
-        err_set(e, ERR_INVALID, "image archive: blob %s has other contents", digest);
-        return NULL;
-    }
-    if (ret_path)
-        *ret_path = TAKE_PTR(path);
-    return m;
-}
-
-static bool platform_fits(json_t *descriptor) {
-    json_t *p = json_object_get(descriptor, "platform");
-    const char *os = json_string_value(json_object_get(p, "os")), *arch = json_string_value(json_object_get(p, "architecture"));
-
-    return !p || ((!os || streq(os, "linux")) && (!arch || streq(arch, "amd64")));
-}
-
-static int load_oci_manifest(struct loading *l, json_t *manifest, json_t *names, struct err *e) {
-    _cleanup_strv_ struct strv layers = STRV_INIT;
-    _cleanup_free_ char *config_path = NULL;
-    struct member *config = checked_blob(l, json_object_get(manifest, "config"), &config_path, e);
-    json_t *o;
-    size_t i;
-
-    if (!config)
-        return -ERR_INVALID;
-    json_array_foreach(json_object_get(manifest, "layers"), i, o) {
-        const char *digest = json_string_value(json_object_get(o, "digest"));
-        _cleanup_free_ char *path = digest ? blob_path(digest) : NULL;
-        struct member *m = path ? find_member(l, path) : NULL;
-
-        if (!path)
-            return err_set(e, ERR_INVALID, "image archive: bad list of layers");
-        if (layers.n >= LIMIT_LAYERS)
-            return err_set(e, ERR_INVALID, "max depth exceeded");
-        if (m && m->type == UNPACK_LAYER && !streq(m->digest, digest))
-            return err_set(e, ERR_INVALID, "image archive: blob %s has other contents", digest);
-        if (strv_add(&layers, path) < 0)
-            return err_oom(e);
-    }
-    return load_one(l, config, config_path, &layers, names, e);
-}
-
-static int load_oci(struct loading *l, json_t *index, json_t *names, int depth, struct err *e) {
-    json_t *o;
-    size_t i;
-    int r = 0;
-
-    if (depth > LIMIT_INDEX_DEPTH || json_array_size(json_object_get(index, "manifests")) > LIMIT_INDEX_ENTRIES)
-        return err_set(e, ERR_TOO_LARGE, "image archive: the index is too large");
-    json_array_foreach(json_object_get(index, "manifests"), i, o) {
-        const char *type = json_string_value(json_object_get(o, "mediaType"));
-        json_t *notes = json_object_get(o, "annotations");
-        const char *name = json_string_value(json_object_get(notes, "io.containerd.image.name"));
-        struct member *m;
-        json_t *doc, *own;
-
-        if (!platform_fits(o))
-            continue;
-        m = checked_blob(l, o, NULL, e);
-        doc = m ? parse_document(m, "manifest", e) : NULL;
-        if (!doc)
-            return -ERR_INVALID;
-        own = name ? json_pack("[s]", name) : json_incref(names);
-        if (type &&
-            (streq(type, "application/vnd.oci.image.index.v1+json") || streq(type, "application/vnd.docker.distribution.manifest.list.v2+json")))
-            r = load_oci(l, doc, own, depth + 1, e);
-        else
-            r = load_oci_manifest(l, doc, own, e);
-        json_decref(own);
-        json_decref(doc);
-        if (r < 0)
-            break;
-    }
-    return r;
-}
-
-static int load_oci_layout(struct loading *l, struct err *e) {
-    json_t *index = parse_document(find_member(l, "index.json"), "index.json", e);
-    int r = index ? load_oci(l, index, NULL, 0, e) : -ERR_INVALID;
-
-    json_decref(index);
-    return r;
 }
 
 /* ---- the whole archive -------------------------------------------------------------------------------------------------------------- */
@@ -464,41 +414,15 @@ static int read_stream(struct loading *l, struct call *c, struct err *e) {
     return r < 0 ? r : unpack_finish(l->unpack, e);
 }
 
-/* The reference then looks for the form before manifest.json, in the folder it unpacked into; clients know this text. */
-static int no_images(struct loading *l, struct err *e) {
-    _cleanup_free_ char *first = NULL;
-
-    /* There every folder was an image; the first in order is missed first. */
-    for (struct map_entry *i = NULL; (i = map_next(&l->members, i));) {
-        size_t n = strcspn(i->key, "/");
-
-        if (i->key[n] == 0 && ((struct member *)i->value)->type != UNPACK_FOLDER)
-            continue;
-        if (first && strncmp(i->key, first, n) >= 0)
-            continue;
-        free(first);
-        first = strndup(i->key, n);
-        if (!first)
-            return err_oom(e);
-    }
-    return err_set(e, ERR_INVALID, "open %s/tmp/docker-import-%09llu/%s%s: no such file or directory", l->images->engine->config->data_root,
-                   (unsigned long long)(clock_mono_ns() % 1000000000), first ? first : "repositories", first ? "/json" : "");
-}
-
 int images_load(struct images *s, struct call *c, bool quiet, struct progress *p, struct err *e) {
     struct loading l = {.images = s, .progress = p, .quiet = quiet, .ids = BUF_INIT(MIB(1))};
     int r = read_stream(&l, c, e);
+    bool docker = map_has(&l.members, "manifest.json"), layout = map_has(&l.members, "index.json") && !map_has(&l.members, "repositories");
 
-    if (r == 0) {
-        if (map_has(&l.members, "manifest.json"))
-            r = load_docker(&l, e);
-        else if (map_has(&l.members, "index.json"))
-            r = load_oci_layout(&l, e);
-        else
-            r = no_images(&l, e);
-    }
-    if (r == 0 && l.named == 0 && l.ids.len)
-        r = progress_stream(p, e, "%s", buf_str(&l.ids));
+    if (r == 0)
+        r = docker ? load_docker(&l, e) : layout ? load_layout(&l, e) : load_old(&l, e);
+    if (r == 0 && l.named == 0 && (docker || layout))
+        r = progress_stream(p, e, "%s", buf_str(&l.ids)); /* also when there is nothing to say */
     unpack_free(l.unpack);
     map_done_with(&l.members, member_free);
     buf_done(&l.ids);

@@ -88,8 +88,11 @@ int progress_stream(struct progress *p, struct err *e, const char *fmt, ...) {
     va_start(ap, fmt);
     buf_addv(&text, fmt, ap);
     va_end(ap);
-    buf_adds(&line, "{\"stream\":");
-    buf_add_json_string(&line, buf_str(&text));
+    buf_addc(&line, '{');
+    if (text.len || text.failed) {
+        buf_adds(&line, "\"stream\":");
+        buf_add_json_string(&line, buf_str(&text));
+    }
     buf_addc(&line, '}');
     return progress_send(p, &line, e);
 }

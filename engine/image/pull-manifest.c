@@ -32,15 +32,14 @@ static const char *platform_of(json_t *descriptor, const char *key) {
     return v ? v : "";
 }
 
-/* The entry of an index that suits the wanted platform best, the first of equals; NULL when none does. One that does not say whom it is for is for all. */
-static json_t *choose(const struct pull *p, json_t *index) {
+json_t *index_choose(json_t *index, const struct platform *want) {
     json_t *o, *best = NULL;
     int best_rank = INT_MAX;
     size_t i;
 
     json_array_foreach(json_object_get(index, "manifests"), i, o) {
         const char *os = platform_of(o, "os"), *arch = platform_of(o, "architecture");
-        int rank = !*os && !*arch ? INT_MAX - 1 : platform_rank(&p->want, os, arch, platform_of(o, "variant"));
+        int rank = !*os && !*arch ? INT_MAX - 1 : platform_rank(want, os, arch, platform_of(o, "variant"));
 
         if (rank >= 0 && rank < best_rank) {
             best = o;
@@ -112,7 +111,7 @@ int pull_resolve(struct pull *p, json_t **ret, char ret_digest[72], struct err *
             json_decref(o);
             return err_set(e, ERR_INTERNAL, "manifest list is too large");
         }
-        entry = choose(p, o);
+        entry = index_choose(o, &p->want);
         digest = json_string_value(json_object_get(entry, "digest"));
         free(what);
         what = digest && digest_is_valid(digest) ? strdup(digest) : NULL;

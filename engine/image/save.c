@@ -310,8 +310,10 @@ static void write_sources(const struct image *i, struct buf *b) {
         for (size_t m = 0; m < i->diff_ids.n && !l; m++)
             if (streq(i->diff_ids.v[m], ids.v[k]))
                 l = layer_at(i, m);
-        buf_addf(b, "%s\"%s\":{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"size\":%lld,\"digest\":\"%s\"}", out++ ? "," : "", ids.v[k],
-                 l ? (long long)layer_archive_size(l) : 0, ids.v[k]);
+        buf_addf(b, "%s\"%s\":{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",", out++ ? "," : "", ids.v[k]);
+        if (l && layer_archive_size(l) > 0)
+            buf_addf(b, "\"size\":%lld,", (long long)layer_archive_size(l));
+        buf_addf(b, "\"digest\":\"%s\"}", ids.v[k]);
     }
     buf_addc(b, '}');
 }

@@ -97,10 +97,8 @@ int image_inspect(struct images *s, struct image *i, struct api_image_inspect *r
         set_text(&ret->os, *image_os(i) ? image_os(i) : "linux", e) < 0 || set_text(&ret->variant, i->variant, e) < 0 ||
         set_text(&ret->os_version, i->os_version, e) < 0 || set_text(&ret->container, i->container, e) < 0)
         return -ERR_INTERNAL;
-    if (i->created_ns != CLOCK_ZERO || i->created) {
-        clock_format(i->created_ns, time);
-        r = set_text(&ret->created, time, e);
-    }
+    if (i->created)
+        r = set_text(&ret->created, i->created, e);
     if (r == 0 && i->has_config)
         r = copy_config(&i->config, &ret->config, e);
     if (r == 0 && !i->container_config)
