@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "base/str.h"
+#include "logdrv/logdrv.h"
 
 const char *ctr_log_option(const struct ctr_fixed *f, const char *key) {
     const struct api_string_map *m = &f->host.log_config->config;
@@ -81,6 +82,13 @@ int ctr_log_chosen(const struct ctr_fixed *f, struct api_string_map *ret, struct
     return r;
 }
 
+int ctr_log_attrs_fit(size_t n, struct err *e) {
+    return n <= LOG_ATTRS_MAX
+               ? 0
+               : err_set(e, ERR_INTERNAL, "labels, variables and tag for the log are %zu bytes long: no more than %d can go into each record", n,
+                         (int)LOG_ATTRS_MAX);
+}
+
 /* ---- the attributes of json-file -------------------------------------------------------------------------------------------------- */
 int ctr_log_attrs(const struct ctr_fixed *f, const char *name, char **ret, struct err *e) {
     _cleanup_(ctr_log_chosen_done) struct api_string_map m = {0};
@@ -101,6 +109,9 @@ int ctr_log_attrs(const struct ctr_fixed *f, const char *name, char **ret, struc
         buf_add_json_string(&b, m.v[i].value);
     }
     buf_addc(&b, '}');
+    r = ctr_log_attrs_fit(b.len, e);
+    if (r < 0)
+        return r;
     *ret = buf_take(&b);
     return *ret ? 0 : err_oom(e);
 }

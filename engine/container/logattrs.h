@@ -15,6 +15,8 @@ int ctr_log_chosen(const struct ctr_fixed *f, struct api_string_map *ret, struct
 void ctr_log_chosen_done(struct api_string_map *m);
 /* logtag.c. The tag: the option's template filled in, or the short id when there is none. */
 int ctr_log_tag(const struct ctr_fixed *f, const char *name, char **ret, struct err *e);
+/* What the options add to each record is n bytes long: 0, or an error that says that it is too much. */
+int ctr_log_attrs_fit(size_t n, struct err *e);
 /* For records of json-file: JSON object text in fresh memory, or NULL when no option asks for any. */
 int ctr_log_attrs(const struct ctr_fixed *f, const char *name, char **ret, struct err *e);
 

@@ -278,6 +278,15 @@ static void add_hex(struct buf *b, const char *key, const char *p, size_t n) {
     buf_addc(b, '\n');
 }
 
+/* What labels, variables and tag add to each message. */
+static int add_extra(struct buf *b, const char *p, size_t n, struct err *e) {
+    int r = ctr_log_attrs_fit(n, e);
+
+    if (r >= 0)
+        add_hex(b, "extra", p, n);
+    return r;
+}
+
 /* Go's words for what connect() says. */
 static const char *dial_error(int error) {
     switch (error) {
@@ -417,7 +426,9 @@ static int add_gelf(const struct ctr_fixed *f, const char *name, const char *tag
     if (!text)
         return err_oom(e);
     text[0] = ','; /* the inside of the object, to go on with */
-    add_hex(b, "extra", text, strlen(text) - 1);
+    r = add_extra(b, text, strlen(text) - 1, e);
+    if (r < 0)
+        return r;
     buf_addf(b, "pack=%s\nlevel=%s\n", str_empty(type) ? "gzip" : type, str_empty(level) ? "1" : level);
     ctr_log_address_parse(ctr_log_option(f, "gelf-address"), &a);
     r = use_inet(a.scheme, a.host, a.port, false, b, &why);
@@ -427,11 +438,13 @@ static int add_gelf(const struct ctr_fixed *f, const char *name, const char *tag
 static void add_msgpack(struct buf *b, const char *s) {
     size_t n = strlen(s);
 
-    if (n > UINT16_MAX)
-        n = UINT16_MAX;
-    if (n < 32)
+    if (n < 32) {
         buf_addc(b, (char)(0xa0 | n));
-    else {
+    } else if (n > UINT16_MAX) {
+        buf_addc(b, (char)0xdb);
+        for (int shift = 24; shift >= 0; shift -= 8)
+            buf_addc(b, (char)(n >> shift));
+    } else {
         buf_addc(b, (char)0xda);
         buf_addc(b, (char)(n >> 8));
         buf_addc(b, (char)n);
@@ -439,21 +452,28 @@ static void add_msgpack(struct buf *b, const char *s) {
     buf_add(b, s, n);
 }
 
+static bool fluentd_async(const struct ctr_fixed *f) {
+    const char *text = ctr_log_option(f, "fluentd-async");
+    bool async = false;
+
+    if (str_empty(text))
+        text = ctr_log_option(f, "fluentd-async-connect");
+    if (!str_empty(text))
+        ignore_result(parse_bool(text, &async));
+    return async;
+}
+
 static int add_fluentd(const struct ctr_fixed *f, const char *name, const struct api_string_map *extra, struct ctr_log_plan *p, struct buf *b,
                        struct err *e) {
     _cleanup_buf_ struct buf pairs = BUF_INIT(LIMIT_SMALL_FILE);
     _cleanup_free_ char *shown = str_printf("/%s", name);
-    const char *async = ctr_log_option(f, "fluentd-async"), *precise = ctr_log_option(f, "fluentd-sub-second-precision");
+    const char *precise = ctr_log_option(f, "fluentd-sub-second-precision");
     struct ctr_log_address a;
-    bool lazily = false, ns = false;
+    bool ns = false;
     int r = fluentd_address(ctr_log_option(f, "fluentd-address"), &a, e);
 
     if (r < 0 || !shown)
         return r < 0 ? r : err_oom(e);
-    if (str_empty(async))
-        async = ctr_log_option(f, "fluentd-async-connect");
-    if (!str_empty(async))
-        ignore_result(parse_bool(async, &lazily));
     if (!str_empty(precise))
         ignore_result(parse_bool(precise, &ns));
     add_msgpack(&pairs, "container_id");
@@ -464,11 +484,13 @@ static int add_fluentd(const struct ctr_fixed *f, const char *name, const struct
         add_msgpack(&pairs, extra->v[i].key);
         add_msgpack(&pairs, extra->v[i].value);
     }
-    add_hex(b, "extra", buf_str(&pairs), pairs.len);
+    r = add_extra(b, buf_str(&pairs), pairs.len, e);
+    if (r < 0)
+        return r;
     buf_addf(b, "pairs=%zu\nprecise=%d\n", extra->n + 2, ns);
     if (streq(a.scheme, "unix"))
         return use_unix("unix", a.path, p, b, e);
-    return use_inet("tcp", a.host, a.port, lazily, b, e);
+    return use_inet("tcp", a.host, a.port, fluentd_async(f), b, e);
 }
 
 static void journal_field(struct buf *b, const char *name, const char *value) {
@@ -508,8 +530,14 @@ static int add_journald(const struct ctr_fixed *f, const char *name, const char 
         if (key)
             journal_field(&fields, key, extra->v[i].value);
     }
-    add_hex(b, "extra", buf_str(&fields), fields.len);
-    return 0;
+    return add_extra(b, buf_str(&fields), fields.len, e);
+}
+
+/* For whom a container waits, as with the reference: Fluentd until it is back, others while they are connected; those that fluentd-async names, nobody. */
+static int blocking(const struct ctr_fixed *f) {
+    if (!streq(f->host.log_config->type, "fluentd"))
+        return 1;
+    return fluentd_async(f) ? 0 : 2;
 }
 
 int ctr_log_send_config(const struct ctr_fixed *f, const char *name, struct ctr_log_plan *p, struct err *e) {
@@ -532,7 +560,7 @@ int ctr_log_send_config(const struct ctr_fixed *f, const char *name, struct ctr_
     localtime_r(&now, &tm);
     if (buffer)
         ignore_result(ctr_size_parse(buffer, &size));
-    buf_addf(&b, "pid=%d\nzone=%ld\nblocking=%d\nbuffer=%llu\n", (int)getpid(), tm.tm_gmtoff, !streq_ptr(mode, "non-blocking"),
+    buf_addf(&b, "pid=%d\nzone=%ld\nblocking=%d\nbuffer=%llu\n", (int)getpid(), tm.tm_gmtoff, streq_ptr(mode, "non-blocking") ? 0 : blocking(f),
              (unsigned long long)size);
     add_hex(&b, "tag", tag, strlen(tag));
     add_hex(&b, "host", host, strlen(host));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The driver `fluentd`: the forward protocol in message mode, [tag, time, record, {}] in MessagePack. */
 #include <stdio.h>
-#include <sys/random.h>
 
 #include "base/clock.h"
 #include "logdrv/logfile.h"
@@ -42,30 +41,14 @@ static char *put_time(const struct log_remote *r, char *to, int64_t time_ns) {
     return put_u32(to, (uint32_t)(time_ns / NSEC_PER_SEC));
 }
 
-/* A line in pieces: a random id and a number for each. */
-static void next_piece(struct log_remote *r, int k) {
-    unsigned char raw[32] = {0};
-
-    if (r->piece[k].open) {
-        r->piece[k].ordinal++;
-        return;
-    }
-    if (getrandom(raw, sizeof(raw), 0) < 0)
-        raw[0] = (unsigned char)r->piece[k].ordinal;
-    for (int i = 0; i < 32; i++)
-        snprintf(r->piece[k].id + 2 * i, 3, "%02x", raw[i]);
-    r->piece[k].ordinal = 1;
-    r->piece[k].open = true;
-}
-
-static char *put_piece(struct log_remote *r, int k, bool last, char *to) {
+static char *put_piece(const struct remote_piece *p, bool last, char *to) {
     char number[24];
-    int n = snprintf(number, sizeof(number), "%llu", (unsigned long long)r->piece[k].ordinal);
+    int n = snprintf(number, sizeof(number), "%llu", (unsigned long long)p->ordinal);
 
     to = PUT_STR(to, "partial_message");
     to = PUT_STR(to, "true");
     to = PUT_STR(to, "partial_id");
-    to = put_str(to, r->piece[k].id, 64);
+    to = put_str(to, p->id, REMOTE_ID_LEN);
     to = PUT_STR(to, "partial_ordinal");
     to = put_str(to, number, (size_t)n);
     to = PUT_STR(to, "partial_last");
@@ -74,16 +57,14 @@ static char *put_piece(struct log_remote *r, int k, bool last, char *to) {
 
 static void fluentd_write(struct log_writer *w, enum log_stream stream, const char *p, size_t n, int64_t time_ns) {
     struct log_remote *r = w->remote;
-    int k = stream == LOG_STDERR;
-    bool line = n > 0 && p[n - 1] == '\n', piece = !line || r->piece[k].open;
+    bool line = n > 0 && p[n - 1] == '\n';
+    const struct remote_piece *piece = remote_piece(r, stream, line);
     uint32_t pairs = (uint32_t)(BASE_PAIRS + r->pairs + (piece ? PIECE_PAIRS : 0));
     char *to = r->message;
 
     remote_keep(w, stream, p, n, time_ns);
-    if (piece)
-        next_piece(r, k);
     *to++ = (char)0x94;
-    to = put_str(to, r->tag, strlen(r->tag));
+    to = put_str(to, r->tag, r->n_tag);
     to = put_time(r, to, time_ns);
     *to++ = (char)0xde;
     *to++ = (char)(pairs >> 8);
@@ -94,10 +75,8 @@ static void fluentd_write(struct log_writer *w, enum log_stream stream, const ch
     to = PUT_STR(to, "log");
     to = put_str(to, p, line ? n - 1 : n);
     if (piece)
-        to = put_piece(r, k, line, to);
+        to = put_piece(piece, line, to);
     *to++ = (char)0x80;
-    if (line)
-        r->piece[k].open = false;
     remote_send(w, r->message, (size_t)(to - r->message));
 }
 

@@ -25,7 +25,7 @@ static size_t pack(struct log_remote *r, size_t n) {
     z.next_in = (Bytef *)r->message;
     z.avail_in = (uInt)n;
     z.next_out = (Bytef *)r->packed;
-    z.avail_out = REMOTE_MESSAGE_MAX;
+    z.avail_out = (uInt)r->message_max;
     if (deflate(&z, Z_FINISH) == Z_STREAM_END)
         out = z.total_out;
     deflateEnd(&z);
@@ -61,7 +61,7 @@ static void gelf_write(struct log_writer *w, enum log_stream stream, const char 
     if (n == 0)
         return; /* as the reference: a message without text is none */
     to = LOG_PUT(to, "{\"version\":\"1.1\",\"host\":\"");
-    to = log_put_json(to, r->host, strlen(r->host) < 256 ? strlen(r->host) : 256);
+    to = log_put_json(to, r->host, r->n_host);
     to = LOG_PUT(to, "\",\"short_message\":\"");
     to = log_put_json(to, p, n);
     digits = (size_t)snprintf(number, sizeof(number), "%lld.%03d", (long long)(ms / 1000), (int)(ms % 1000));

@@ -10,20 +10,19 @@
 #define RECORD_FRAME 128 /* bytes of a record besides text and attrs, at most */
 
 static void jsonfile_write(struct log_writer *w, enum log_stream stream, const char *p, size_t n, int64_t time_ns) {
-    size_t attrs = strlen(w->attrs);
     char *to;
 
     if (w->when_len == 0 || w->when_ns != time_ns) {
         w->when_len = clock_format(time_ns, w->when);
         w->when_ns = time_ns;
     }
-    to = logfile_room(w, n * 6 + attrs + RECORD_FRAME);
+    to = logfile_room(w, n * 6 + w->n_attrs + RECORD_FRAME);
     to = LOG_PUT(to, "{\"log\":\"");
     to = log_put_json(to, p, n);
     to = stream == LOG_STDERR ? LOG_PUT(to, "\",\"stream\":\"stderr\"") : LOG_PUT(to, "\",\"stream\":\"stdout\"");
-    if (attrs) {
+    if (w->n_attrs) {
         to = LOG_PUT(to, ",\"attrs\":");
-        to = log_put(to, w->attrs, attrs);
+        to = log_put(to, w->attrs, w->n_attrs);
     }
     to = LOG_PUT(to, ",\"time\":\"");
     to = log_put(to, w->when, w->when_len);

@@ -24,7 +24,8 @@
 #include "base/limits.h"
 
 #define LOG_PATH_MAX 512
-#define LOG_ATTRS_MAX 4096
+/* What labels, variables and tag of a container may add to each record; the daemon refuses more. With the longest record it fits a datagram. */
+#define LOG_ATTRS_MAX KIB(64)
 /* Escaping makes at most six bytes of one; the rest is the frame of a record. */
 #define LOG_OUT_MAX (LIMIT_LOG_LINE * 6 + LOG_ATTRS_MAX + 256)
 
@@ -45,6 +46,13 @@ struct log_driver {
     void (*close)(struct log_writer *w);
 };
 
+/* What a driver that sends waits for while messages are queued. */
+struct log_wait {
+    int fd;              /* room on this descriptor (not the caller's), or -EBADF: the next attempt to connect */
+    unsigned connection; /* another number: another descriptor, even if its number is the same */
+    int64_t retry_at;    /* monotonic ns, without a descriptor */
+};
+
 extern const struct log_driver log_driver_json_file;
 extern const struct log_driver log_driver_local;
 extern const struct log_driver log_driver_none;
@@ -56,17 +64,17 @@ struct log_remote;
 
 struct log_writer {
     const struct log_driver *driver;
-    char path[LOG_PATH_MAX];   /* "": no file (drivers that send, without a copy) */
-    char attrs[LOG_ATTRS_MAX]; /* text of the "attrs" object, or "" */
-    uint64_t max_size;         /* 0: no rotation */
-    int max_file;              /* 1 or more */
-    bool compress;             /* rotated files become .gz */
-    const char *config;        /* drivers that send: remote.h; valid until close */
-    uint64_t lost;             /* records that could not be stored */
+    char path[LOG_PATH_MAX]; /* "": no file (drivers that send, without a copy) */
+    const char *attrs;       /* text of the "attrs" object, or ""; valid until close */
+    uint64_t max_size;       /* 0: no rotation */
+    int max_file;            /* 1 or more */
+    bool compress;           /* rotated files become .gz */
+    const char *config;      /* drivers that send: remote.h; valid until close */
+    uint64_t lost;           /* records that could not be stored */
     /* the driver's own */
     int fd;
     uint64_t size;
-    size_t n_out;
+    size_t n_out, n_attrs;
     int64_t when_ns; /* the time whose text is in `when`: records that were read together share it */
     size_t when_len;
     char when[CLOCK_TEXT_MAX];
@@ -74,6 +82,11 @@ struct log_writer {
     struct log_remote *remote; /* the sending half */
     char *out;                 /* LOG_OUT_MAX bytes given by the caller before open (not used by `none`) */
 };
+
+/* Whether messages are queued that flush() is to try again once what *ret says has come. */
+bool log_writer_waits(const struct log_writer *w, struct log_wait *ret);
+/* Whether the container has to wait until there is room for what it prints (drivers that send, mode=blocking). */
+bool log_writer_full(const struct log_writer *w);
 
 /* The driver of that name, or NULL. */
 const struct log_driver *log_driver_find(const char *name);

@@ -27,6 +27,9 @@ int logfile_open(struct log_writer *w, struct err *e) {
     int r;
 
     w->n_out = 0;
+    w->n_attrs = w->attrs ? strlen(w->attrs) : 0;
+    if (w->n_attrs > LOG_ATTRS_MAX)
+        return err_errno(e, -E2BIG, "attributes of the log %s", w->path);
     if (w->max_file < 1)
         w->max_file = 1;
     r = open_file(w);

@@ -192,25 +192,27 @@ static off_t tail_offset(int fd, off_t size, int64_t want, int64_t *ret_found) {
 /* Time of the first whole record at or after offset `at`; false when there is none. *ret_line: where that record begins. */
 static bool time_at(int fd, off_t at, off_t size, char *block, int64_t *ret_ns, off_t *ret_line) {
     bool aligned = at == 0;
+    size_t look = KIB(8); /* most lines are short */
 
     while (at < size) {
-        ssize_t n = pread(fd, block, 2 * LOG_OUT_MAX, at);
+        ssize_t n = pread(fd, block, look, at);
         char *from = block, *nl;
 
         if (n <= 0)
             return false;
+        nl = memchr(block, '\n', (size_t)n);
+        if (!nl && look < 2 * LOG_OUT_MAX) {
+            look = 2 * LOG_OUT_MAX;
+            continue;
+        }
+        if (!nl)
+            return false;
         if (!aligned) {
-            nl = memchr(block, '\n', (size_t)n);
-            if (!nl)
-                return false;
             from = nl + 1;
             at += from - block;
             aligned = true;
             continue;
         }
-        nl = memchr(from, '\n', (size_t)n);
-        if (!nl)
-            return false;
         if (log_record_time(from, (size_t)(nl - from), ret_ns)) {
             *ret_line = at;
             return true;
@@ -228,7 +230,7 @@ static off_t since_offset(int fd, off_t size, int64_t since_ns) {
 
     if (!block)
         return 0;
-    while (hi - lo > (off_t)LOG_OUT_MAX) {
+    while (hi - lo > (off_t)KIB(64)) {
         off_t mid = lo + (hi - lo) / 2;
 
         if (!time_at(fd, mid, size, block, &t, &line) || line >= hi || t >= since_ns)

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -19,8 +21,8 @@
 #define CONNECT_MS 200
 #define PAUSE_FIRST (250 * NSEC_PER_MSEC)
 #define PAUSE_MAX (30 * NSEC_PER_SEC)
-#define SLOW_MS 100   /* how long a record waits for a slow receiver */
-#define CLOSE_MS 2000 /* and the end of the log */
+#define DATAGRAM_MS 100 /* how long a datagram waits for a slow receiver */
+#define CLOSE_MS 2000   /* and the end of the log */
 #define HEAD sizeof(uint32_t)
 
 /* ---- configuration ------------------------------------------------------------------------------------------------------- */
@@ -53,20 +55,23 @@ static int digit(char c) {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* A hexadecimal value in place of its text; returns its length. `ret` is terminated. */
-static size_t get_hex(const char *config, const char *key, char *ret, size_t size) {
-    size_t k = strlen(key), n = 0;
-    const char *line = config;
+/* A hexadecimal value in place of its text, at *at, which moves on behind it and its end; returns where it is. "" when the key is absent. */
+static const char *get_hex(const char *config, const char *key, char **at, size_t *ret_n) {
+    size_t k = strlen(key);
+    const char *line = config, *value = *at;
+    char *to = *at;
 
     while (line && *line && !(strncmp(line, key, k) == 0 && line[k] == '=')) {
         line = strchr(line, '\n');
         line = line ? line + 1 : NULL;
     }
     if (line && *line)
-        for (const char *p = line + k + 1; digit(p[0]) >= 0 && digit(p[1]) >= 0 && n + 1 < size; p += 2)
-            ret[n++] = (char)(digit(p[0]) << 4 | digit(p[1]));
-    ret[n] = 0;
-    return n;
+        for (const char *p = line + k + 1; digit(p[0]) >= 0 && digit(p[1]) >= 0; p += 2)
+            *to++ = (char)(digit(p[0]) << 4 | digit(p[1]));
+    *ret_n = (size_t)(to - value);
+    *to++ = 0;
+    *at = to;
+    return value;
 }
 
 static int address(struct log_remote *r, const char *config) {
@@ -79,12 +84,14 @@ static int address(struct log_remote *r, const char *config) {
     get(config, "net", net, sizeof(net));
     r->stream = streq(net, "tcp") || streq(net, "unix");
     if (str_has_prefix(net, "unix")) {
+        char path[2 * sizeof(un->sun_path) + 2], *to = un->sun_path;
         size_t n;
 
         un->sun_family = AF_UNIX;
-        n = get_hex(config, "path", un->sun_path, sizeof(un->sun_path));
-        if (n == 0 || n + 1 >= sizeof(un->sun_path))
+        get(config, "path", path, sizeof(path));
+        if (!path[0] || strlen(path) >= 2 * sizeof(un->sun_path))
             return -ENAMETOOLONG;
+        get_hex(config, "path", &to, &n);
         r->addr_len = sizeof(*un);
         r->family = AF_UNIX;
         return 0;
@@ -145,6 +152,7 @@ static bool connected(struct log_remote *r) {
         return false;
     }
     r->pause = 0;
+    r->connection++;
     return true;
 }
 
@@ -159,7 +167,7 @@ bool remote_datagram(struct log_writer *w, const char *p, size_t n) {
         /* A datagram before this one was refused by the other machine: that is told now, and says nothing of this one. */
         if (errno == ECONNREFUSED && r->family != AF_UNIX)
             continue;
-        if (errno == EAGAIN && r->blocking && wait_writable(r->fd, SLOW_MS))
+        if (errno == EAGAIN && r->blocking && wait_writable(r->fd, DATAGRAM_MS))
             continue;
         if (errno != EAGAIN && errno != EMSGSIZE)
             disconnect(r);
@@ -172,8 +180,36 @@ bool remote_datagram(struct log_writer *w, const char *p, size_t n) {
 static uint32_t first_length(const struct log_remote *r) {
     uint32_t n;
 
-    memcpy(&n, r->queue, HEAD);
+    memcpy(&n, r->queue + r->at, HEAD);
     return n;
+}
+
+/* What is full makes the container wait, unless it shall not, or nobody is there to wait for. */
+static bool waits(const struct log_remote *r) {
+    return r->blocking == REMOTE_WAITS || (r->blocking == REMOTE_WAITS_CONNECTED && r->fd >= 0);
+}
+
+/* Room for `need` more bytes. A queue that the container waits for takes what was read before, too. */
+static bool reserve(struct log_remote *r, size_t need) {
+    size_t size = r->size;
+    char *fresh;
+
+    if (r->n + need > r->limit && !waits(r))
+        return false;
+    if (r->at + r->n + need <= r->size)
+        return true;
+    memmove(r->queue, r->queue + r->at, r->n);
+    r->at = 0;
+    while (r->n + need > size)
+        size *= 2;
+    if (size == r->size)
+        return true;
+    fresh = size <= REMOTE_QUEUE_MAX ? mremap(r->queue, r->size, size, MREMAP_MAYMOVE) : MAP_FAILED;
+    if (fresh == MAP_FAILED)
+        return false;
+    r->queue = fresh;
+    r->size = size;
+    return true;
 }
 
 /* Send what is queued, waiting at most `ms` in all for room. True when nothing is left. */
@@ -181,12 +217,13 @@ static bool drain(struct log_remote *r, int ms) {
     int64_t limit = clock_mono_ns() + ms * NSEC_PER_MSEC;
 
     while (r->n > 0) {
-        uint32_t n = first_length(r);
+        uint32_t n;
         ssize_t k;
 
         if (!connected(r))
             return false;
-        k = send(r->fd, r->queue + HEAD + r->sent, n - r->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = first_length(r);
+        k = send(r->fd, r->queue + r->at + HEAD + r->sent, n - r->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (k < 0 && errno == EINTR)
             continue;
         if (k < 0 && errno == EAGAIN) {
@@ -204,7 +241,7 @@ static bool drain(struct log_remote *r, int ms) {
         if (r->sent < n)
             continue;
         r->n -= HEAD + n;
-        memmove(r->queue, r->queue + HEAD + n, r->n);
+        r->at = r->n ? r->at + HEAD + n : 0;
         r->sent = 0;
     }
     return true;
@@ -218,15 +255,54 @@ void remote_send(struct log_writer *w, const char *message, size_t n) {
         w->lost += !remote_datagram(w, message, n);
         return;
     }
-    if (r->n + HEAD + n > r->size)
-        drain(r, r->blocking ? SLOW_MS : 0);
-    if (r->n + HEAD + n > r->size) {
+    if (r->n + HEAD + n > r->limit)
+        drain(r, 0);
+    if (!reserve(r, HEAD + n)) {
         w->lost++;
         return;
     }
-    memcpy(r->queue + r->n, &length, HEAD);
-    memcpy(r->queue + r->n + HEAD, message, n);
+    memcpy(r->queue + r->at + r->n, &length, HEAD);
+    memcpy(r->queue + r->at + r->n + HEAD, message, n);
     r->n += HEAD + n;
+}
+
+bool log_writer_waits(const struct log_writer *w, struct log_wait *ret) {
+    const struct log_remote *r = w->remote;
+
+    if (!r || r->n == 0)
+        return false;
+    *ret = (struct log_wait){.fd = r->fd, .connection = r->connection, .retry_at = r->retry_at};
+    return true;
+}
+
+bool log_writer_full(const struct log_writer *w) {
+    return w->remote && w->remote->n > w->remote->limit / 2 && waits(w->remote);
+}
+
+/* ---- lines in pieces ------------------------------------------------------------------------------------------------------------ */
+static void random_id(char ret[REMOTE_ID_LEN + 1]) {
+    unsigned char raw[REMOTE_ID_LEN / 2] = {0};
+
+    if (getrandom(raw, sizeof(raw), 0) < 0)
+        memcpy(raw, &(int64_t){clock_wall_ns()}, sizeof(int64_t));
+    for (size_t i = 0; i < sizeof(raw); i++)
+        snprintf(ret + 2 * i, 3, "%02x", raw[i]);
+}
+
+const struct remote_piece *remote_piece(struct log_remote *r, enum log_stream stream, bool line) {
+    struct remote_piece *p = &r->piece[stream == LOG_STDERR];
+    bool inside = p->open;
+
+    p->open = !line;
+    if (line && !inside)
+        return NULL;
+    if (inside) {
+        p->ordinal++;
+    } else {
+        random_id(p->id);
+        p->ordinal = 1;
+    }
+    return p;
 }
 
 /* ---- the slots ------------------------------------------------------------------------------------------------------------------ */
@@ -245,42 +321,60 @@ static void release(struct log_writer *w) {
     if (r->queue)
         munmap(r->queue, r->size);
     if (r->message)
-        munmap(r->message, 2 * REMOTE_MESSAGE_MAX);
+        munmap(r->message, 2 * r->message_max);
+    free(r->texts);
     free(r);
     w->remote = NULL;
 }
 
+static int read_config(struct log_remote *r, const char *config) {
+    size_t n = strlen(config);
+    char *at = r->texts = malloc(n + 4); /* a value is half as long as its hexadecimal digits */
+    int64_t buffer = get_int(config, "buffer");
+
+    if (!at)
+        return -ENOMEM;
+    r->tag = get_hex(config, "tag", &at, &r->n_tag);
+    r->host = get_hex(config, "host", &at, &r->n_host);
+    r->extra = get_hex(config, "extra", &at, &r->n_extra);
+    get(config, "format", r->format, sizeof(r->format));
+    if (!r->format[0])
+        get(config, "pack", r->format, sizeof(r->format));
+    r->facility = get_int(config, "facility");
+    r->pid = get_int(config, "pid");
+    r->zone = get_int(config, "zone");
+    r->pairs = get_int(config, "pairs");
+    r->level = get_int(config, "level");
+    r->precise = get_int(config, "precise") != 0;
+    r->blocking = get_int(config, "blocking") == 2 ? REMOTE_WAITS : get_int(config, "blocking") == 1 ? REMOTE_WAITS_CONNECTED : REMOTE_DROPS;
+    /* Everything twice, and six bytes for one where JSON escapes it. */
+    r->message_max = LIMIT_LOG_LINE * 6 + r->n_extra + 2 * r->n_tag + 6 * r->n_host + KIB(1);
+    r->limit = buffer > 0 ? (size_t)buffer : REMOTE_QUEUE_DEFAULT;
+    if (r->limit < r->message_max)
+        r->limit = r->message_max;   /* one message always fits */
+    r->size = 2 * (r->limit + HEAD); /* so that what is queued moves to the front seldom */
+    return address(r, config);
+}
+
 int remote_open(struct log_writer *w, struct err *e) {
     struct log_remote *r = w->remote = calloc(1, sizeof(*r));
-    int64_t buffer;
     int k;
 
     if (!r)
         return err_oom(e);
     r->fd = -EBADF;
-    get(w->config, "format", r->format, sizeof(r->format));
-    if (!r->format[0])
-        get(w->config, "pack", r->format, sizeof(r->format));
-    get_hex(w->config, "tag", r->tag, sizeof(r->tag));
-    get_hex(w->config, "host", r->host, sizeof(r->host));
-    r->n_extra = get_hex(w->config, "extra", r->extra, sizeof(r->extra));
-    r->facility = get_int(w->config, "facility");
-    r->pid = get_int(w->config, "pid");
-    r->zone = get_int(w->config, "zone");
-    r->pairs = get_int(w->config, "pairs");
-    r->level = get_int(w->config, "level");
-    r->precise = get_int(w->config, "precise") != 0;
-    r->blocking = get_int(w->config, "blocking") != 0;
-    buffer = get_int(w->config, "buffer");
-    r->size = (buffer > 0 ? (size_t)buffer : REMOTE_QUEUE_DEFAULT) + REMOTE_MESSAGE_MAX;
-    r->queue = untouched(r->size);
-    r->message = untouched(2 * REMOTE_MESSAGE_MAX);
-    r->packed = r->message ? r->message + REMOTE_MESSAGE_MAX : NULL;
-    k = r->queue && r->message ? address(r, w->config) : -ENOMEM;
+    k = read_config(r, w->config);
+    if (k >= 0) {
+        r->queue = untouched(r->size);
+        r->message = untouched(2 * r->message_max);
+        r->packed = r->message ? r->message + r->message_max : NULL;
+        k = r->queue && r->message ? 0 : -ENOMEM;
+    }
     if (k < 0) {
         release(w);
         return err_errno(e, k, "the address of the log's receiver");
     }
+    random_id(r->epoch);
     connected(r); /* the daemon has tried: a failure now is one of those that pass */
     return w->path[0] ? log_driver_local.open(w, e) : 0;
 }
@@ -293,7 +387,7 @@ void remote_keep(struct log_writer *w, enum log_stream stream, const char *p, si
 void remote_flush(struct log_writer *w) {
     if (w->path[0])
         log_driver_local.flush(w);
-    drain(w->remote, w->remote->blocking && w->remote->n > w->remote->size / 2 ? SLOW_MS : 0);
+    drain(w->remote, 0);
 }
 
 void remote_close(struct log_writer *w) {

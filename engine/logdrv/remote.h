@@ -5,7 +5,8 @@
  * Configuration (log_writer.config): lines KEY=VALUE made by the daemon, which has checked options, resolved names and filled in templates, because this side has no
  * resolver and sees no files. Values that may hold anything are hexadecimal. Keys:
  *   net       udp | tcp | unix | unixgram          addr, port | path
- *   blocking  1: when the receiver is slow the container waits a little, else messages are dropped; buffer  bytes of the queue
+ *   blocking  2: while there is no room for messages the container waits; 1: while the receiver is connected; 0: messages are dropped
+ *   buffer    bytes of the queue, 0: the usual
  *   tag, host (hex), pid, zone (seconds east of UTC)
  *   syslog:   format  unix | rfc3164 | rfc5424 | rfc5424micro; facility (number)
  *   gelf:     extra (hex: the inside of an object, with a leading comma, or nothing); pack  gzip | zlib | none; level
@@ -13,8 +14,10 @@
  *   journald: extra (hex: fields in the journal's native form)
  *
  * Delivery. Datagrams go out at once. Streams have a queue of whole messages; after a broken connection a message that was not sent whole is sent again, and
- * connecting is tried again with growing pauses. What finds the queue full is dropped and counted in log_writer.lost. A copy in a local file (log_writer.path) is
- * written first and never lost with the connection. Closing waits a bounded time for the queue to empty.
+ * connecting is tried again with growing pauses. Once the queue is full its writer says so (log_writer_full()) and takes only what was read already, or, where
+ * the container shall not wait, drops messages and counts them in log_writer.lost. Nothing here waits for the receiver: who owns the writer is told what to wait
+ * for (log_writer_waits()). A copy in a local file (log_writer.path) is written first and never lost with the connection. Closing waits a bounded time for the
+ * queue to empty.
  * Sources: RFC 3164, RFC 5424, GELF 1.1 (with chunked datagrams), the Fluentd forward protocol (v1, message mode), systemd's native journal protocol.
  */
 #ifndef HATAKE_LOGDRV_REMOTE_H
@@ -24,32 +27,39 @@
 
 #include "logdrv/logdrv.h"
 
-#define REMOTE_TEXT_MAX 1024
-#define REMOTE_EXTRA_MAX 4096
-#define REMOTE_MESSAGE_MAX (LIMIT_LOG_LINE * 6 + REMOTE_EXTRA_MAX + 2 * REMOTE_TEXT_MAX + 512)
 #define REMOTE_QUEUE_DEFAULT MIB(1)
+#define REMOTE_ID_LEN 64
+/* What one block of output that was read before its reader knew of a full queue can become. */
+#define REMOTE_QUEUE_MAX MIB(64)
 
 struct log_remote {
     struct sockaddr_storage addr;
     socklen_t addr_len;
-    bool stream, blocking;
+    bool stream;
+    enum { REMOTE_DROPS, REMOTE_WAITS_CONNECTED, REMOTE_WAITS } blocking;
     int family, fd;
+    unsigned connection;     /* how many there were */
     int64_t retry_at, pause; /* monotonic ns */
-    char *queue;             /* messages, each behind its length */
-    size_t size, n;
+    char *queue;             /* messages, each behind its length: n bytes from `at` of `size`, full from `limit` on */
+    size_t size, limit, at, n;
     size_t sent;   /* bytes of the first message that are out */
-    char *message; /* REMOTE_MESSAGE_MAX bytes to build one in */
+    char *message; /* message_max bytes to build one in: enough for the longest record */
     char *packed;  /* as many, for gelf */
-    char tag[REMOTE_TEXT_MAX], host[REMOTE_TEXT_MAX], extra[REMOTE_EXTRA_MAX];
-    size_t n_extra;
+    size_t message_max;
+    char *texts; /* where the next three are */
+    const char *tag, *host, *extra;
+    size_t n_tag, n_host, n_extra;
     char format[16];
     int64_t facility, pid, zone, pairs, level;
     bool precise;
+    /* journald: this run of the log, and how many messages it had */
+    char epoch[REMOTE_ID_LEN + 1];
+    uint64_t ordinal;
     /* a line in pieces, per stream */
-    struct {
+    struct remote_piece {
         bool open;
         uint64_t ordinal;
-        char id[65];
+        char id[REMOTE_ID_LEN + 1];
     } piece[2];
 };
 
@@ -57,6 +67,8 @@ struct log_remote {
 int remote_open(struct log_writer *w, struct err *e);
 void remote_flush(struct log_writer *w);
 void remote_close(struct log_writer *w);
+/* The piece of a line that a record is, NULL when it is a whole line; with the line's end (`line`) the next one is none. A line in pieces has a random id. */
+const struct remote_piece *remote_piece(struct log_remote *r, enum log_stream stream, bool line);
 /* Keep the record in the local copy. First thing of each write. */
 void remote_keep(struct log_writer *w, enum log_stream stream, const char *p, size_t n, int64_t time_ns);
 /* Give n bytes (one message, its end mark included) to the connection or the queue. */

@@ -36,7 +36,7 @@ static void syslog_write(struct log_writer *w, enum log_stream stream, const cha
     struct log_remote *r = w->remote;
     int pri = (int)r->facility * 8 + (stream == LOG_STDERR ? SEVERITY_ERR : SEVERITY_INFO), head;
     bool rfc5424 = strncmp(r->format, "rfc5424", 7) == 0;
-    size_t room = REMOTE_MESSAGE_MAX - LIMIT_LOG_LINE - 2;
+    size_t room = r->message_max - LIMIT_LOG_LINE - 2;
     char at[64], *to;
 
     remote_keep(w, stream, p, n, time_ns);
@@ -63,25 +63,23 @@ const struct log_driver log_driver_syslog = {
 static void journald_write(struct log_writer *w, enum log_stream stream, const char *p, size_t n, int64_t time_ns) {
     struct log_remote *r = w->remote;
     bool line = n > 0 && p[n - 1] == '\n';
-    char *to = r->message;
-    int64_t s = time_ns / NSEC_PER_SEC;
-    struct tm tm;
-    time_t t = (time_t)s;
-    uint64_t length;
+    const struct remote_piece *piece = remote_piece(r, stream, line);
+    size_t room = r->message_max - LIMIT_LOG_LINE - r->n_extra;
+    char *to = r->message, when[CLOCK_TEXT_MAX];
+    uint64_t length = line ? n - 1 : n;
 
     remote_keep(w, stream, p, n, time_ns);
-    length = line ? n - 1 : n;
-    gmtime_r(&t, &tm);
+    clock_format(time_ns, when);
     to = LOG_PUT(to, "MESSAGE\n");
     for (int i = 0; i < 8; i++)
         *to++ = (char)(length >> (8 * i));
     to = log_put(to, p, length);
-    to += snprintf(to, 128, "\nPRIORITY=%d\nSYSLOG_TIMESTAMP=%04d-%02d-%02dT%02d:%02d:%02d.%09dZ\n",
-                   stream == LOG_STDERR ? SEVERITY_ERR : SEVERITY_INFO, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-                   tm.tm_sec, (int)(time_ns % NSEC_PER_SEC));
+    to += snprintf(to, room, "\nPRIORITY=%d\nSYSLOG_TIMESTAMP=%s\nCONTAINER_LOG_EPOCH=%s\nCONTAINER_LOG_ORDINAL=%llu\n",
+                   stream == LOG_STDERR ? SEVERITY_ERR : SEVERITY_INFO, when, r->epoch, (unsigned long long)++r->ordinal);
+    if (piece)
+        to += snprintf(to, room, "%sCONTAINER_PARTIAL_ID=%s\nCONTAINER_PARTIAL_ORDINAL=%llu\nCONTAINER_PARTIAL_LAST=%s\n",
+                       line ? "" : "CONTAINER_PARTIAL_MESSAGE=true\n", piece->id, (unsigned long long)piece->ordinal, line ? "true" : "false");
     to = log_put(to, r->extra, r->n_extra);
-    if (!line)
-        to = LOG_PUT(to, "CONTAINER_PARTIAL_MESSAGE=true\n");
     remote_send(w, r->message, (size_t)(to - r->message));
 }
 

@@ -37,7 +37,7 @@ static struct fixture *begin(uint64_t max_size, int max_file, const char *attrs)
         abort();
     snprintf(f->path, sizeof(f->path), "%s/x-json.log", f->dir);
     snprintf(f->w.path, sizeof(f->w.path), "%s", f->path);
-    snprintf(f->w.attrs, sizeof(f->w.attrs), "%s", attrs);
+    f->w.attrs = attrs;
     f->w.driver = log_driver_find("json-file");
     f->w.max_size = max_size;
     f->w.max_file = max_file;
@@ -443,6 +443,25 @@ TEST(what_is_sent_is_kept_too_and_survives_a_broken_connection) {
     end(f);
 }
 
+/* Read what is there, until `size` bytes have come; the writer goes on sending meanwhile. */
+static size_t read_from(struct fixture *f, int fd, size_t size) {
+    static char block[65536];
+    struct log_wait wait;
+    size_t n = 0;
+
+    while (n < size) {
+        struct pollfd p = {fd, POLLIN, 0};
+        ssize_t k;
+
+        f->w.driver->flush(&f->w);
+        k = poll(&p, 1, 0) == 1 ? read(fd, block, sizeof(block)) : 0;
+        n += k > 0 ? (size_t)k : 0;
+        if (k == 0 && !log_writer_waits(&f->w, &wait))
+            break;
+    }
+    return n;
+}
+
 TEST(a_receiver_that_does_not_read_costs_a_bounded_queue) {
     struct fixture *f = begin(0, 1, "");
     char config[512], first[64];
@@ -453,7 +472,118 @@ TEST(a_receiver_that_does_not_read_costs_a_bounded_queue) {
     CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
     write_lines(f, 0, 50000);
     CHECK(f->w.lost > 0);
+    CHECK(!log_writer_full(&f->w));
     CHECK_INT(count(f->path, -1, 0, 0, first), 50000);
     close(fd);
     end(f);
+}
+
+TEST(where_the_container_shall_wait_nothing_is_dropped) {
+    struct fixture *f = begin(0, 1, "");
+    struct log_wait wait;
+    char config[512], first[64];
+    int fd = receiver(f, "syslog", "format=\nbuffer=200000", config, sizeof(config)), one, lines = 0;
+    size_t sent = 0;
+
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    one = accept(fd, NULL, NULL);
+    while (!log_writer_full(&f->w) && lines < 1000000)
+        write_lines(f, lines, lines + 100), lines += 100;
+    CHECK(log_writer_full(&f->w));
+    CHECK(log_writer_waits(&f->w, &wait));
+    CHECK(wait.fd >= 0);
+    write_lines(f, lines, lines + 20000); /* what was read before the reader heard of it */
+    lines += 20000;
+    CHECK_INT(f->w.lost, 0);
+    CHECK_INT(count(f->path, -1, 0, 0, first), lines);
+    for (int i = 0; i < lines; i++)
+        sent += (size_t)snprintf(first, sizeof(first), "<30>Nov 14 22:13:20 tag[5]: line %d\n", i);
+    CHECK_INT(read_from(f, one, sent), sent);
+    CHECK(!log_writer_full(&f->w));
+    CHECK(!log_writer_waits(&f->w, &wait));
+    /* One that is gone is not waited for, unless the driver says so. */
+    close(one);
+    close(fd);
+    for (int i = 0; i < 100 && f->w.lost == 0; i++)
+        write_lines(f, lines, lines + 1000);
+    CHECK(f->w.lost > 0);
+    CHECK(!log_writer_full(&f->w));
+    CHECK(log_writer_waits(&f->w, &wait));
+    CHECK(wait.fd < 0);
+    CHECK(wait.retry_at > 0);
+    end(f);
+}
+
+TEST(a_receiver_that_is_not_there_yet_gets_all_once_it_is) {
+    struct fixture *f = begin(0, 1, "");
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct log_wait wait;
+    char config[512], got[4096] = "";
+    int fd = receiver(f, "fluentd", "pairs=0", config, sizeof(config)), one;
+
+    *(strstr(config, "blocking=1") + strlen("blocking=")) = '2';
+    close(fd);
+    snprintf(un.sun_path, sizeof(un.sun_path), "%.60s/receiver", f->dir);
+    unlink(un.sun_path);
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    write_lines(f, 0, 3);
+    CHECK(log_writer_waits(&f->w, &wait));
+    CHECK(wait.fd < 0);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_INT(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+    CHECK_INT(listen(fd, 4), 0);
+    while (log_writer_waits(&f->w, &wait)) {
+        usleep(10000); /* as its owner does: until it may try again */
+        if (clock_mono_ns() >= wait.retry_at)
+            f->w.driver->flush(&f->w);
+    }
+    one = accept(fd, NULL, NULL);
+    f->w.driver->close(&f->w);
+    CHECK(read_all(one, got, sizeof(got)) > 0);
+    for (size_t i = 0; i + 1 < sizeof(got); i++)
+        got[i] = got[i] ? got[i] : ' ';
+    CHECK(strstr(got, "line 0") && strstr(got, "line 1") && strstr(got, "line 2"));
+    CHECK_INT(f->w.lost, 0);
+    close(one);
+    close(fd);
+    end(f);
+}
+
+TEST(labels_and_variables_may_be_long) {
+    char *attrs = malloc(LOG_ATTRS_MAX + 1), config[512], *whole = malloc(3 * LOG_ATTRS_MAX);
+    struct logread_options o = {.tail = -1, .want_attrs = true};
+    size_t n = (size_t)snprintf(attrs, 16, "{\"a\":\""), m;
+    struct logread_record rec;
+    struct logread *r = NULL;
+    struct fixture *f;
+    int fd, one;
+
+    memset(attrs + n, 'v', LOG_ATTRS_MAX - n - 2);
+    memcpy(attrs + LOG_ATTRS_MAX - 2, "\"}", 3);
+    f = begin(0, 1, attrs);
+    write_lines(f, 0, 20);
+    CHECK_INT(logread_open(f->path, &o, &r, NULL), 0);
+    for (int i = 0; i < 20; i++) {
+        CHECK_INT(logread_next(r, &rec, NULL), 1);
+        CHECK_INT(strlen(rec.attrs->v[0]), LOG_ATTRS_MAX - n);
+    }
+    logread_free(r);
+    CHECK_INT(count(f->path, -1, T0 + 15 * NSEC_PER_SEC, 0, config), 5);
+    /* ... and so for those that send: a field of 60,000 bytes. */
+    fd = receiver(f, "journald", "", config, sizeof(config));
+    m = (size_t)snprintf(whole, 600, "%sextra=", config);
+    for (int i = 0; i < 60000; i++)
+        m += (size_t)snprintf(whole + m, 8, "%02x", i ? 'e' : 'A');
+    memcpy(whole + m, "\n", 2);
+    f->w.config = whole;
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    one = accept(fd, NULL, NULL);
+    log_copier_feed(&f->c, &f->w, "hi\n", 3, T0);
+    CHECK_INT(read_from(f, one, 60000) > 60000, 1);
+    CHECK_INT(f->w.lost, 0);
+    close(one);
+    close(fd);
+    end(f);
+    free(attrs);
+    free(whole);
 }

@@ -95,14 +95,14 @@ static int open_log(struct mon *m, struct oci_fault *f) {
                                  .max_size = (uint64_t)op->i[0],
                                  .max_file = (int)op->i[1],
                                  .compress = op->i[2] != 0,
+                                 .attrs = plan_s(&m->plan, op, 2),
                                  .config = plan_s(&m->plan, op, 3),
                                  .fd = -EBADF};
     if (!m->log.driver)
         return -EINVAL;
-    if (plan_sn(&m->plan, op, 1) >= sizeof m->log.path || plan_sn(&m->plan, op, 2) >= sizeof m->log.attrs)
+    if (plan_sn(&m->plan, op, 1) >= sizeof m->log.path)
         return -ENAMETOOLONG;
     memcpy(m->log.path, plan_s(&m->plan, op, 1), plan_sn(&m->plan, op, 1) + 1);
-    memcpy(m->log.attrs, plan_s(&m->plan, op, 2), plan_sn(&m->plan, op, 2) + 1);
     m->log.out = mon_untouched(LOG_OUT_MAX);
     m->first.copier[0].held = mon_untouched(LIMIT_LOG_LINE);
     m->first.copier[1].held = mon_untouched(LIMIT_LOG_LINE);

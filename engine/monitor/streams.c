@@ -239,8 +239,9 @@ static void client_give(struct mon *m, struct client *c, bool is_err, const char
     client_interest(m, c);
 }
 
+/* The container waits for its log's receiver as it waits for clients; what it leaves behind when it ends is taken in any case. */
 static void pause_when_full(struct mon *m, struct proc *p) {
-    bool full = false;
+    bool full = m->has_log && p == &m->first && !p->exited && log_writer_full(&m->log);
 
     for (struct client *c = p->clients; c; c = c->next)
         full = full || (!c->dead && client_full(c));
@@ -261,6 +262,46 @@ static void give_all(struct mon *m, struct proc *p, bool is_err, const char *dat
     pause_when_full(m, p);
 }
 
+/* ---- the log ---------------------------------------------------------------------------------------------------------- */
+
+/* Watch the log's connection while messages wait for it. Called whenever the writer may have closed it and made another. */
+static void log_watch(struct mon *m) {
+    struct log_wait wait = {.fd = -EBADF};
+    bool waits = m->has_log && log_writer_waits(&m->log, &wait);
+
+    if (m->log_out.fd >= 0 && (!waits || wait.fd != m->log_out.fd || wait.connection != m->log_connection)) {
+        ignore_result(epoll_ctl(m->ep, EPOLL_CTL_DEL, m->log_out.fd, NULL)); /* a closed one is not in there any more */
+        m->log_out = (struct src){SRC_LOG, -EBADF, 0, NULL};
+    }
+    if (!waits || wait.fd < 0)
+        return;
+    m->log_out.fd = wait.fd;
+    m->log_connection = wait.connection;
+    src_set(m, &m->log_out, EPOLLOUT);
+}
+
+static void log_flush(struct mon *m) {
+    m->log.driver->flush(&m->log);
+    log_watch(m);
+}
+
+void log_ready(struct mon *m) {
+    if (!m->has_log)
+        return;
+    log_flush(m);
+    pause_when_full(m, &m->first);
+}
+
+int log_patience(const struct mon *m) {
+    struct log_wait wait;
+    int64_t left;
+
+    if (!m->has_log || !log_writer_waits(&m->log, &wait) || wait.fd >= 0)
+        return -1;
+    left = (wait.retry_at - clock_mono_ns()) / NSEC_PER_MSEC + 1;
+    return left < 0 ? 0 : (int)left;
+}
+
 /* ---- output of a process ---------------------------------------------------------------------------------------------- */
 
 static void log_output(struct mon *m, struct proc *p, bool is_err, const char *data, size_t n) {
@@ -271,13 +312,13 @@ static void log_output(struct mon *m, struct proc *p, bool is_err, const char *d
     if (!m->has_log || p != &m->first)
         return;
     log_copier_feed(c, &m->log, data, n, clock_wall_ns());
-    m->log.driver->flush(&m->log);
+    log_flush(m);
 }
 
 static void stream_ended(struct mon *m, struct proc *p, struct src *s) {
     if (m->has_log && p == &m->first) {
         log_copier_end(&p->copier[s->kind == SRC_STDERR], &m->log, clock_wall_ns());
-        m->log.driver->flush(&m->log);
+        log_flush(m);
     }
     src_close(m, s);
     if (p->tty) {
@@ -314,6 +355,7 @@ void proc_drain(struct mon *m, struct proc *p) {
     struct src *ends[2] = {&p->out, &p->err};
 
     p->pts = close_fd(p->pts);
+    pause_when_full(m, p);
     for (int i = 0; i < 2; i++)
         while (ends[i]->fd >= 0 && !p->paused) {
             int before = ends[i]->fd;

@@ -157,6 +157,7 @@ static void container_ended(struct mon *m) {
     if (m->has_log)
         m->log.driver->close(&m->log);
     m->has_log = false;
+    m->log_out = (struct src){SRC_LOG, -EBADF, 0, NULL};
     src_close(m, &m->oom);
     for (int i = 0; i < OCI_RESOLVER_FDS; i++)
         m->resolver[i] = close_fd(m->resolver[i]);
@@ -350,6 +351,9 @@ static void dispatch(struct mon *m, struct src *s, uint32_t events) {
     case SRC_TIMER:
         timer_event(m);
         break;
+    case SRC_LOG:
+        log_ready(m);
+        break;
     }
 }
 
@@ -433,7 +437,8 @@ static void loop(struct mon *m) {
     bool idle = false;
 
     while (!may_leave(m)) {
-        int n = epoll_wait(m->ep, ev, ELEMENTSOF(ev), idle ? -1 : 300);
+        int retry = log_patience(m), quiet = idle ? -1 : 300;
+        int n = epoll_wait(m->ep, ev, ELEMENTSOF(ev), retry >= 0 && (idle || retry < quiet) ? retry : quiet);
 
         if (n < 0 && errno != EINTR)
             _exit(1);
@@ -445,6 +450,8 @@ static void loop(struct mon *m) {
         }
         for (int i = 0; i < n; i++)
             dispatch(m, ev[i].data.ptr, ev[i].events);
+        if (log_patience(m) == 0)
+            log_ready(m);
         sweep(m);
         if (m->exit_sent && !m->cleared && (m->acked || m->control.fd < 0))
             clear(m);
@@ -491,6 +498,7 @@ int monitor_main(void) {
     m.listen = (struct src){SRC_LISTEN, -EBADF, 0, NULL};
     m.oom = (struct src){SRC_OOM, -EBADF, 0, NULL};
     m.timer = (struct src){SRC_TIMER, -EBADF, 0, NULL};
+    m.log_out = (struct src){SRC_LOG, -EBADF, 0, NULL};
     for (int i = 0; i < OCI_RESOLVER_FDS; i++)
         m.resolver[i] = -EBADF;
     proc_init(&m.first);

@@ -30,7 +30,7 @@ struct health;
 struct mon;
 struct proc;
 
-enum src_kind { SRC_SIGNAL, SRC_CONTROL, SRC_LISTEN, SRC_STDOUT, SRC_STDERR, SRC_STDIN, SRC_CLIENT, SRC_OOM, SRC_TIMER, SRC_HEALTH };
+enum src_kind { SRC_SIGNAL, SRC_CONTROL, SRC_LISTEN, SRC_STDOUT, SRC_STDERR, SRC_STDIN, SRC_CLIENT, SRC_OOM, SRC_TIMER, SRC_HEALTH, SRC_LOG };
 
 /* What an epoll event points at. */
 struct src {
@@ -89,6 +89,8 @@ struct mon {
     char exec_dir[512];
     int ep, control_fd;
     struct src control, listen, signals, oom, timer;
+    struct src log_out; /* the log's connection (not ours to close) while messages wait for room on it */
+    unsigned log_connection;
     struct proc first;
     struct proc *execs;
     struct log_writer log;
@@ -136,6 +138,10 @@ void proc_close(struct mon *m, struct proc *p);
 int client_add(struct mon *m, struct proc *p, int fd, unsigned flags, const char *keys, int64_t n_keys, const char *early, size_t n_early);
 void client_event(struct mon *m, struct client *c, uint32_t events);
 void proc_stdin_ready(struct mon *m, struct proc *p);
+/* What the log has queued may go out: send it, and go on with the container that waited for it. */
+void log_ready(struct mon *m);
+/* Milliseconds until the log's receiver is to be tried again; -1: never. */
+int log_patience(const struct mon *m);
 void clients_sweep(struct mon *m, struct proc *p);
 
 /* requests.c */
