@@ -227,7 +227,7 @@ run: ## from nothing installed to a running container (as root)
 stop: ## stop what `make run` started
 	$(Q)ci/run-demo down
 bench: all ## time engine and reference in turn; table and chart in build/bench
-	$(Q)mkdir -p $(TOP)/bench/bin && cp -p $(BIN)/* $(TOP)/bench/bin/
+	$(Q)mkdir -p $(TOP)/bench/bin && cp -p --remove-destination $(BIN)/* $(TOP)/bench/bin/
 	$(Q)ci/lab up registry reference && HATAKE_VALIDATE= ENGINE_BIN=$(CURDIR)/$(TOP)/bench/bin/hataked ci/lab restart engine && ci/bench $(BENCH)
 
 $(TOP)/man/hataked.8: $(INSTALL_FROM)/hataked.8.in $(INSTALL_FROM)/man-fill $(BIN)/hataked

@@ -295,7 +295,7 @@ static int plug_running(struct container *c, struct network *net, const struct a
     int r;
 
     /* As in the reference, a MAC address is only taken at create. */
-    r = net_join(c, net, want, NULL, c->next_interface, NULL, &ep, e);
+    r = net_join(c, net, want, NULL, c->next_interface, NULL, NULL, &ep, e);
     if (r < 0)
         return r;
     r = keep_endpoint(c, ep, e);

@@ -23,6 +23,7 @@ void net_plug_done(struct net_plug *p) {
     for (size_t i = 0; i < p->n_links; i++)
         strv_done(&p->links[i].sysctls);
     free(p->links);
+    free(p->reached);
     network_unref(p->first);
     *p = (struct net_plug){0};
 }
@@ -61,6 +62,7 @@ static const char *wanted_mac(const struct ctr_fixed *f, const char *key, const 
 struct place {
     struct network *net;
     const char *key; /* as the record names it */
+    size_t entry;    /* which of the record's */
     const struct api_endpoint_settings *want;
 };
 
@@ -95,6 +97,7 @@ static int find_places(struct container *c, struct place *v, size_t *ret_n, stru
         if (!v[n].net)
             continue;
         v[n].key = nets->v[i].key;
+        v[n].entry = i;
         v[n].want = nets->v[i].value;
         n++;
     }
@@ -104,7 +107,7 @@ static int find_places(struct container *c, struct place *v, size_t *ret_n, stru
 }
 
 int net_join(struct container *c, struct network *net, const struct api_endpoint_settings *want, const char *mac, unsigned index,
-             const struct port_requests *ports, struct endpoint **ret, struct err *e) {
+             const struct port_requests *ports, bool *ret_placed, struct endpoint **ret, struct err *e) {
     const struct ctr_fixed *f = c->view->fixed;
     const struct api_endpoint_ipam_config *ipam = want ? want->ipam_config : NULL;
     struct strv link_local = {ipam ? ipam->link_local_ips.v : NULL, ipam ? ipam->link_local_ips.n : 0};
@@ -116,7 +119,8 @@ int net_join(struct container *c, struct network *net, const struct api_endpoint
                                    .link_local = &link_local, /* borrowed, like the following */
                                    .aliases = &aliases,
                                    .links = &links,
-                                   .index = index};
+                                   .index = index,
+                                   .ret_placed = ret_placed};
 
     if (ipam) {
         req.ipv4 = ipam->ipv4_address;
@@ -144,6 +148,7 @@ static int join_all(struct container *c, const struct place *v, size_t n, struct
     gateway = nets ? networks_gateway(nets, n) : -1;
     for (size_t i = 0; r >= 0 && i < n; i++) {
         struct endpoint *ep = NULL;
+        bool placed = false;
 
         /* Its interface would be one of the machine's. */
         if (ctr_mode_is(c->view->fixed->host.network_mode, "host") && network_has_links(v[i].net)) {
@@ -152,7 +157,8 @@ static int join_all(struct container *c, const struct place *v, size_t n, struct
             break;
         }
         r = net_join(c, v[i].net, v[i].want, wanted_mac(c->view->fixed, v[i].key, v[i].net), (unsigned)p->n_links, (int)i == gateway ? &ports : NULL,
-                     &ep, e);
+                     &placed, &ep, e);
+        p->reached[v[i].entry] = r >= 0 || placed ? NET_PLACED : NET_NAMED;
         if (r < 0)
             break;
         c->endpoints[c->n_endpoints++] = ep;
@@ -186,17 +192,22 @@ int net_plug(struct container *c, struct net_plug *ret, struct err *e) {
     }
     places = calloc(n + 1, sizeof(*places));
     p.links = calloc(n + 1, sizeof(*p.links));
+    p.reached = calloc(n + 1, sizeof(*p.reached));
     free(c->endpoints);
     c->endpoints = calloc(n + 1, sizeof(struct endpoint *));
     c->n_endpoints = 0;
-    r = places && p.links && c->endpoints ? find_places(c, places, &found, e) : err_oom(e);
+    r = places && p.links && p.reached && c->endpoints ? find_places(c, places, &found, e) : err_oom(e);
     if (r >= 0)
         r = join_all(c, places, found, &p, e);
     for (size_t i = 0; places && i < n; i++)
         network_unref(places[i].net);
     if (r < 0) {
         net_unplug(c);
-        memcpy(ret->sandbox_id, p.sandbox_id, sizeof(p.sandbox_id)); /* shown although nothing came of it */
+        ret->reached = TAKE_PTR(p.reached);
+        for (size_t i = 0; ret->reached && i < n; i++) {
+            if (ret->reached[i] == NET_PLACED) /* it is shown although nothing came of it */
+                memcpy(ret->sandbox_id, p.sandbox_id, sizeof(p.sandbox_id));
+        }
         net_plug_done(&p);
         return r;
     }
@@ -382,7 +393,27 @@ int net_copy_wanted(const struct api_endpoint_settings *from, struct api_endpoin
     return r;
 }
 
-static int describe_one(struct container *c, const char *name, const struct api_endpoint_settings *old, bool tried, struct ctr_net *n,
+/* What is known of a network that a start tried to join in vain, or has left again. */
+static int describe_tried(struct container *c, const char *name, const struct api_endpoint_settings *old, enum net_reached reached,
+                          struct api_endpoint_settings *s, struct err *e) {
+    struct strv aliases = {old->aliases.v, old->aliases.n}; /* borrowed */
+    struct endpoint_request req = {
+        .container_id = c->id, .container_name = c->view->name, .hostname = c->view->fixed->config.hostname, .aliases = &aliases};
+    _cleanup_(network_unrefp) struct network *net = NULL;
+    _cleanup_strv_ struct strv names = STRV_INIT;
+    int r;
+
+    if (reached == NET_UNTRIED || streq(name, "default") || networks_find(c->cs->engine->networks, name, &net, NULL) < 0)
+        return 0;
+    if (reached == NET_PLACED && str_set(&s->network_id, network_id(net)) < 0)
+        return err_oom(e);
+    r = network_names(net, &req, &names, e);
+    for (size_t i = 0; r >= 0 && i < names.n; i++)
+        r = api_string_list_add(&s->dns_names, names.v[i], e);
+    return r;
+}
+
+static int describe_one(struct container *c, const char *name, const struct api_endpoint_settings *old, enum net_reached reached, struct ctr_net *n,
                         struct err *e) {
     const struct endpoint *ep = net_endpoint_on(c, name);
     struct api_endpoint_settings *s = api_endpoint_settings_new();
@@ -402,14 +433,11 @@ static int describe_one(struct container *c, const char *name, const struct api_
         if (r >= 0)
             r = net_copy_wanted(old, s, e);
     } else {
-        _cleanup_(network_unrefp) struct network *net = NULL;
-
-        if (tried && !streq(name, "default") && networks_find(c->cs->engine->networks, name, &net, NULL) >= 0 &&
-            str_set(&s->network_id, network_id(net)) < 0)
-            return err_oom(e);
+        r = describe_tried(c, name, old, reached, s, e);
         if (!s->network_id && str_set(&s->network_id, old->network_id) < 0)
             return err_oom(e);
-        r = net_copy_wanted(old, s, e);
+        if (r >= 0)
+            r = net_copy_wanted(old, s, e);
     }
     /* Names that a rename gave stay, as the reference keeps them. */
     if (r >= 0 && s->dns_names.n == 0)
@@ -506,8 +534,11 @@ int net_describe(struct container *c, const struct ctr_net *old, const struct ne
     } else if (str_set(&n->s.sandbox_id, old->s.sandbox_id) < 0 || str_set(&n->s.sandbox_key, old->s.sandbox_key) < 0) {
         return err_oom(e);
     }
-    for (size_t i = 0; r >= 0 && i < old->s.networks.n; i++)
-        r = describe_one(c, old->s.networks.v[i].key, old->s.networks.v[i].value, p != NULL, n, e);
+    for (size_t i = 0; r >= 0 && i < old->s.networks.n; i++) {
+        enum net_reached reached = !p ? NET_UNTRIED : p->joined ? NET_PLACED : p->reached ? p->reached[i] : NET_UNTRIED;
+
+        r = describe_one(c, old->s.networks.v[i].key, old->s.networks.v[i].value, reached, n, e);
+    }
     if (r >= 0)
         r = add_exposed(c, n, e);
     if (r >= 0)

@@ -10,18 +10,27 @@
 #include "monitor/launch.h"
 #include "network/network.h"
 
+/* How far a start came with one of the container's networks: what inspect says of it depends on that. */
+enum net_reached {
+    NET_UNTRIED,
+    NET_NAMED, /* it was to be joined: the container's names on it are known */
+    NET_PLACED /* it gave addresses */
+};
+
 struct net_plug {
     struct launch_link *links; /* for the launch request */
     size_t n_links;
     struct network *first; /* decides resolv.conf; NULL: none */
     char sandbox_id[65];
     bool host;
-    bool disabled; /* the container asked for none */
-    bool joined;   /* all networks were joined */
+    bool disabled;             /* the container asked for none */
+    bool joined;               /* all networks were joined */
+    enum net_reached *reached; /* where not: of each network of the record, in its order; NULL: none was tried */
 };
 void net_plug_done(struct net_plug *p);
 
-/* Join all networks of the container (its endpoints are kept in it). On failure all are left again; only ret->sandbox_id is set then. */
+/* Join all networks of the container (its endpoints are kept in it). On failure all are left again; of *ret only `reached` is set then, and
+ * `sandbox_id` if any network gave addresses. */
 int net_plug(struct container *c, struct net_plug *ret, struct err *e);
 /* Leave all networks: addresses and ports are free when it returns. */
 void net_unplug(struct container *c);
@@ -42,9 +51,9 @@ int net_rewrite_file(const char *path, const struct buf *text, struct err *e);
 int net_describe(struct container *c, const struct ctr_net *old, const struct net_plug *p, struct ctr_net **ret, struct err *e);
 /* The container's place on a network (by name or id), or NULL. */
 struct endpoint *net_endpoint_on(struct container *c, const char *name);
-/* Join one network as eth<index>; ports NULL: publish nothing. */
+/* Join one network as eth<index>; ports NULL: publish nothing; ret_placed (NULL allowed): see struct endpoint_request. */
 int net_join(struct container *c, struct network *net, const struct api_endpoint_settings *want, const char *mac, unsigned index,
-             const struct port_requests *ports, struct endpoint **ret, struct err *e);
+             const struct port_requests *ports, bool *ret_placed, struct endpoint **ret, struct err *e);
 /* The ports that this container publishes. port_requests_done() afterwards. */
 int net_read_ports(const struct ctr_fixed *f, struct port_requests *ret, struct err *e);
 /* The settings of a running container that was given another name (its endpoints know already). */

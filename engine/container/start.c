@@ -362,6 +362,9 @@ int container_start_held(struct ctr_held *h, struct err *e) {
     struct ctr_health *before = container_health(c);
     int code = EXIT_NOT_STARTED, r = prepare(&l, &local);
 
+    /* What fails before the program is to be run leaves the code of the run before, if that had one. */
+    if (r < 0 && c->view->exit_code)
+        code = c->view->exit_code;
     if (r >= 0) {
         container_health_starting(c);
         run = ctr_run_new(c, ++c->run);

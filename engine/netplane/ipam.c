@@ -243,7 +243,7 @@ int ipam_take_addr(struct ipam *p, uint32_t addr, struct err *e) {
     if (!cidr4_contains(&p->subnet, addr))
         return err_set(e, ERR_INVALID, "no configured subnet contains the address");
     if (taken(p, addr) || (p->reserved && (addr == p->first || addr == p->first + p->size)))
-        return err_set(e, ERR_CONFLICT, "Address already in use");
+        return err_set(e, ERR_FORBIDDEN, "Address already in use");
     return mark(p, addr, e);
 }
 

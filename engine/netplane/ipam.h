@@ -55,7 +55,7 @@ int ipam_new(const struct cidr4 *subnet, const struct cidr4 *range, struct ipam 
 struct ipam *ipam_free(struct ipam *p);
 /* Next free one. ERR_CONFLICT "no available IPv4 addresses on this network's address pools" (the caller adds the network's name). */
 int ipam_take(struct ipam *p, uint32_t *ret, struct err *e);
-/* This very one. ERR_CONFLICT "Address already in use"; ERR_INVALID when it is outside of the subnet. */
+/* This very one. ERR_FORBIDDEN "Address already in use"; ERR_INVALID when it is outside of the subnet. */
 int ipam_take_addr(struct ipam *p, uint32_t addr, struct err *e);
 void ipam_release(struct ipam *p, uint32_t addr);
 size_t ipam_used(const struct ipam *p);

@@ -143,7 +143,7 @@ int ipam6_take_addr(struct ipam6 *p, const struct in6_addr *a, struct err *e) {
     if (!cidr6_contains(&p->subnet, a))
         return err_set(e, ERR_INVALID, "no configured subnet contains the address");
     if (is_taken(p, a))
-        return err_set(e, ERR_CONFLICT, "Address already in use");
+        return err_set(e, ERR_FORBIDDEN, "Address already in use");
     return mark(p, a, e);
 }
 

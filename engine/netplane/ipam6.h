@@ -39,7 +39,7 @@ int ipam6_new(const struct cidr6 *subnet, const struct cidr6 *range, struct ipam
 struct ipam6 *ipam6_free(struct ipam6 *p);
 /* Next free one. ERR_CONFLICT "no available IPv6 addresses on this network's address pools". */
 int ipam6_take(struct ipam6 *p, struct in6_addr *ret, struct err *e);
-/* This very one. ERR_CONFLICT "Address already in use"; ERR_INVALID when it is outside of the subnet. */
+/* This very one. ERR_FORBIDDEN "Address already in use"; ERR_INVALID when it is outside of the subnet. */
 int ipam6_take_addr(struct ipam6 *p, const struct in6_addr *a, struct err *e);
 void ipam6_release(struct ipam6 *p, const struct in6_addr *a);
 

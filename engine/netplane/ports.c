@@ -279,7 +279,7 @@ static int take_one(struct taking *k, const struct port_request *req, struct err
             return r;
         err_done(e);
     }
-    return err_set(e, ERR_INTERNAL, "Bind for %s:%u failed: all ports are allocated", want[0].host_ip, req->host_first);
+    return err_set(e, ERR_INTERNAL, "all ports are allocated");
 }
 
 int ports_take(struct ports *p, const struct port_request *v, size_t n, struct port_taken **ret, size_t *ret_n, struct err *e) {

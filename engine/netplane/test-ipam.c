@@ -66,8 +66,8 @@ TEST(ipam_exhausts) {
         CHECK_INT(a, 0x0a000000 + i);
     }
     CHECK_INT(ipam_take(p, &a, &e), -ERR_CONFLICT);
-    CHECK_INT(ipam_take_addr(p, 0x0a000000, NULL), -ERR_CONFLICT);
-    CHECK_INT(ipam_take_addr(p, 0x0a000007, NULL), -ERR_CONFLICT);
+    CHECK_INT(ipam_take_addr(p, 0x0a000000, NULL), -ERR_FORBIDDEN);
+    CHECK_INT(ipam_take_addr(p, 0x0a000007, NULL), -ERR_FORBIDDEN);
     CHECK_INT(ipam_take_addr(p, 0x0a000008, NULL), -ERR_INVALID);
     ipam_release(p, 0x0a000004);
     ipam_release(p, 0x0a000004);

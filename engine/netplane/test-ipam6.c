@@ -63,7 +63,7 @@ TEST(ipam6_lowest_free) {
     take(p, "fd00:aa::1");
     a = addr("fd00:aa::3");
     CHECK_INT(ipam6_take_addr(p, &a, &e), 0);
-    CHECK_INT(ipam6_take_addr(p, &a, &e), -ERR_CONFLICT);
+    CHECK_INT(ipam6_take_addr(p, &a, &e), -ERR_FORBIDDEN);
     err_done(&e);
     take(p, "fd00:aa::2");
     take(p, "fd00:aa::4");

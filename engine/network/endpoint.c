@@ -85,6 +85,15 @@ static struct in6_addr ip6_of_mac(const struct network *net, const uint8_t mac[6
     return a;
 }
 
+/* Of the pools ipam knows only that it has none left; ERR_CONFLICT says that, and nothing else does. */
+static int name_exhausted(const struct network *net, int family, int r, struct err *e) {
+    if (r != -ERR_CONFLICT)
+        return r;
+    err_done(e);
+    return err_set(e, ERR_INTERNAL, "no available IPv%d addresses on this network's address pools: %s (%s)", family, net->record.name,
+                   net->record.id);
+}
+
 /* The lock is held. */
 static int take_both(struct endpoint *ep, uint32_t want, const struct in6_addr *want6, bool has_mac, struct err *e) {
     struct network *net = ep->net;
@@ -99,7 +108,7 @@ static int take_both(struct endpoint *ep, uint32_t want, const struct in6_addr *
     r = want ? ipam_take_addr(net->ipam, want, e) : ipam_take(net->ipam, &ep->ip, e);
     if (r < 0) {
         ep->ip = 0;
-        return r;
+        return name_exhausted(net, 4, r, e);
     }
     if (!has_mac)
         mac_from_ipv4(ep->ip, ep->mac);
@@ -115,7 +124,7 @@ static int take_both(struct endpoint *ep, uint32_t want, const struct in6_addr *
     if (r < 0) {
         ipam_release(net->ipam, ep->ip);
         ep->ip = 0;
-        return r;
+        return name_exhausted(net, 6, r, e);
     }
     ep->has_ip6 = true;
     return 0;
@@ -264,6 +273,8 @@ int networks_join(struct networks *n, struct network *net, const struct endpoint
     if (r == 0 && network_has_links(net)) {
         r = take_address(n, ep, req, e);
         if (r == 0) {
+            if (req->ret_placed)
+                *req->ret_placed = true;
             left_silence(n, ep);
             r = endpoint_publish(n, ep, req->ports, req->n_ports, e);
             if (r < 0)

@@ -114,7 +114,7 @@ static bool match(struct networks *n, const struct filters *f, const struct netw
 }
 
 int op_network_list(struct call *c, struct err *e) {
-    static const char *const accepted[] = {"dangling", "driver", "id", "label", "name", "scope", "type", "idOrName", NULL};
+    static const char *const accepted[] = {"dangling", "driver", "id", "label", "name", "scope", "type", NULL};
     struct networks *n = call_engine(c)->networks;
     _cleanup_filters_ struct filters f = FILTERS_INIT;
     _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);

@@ -121,12 +121,13 @@ struct endpoint_request {
     const struct strv *links;      /* "container:alias" of this network; NULL allowed */
     const struct port_request *ports;
     size_t n_ports;
-    unsigned index; /* number of the interface: 0 gives eth0 */
+    unsigned index;   /* number of the interface: 0 gives eth0 */
+    bool *ret_placed; /* becomes true once it has its addresses, even where its ports then are not to be had; NULL: nobody asks */
 };
 
 /*
  * Take an address, publish the ports. Host and none networks give an endpoint without address. On failure nothing is kept.
- * Errors: no address left; wanted address unusable or in use; "driver failed programming external connectivity on endpoint NAME (ID): Bind for
+ * Errors: no address left (ERR_INTERNAL); wanted address unusable (ERR_INVALID) or in use (ERR_FORBIDDEN); "driver failed programming external connectivity on endpoint NAME (ID): Bind for
  * 0.0.0.0:8080 failed: port is already allocated".
  */
 int networks_join(struct networks *n, struct network *net, const struct endpoint_request *req, struct endpoint **ret, struct err *e);
@@ -181,7 +182,9 @@ struct network *endpoint_network(const struct endpoint *ep); /* borrowed */
 const char *endpoint_id(const struct endpoint *ep);
 const char *endpoint_ipv4(const struct endpoint *ep); /* "172.17.0.2" or "" */
 const char *endpoint_ipv6(const struct endpoint *ep); /* "fd00::2" or "" */
-/* Names that this endpoint's network resolves to it: the container's, its aliases, its short id, its host name. None on the predefined networks. */
+/* Names that a network resolves to who asks so for a place: the container's, its aliases, its short id, its host name. None on the predefined networks. */
+int network_names(const struct network *net, const struct endpoint_request *req, struct strv *ret, struct err *e);
+/* The same of a place that is taken. */
 int endpoint_names(const struct endpoint *ep, struct strv *ret, struct err *e);
 /* One entry of NetworkSettings.Networks (zero-initialised by the caller, api_endpoint_settings_done afterwards). */
 int endpoint_settings(const struct endpoint *ep, struct api_endpoint_settings *ret, struct err *e);

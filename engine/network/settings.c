@@ -118,19 +118,26 @@ static int add_name(struct strv *l, const char *s, struct err *e) {
     return str_empty(s) || strv_has(l, s) ? 0 : strv_add(l, s) < 0 ? err_oom(e) : 0;
 }
 
-int endpoint_names(const struct endpoint *ep, struct strv *ret, struct err *e) {
+int network_names(const struct network *net, const struct endpoint_request *req, struct strv *ret, struct err *e) {
     char short_id[ID_SHORT_LEN + 1];
     int r;
 
-    if (!network_has_links(ep->net) || ep->net->default_bridge)
+    if (!network_has_links(net) || net->default_bridge)
         return 0;
-    snprintf(short_id, sizeof(short_id), "%.12s", ep->container_id);
-    r = add_name(ret, ep->container_name, e);
-    for (size_t i = 0; r == 0 && i < ep->aliases.n; i++)
-        r = add_name(ret, ep->aliases.v[i], e);
+    snprintf(short_id, sizeof(short_id), "%.12s", req->container_id);
+    r = add_name(ret, req->container_name, e);
+    for (size_t i = 0; r == 0 && req->aliases && i < req->aliases->n; i++)
+        r = add_name(ret, req->aliases->v[i], e);
     if (r == 0)
         r = add_name(ret, short_id, e);
-    return r == 0 ? add_name(ret, ep->hostname, e) : r;
+    return r == 0 ? add_name(ret, req->hostname, e) : r;
+}
+
+int endpoint_names(const struct endpoint *ep, struct strv *ret, struct err *e) {
+    struct endpoint_request req = {
+        .container_id = ep->container_id, .container_name = ep->container_name, .hostname = ep->hostname, .aliases = &ep->aliases};
+
+    return network_names(ep->net, &req, ret, e);
 }
 
 int endpoint_settings(const struct endpoint *ep, struct api_endpoint_settings *ret, struct err *e) {
