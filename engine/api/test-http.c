@@ -178,7 +178,7 @@ TEST(http_upload) {
     test_send(fd, build, strlen(build));
     HAS(test_read(fd, "{\"got\":5}\n", NULL), "Transfer-Encoding: chunked\r\n");
     test_send(fd, "3\r\nabc\r\n0\r\n\r\n", 13);
-    HAS(test_read(fd, "0\r\n\r\n", NULL), "{\"got\":3}\n");
+    HAS(test_read(fd, "0\r\n\r\n", NULL), "{\"got\":8}\n");
     test_send(fd, GET("/_ping"), strlen(GET("/_ping")));
     HAS(test_read(fd, "OK", NULL), "200 OK");
     close(fd);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,36 +84,122 @@ static int h_create(struct call *c, struct err *e) {
     return call_reply(c, 201, &b, e);
 }
 
-/* Counts the body; with ?fail after 10 bytes; with ?slow pauses. */
+struct counted {
+    uint64_t total, sum;
+};
+
+static void count(struct counted *k, const void *p, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        k->sum = k->sum * 31 + ((const unsigned char *)p)[i];
+    k->total += n;
+}
+
+/* The body received here, as another process would. */
+static int count_lent(struct call *c, struct counted *k, struct err *e) {
+    struct body_lent l;
+    const unsigned char *p, *run;
+    unsigned char scratch[3000];
+    int r = call_body_lend(c, &l, e);
+    ssize_t n = r;
+
+    if (r <= 0)
+        return r < 0 ? r : err_set(e, ERR_INTERNAL, "nothing to lend");
+    fcntl(l.fd, F_SETFL, fcntl(l.fd, F_GETFL) & ~O_NONBLOCK);
+    p = l.early;
+    for (size_t have = l.n_early; n > 0 && !l.frame.ended;) {
+        if (have == 0) {
+            n = read(l.fd, scratch, body_frame_want(&l.frame, sizeof(scratch)));
+            if (n <= 0) {
+                n = err_set(e, ERR_CANCELLED, "the client went away while sending");
+                break;
+            }
+            have = (size_t)n;
+            p = scratch;
+        }
+        n = body_frame_next(&l.frame, &p, &have, &run, e);
+        if (n > 0)
+            count(k, run, (size_t)n);
+        n = n < 0 ? n : 1;
+    }
+    call_body_returned(c, l.frame.ended && !streq(call_query(c), "lend=lost"));
+    return n < 0 ? (int)n : 0;
+}
+
+/* Counts the body; with ?fail an error after the first piece; with ?slow pauses; with ?next and ?lend by the other ways to read. */
 static int h_load(struct call *c, struct err *e) {
     struct buf b = BUF_INIT(KIB(4));
+    struct counted k = {0};
+    bool next = streq(call_query(c), "next");
     char scratch[4096];
-    uint64_t total = 0, sum = 0;
+    const void *p = scratch;
     ssize_t n;
 
-    while ((n = call_body_read(c, scratch, sizeof(scratch), e)) > 0) {
-        for (ssize_t i = 0; i < n; i++)
-            sum = sum * 31 + (unsigned char)scratch[i];
-        total += (uint64_t)n;
-        if (streq(call_query(c), "fail"))
-            return err_set(e, ERR_INVALID, "bad tar");
-        if (streq(call_query(c), "slow"))
-            usleep(20000);
+    if (streq(call_query(c), "unread"))
+        return err_set(e, ERR_NOT_FOUND, "not here");
+    if (str_has_prefix(call_query(c), "lend")) {
+        n = count_lent(c, &k, e);
+    } else {
+        while ((n = next ? call_body_next(c, &p, e) : call_body_read(c, scratch, sizeof(scratch), e)) > 0) {
+            count(&k, p, (size_t)n);
+            if (streq(call_query(c), "fail"))
+                return err_set(e, ERR_INVALID, "bad tar");
+            if (streq(call_query(c), "slow"))
+                usleep(20000);
+        }
     }
     if (n < 0)
         return (int)n;
-    buf_addf(&b, "{\"bytes\":%llu,\"sum\":%llu}", (unsigned long long)total, (unsigned long long)sum);
+    buf_addf(&b, "{\"bytes\":%llu,\"sum\":%llu}", (unsigned long long)k.total, (unsigned long long)k.sum);
     return call_reply(c, 200, &b, e);
 }
 
-/* Progress while the body is still coming: echoes the number of bytes after each read. */
+/* What the thread writes into a pipe is passed on: all of it in two pieces; of "short" the second ends early. */
+static void *write_pipe(void *arg) {
+    char piece[7000];
+    int fd = (int)(intptr_t)arg;
+
+    for (size_t i = 0; i < sizeof(piece); i++)
+        piece[i] = (char)('a' + i % 26);
+    for (size_t left = TEST_PASSED; left > 0;) {
+        size_t n = left < sizeof(piece) ? left : sizeof(piece);
+
+        if (write(fd, piece, n) != (ssize_t)n)
+            break;
+        left -= n;
+    }
+    close(fd);
+    return NULL;
+}
+
+static int h_export(struct call *c, struct err *e) {
+    size_t first = 1000, more = streq(call_path(c, "id"), "short") ? 1 : 0;
+    pthread_t thread;
+    int fd[2], r;
+
+    if (pipe2(fd, O_CLOEXEC) < 0 || fcntl(fd[0], F_SETFL, O_NONBLOCK) < 0)
+        return err_errno(e, errno, "pipe");
+    pthread_create(&thread, NULL, write_pipe, (void *)(intptr_t)fd[1]);
+    r = call_stream_begin(c, 200, "application/x-tar", e);
+    if (r >= 0)
+        r = call_stream_pass(c, fd[0], first, e);
+    if (r >= 0)
+        r = call_stream_pass(c, fd[0], 0, e);
+    if (r >= 0)
+        r = call_stream_pass(c, fd[0], TEST_PASSED - first + more, e);
+    close(fd[0]);
+    pthread_join(thread, NULL);
+    return r;
+}
+
+/* Progress while the body is still coming: tells the number of bytes so far after each read. */
 static int h_build(struct call *c, struct err *e) {
     char scratch[8192], line[64] = "";
+    int got = 0;
     ssize_t n;
     int r = call_stream_begin(c, 200, "application/json", e);
 
     while (r >= 0 && (n = call_body_read(c, scratch, sizeof(scratch), NULL)) > 0)
-        r = call_stream_write(c, line, (size_t)snprintf(line, sizeof(line), "{\"got\":%d}\n", (int)n), e);
+        r = call_stream_write(c, line, (size_t)snprintf(line, sizeof(line), "{\"got\":%d}\n", got += (int)n), e);
     return r;
 }
 
@@ -257,6 +344,7 @@ static const struct api_operation table[] = {
     {.id = "ImageList", .method = "GET", .path = "/images/json", .section = "image", .until = 255, .handler = h_list, .query = a_query},
     OP("ContainerCreate", "POST", "/containers/create", "container", API_STREAM_NONE, true, h_create),
     OP("ContainerInspect", "GET", "/containers/{id}/json", "container", API_STREAM_NONE, false, h_inspect),
+    OP("ContainerExport", "GET", "/containers/{id}/export", "container", API_STREAM_TAR_OUT, false, h_export),
     OP("ContainerTop", "GET", "/containers/{id}/top", "container", API_STREAM_NONE, false, NULL),
     OP("ContainerLogs", "GET", "/containers/{id}/logs", "container", API_STREAM_CHUNKED, false, h_logs),
     OP("ContainerStats", "GET", "/containers/{id}/stats", "container", API_STREAM_CHUNKED, false, h_stats),

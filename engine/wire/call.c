@@ -49,6 +49,7 @@ struct call *call_new(struct http_server *s, const char *target) {
     c->server = s;
     c->refs = 1;
     c->dummy = c->out_fd = c->gone_fd = -EBADF;
+    c->patience_ms = -1;
     c->body = BUF_INIT(LIMIT_JSON_BODY);
     c->reply = BUF_INIT(LIMIT_REPLY_BYTES);
     pthread_mutexattr_init(&attr);
@@ -83,7 +84,7 @@ void call_unref(struct call *c) {
     free(c->query);
     free(c->method);
     free(c->route.variable);
-    free(c->ring);
+    free(c->room);
     free(c->early);
     buf_done(&c->body);
     buf_done(&c->reply);
@@ -157,118 +158,7 @@ int call_peer(struct call *c, pid_t *ret_pid, uid_t *ret_uid, gid_t *ret_gid) {
     return 0;
 }
 
-/* ---- body --------------------------------------------------------------------------------------------------------------- */
-
-int64_t call_body_length(struct call *c) {
-    return c->length;
-}
-
-/* The library hands over 16 KiB at a time: whoever can take much waits a moment for more, which saves most of the wake-ups. Lock held. */
-static void await_batch(struct call *c) {
-    struct timespec until;
-    int r = 0;
-
-    if (c->ring_n == 0 || c->ring_n >= HTTP_BATCH_BYTES)
-        return;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    while (r == 0 && c->ring_n < HTTP_BATCH_BYTES && !c->mhd_waits && !c->body_ended && !c->completed && c->state != CALL_ABORT)
-        r = pthread_cond_timedwait(&c->cond, &c->lock, &until);
-}
-
-/* n bytes of the ring have been used. Lock held. */
-static void ring_used(struct call *c, size_t n) {
-    c->ring_at = (c->ring_at + n) % HTTP_RING_BYTES;
-    c->ring_n -= n;
-    if (c->mhd_waits && c->ring_n <= HTTP_RING_BYTES / 2) {
-        c->mhd_waits = false;
-        MHD_resume_connection(c->mhd);
-    }
-}
-
-/* Wait for bytes, and a while for many when `batch`: how many are there in one piece, 0 at the end, negative when there will be none. Lock held. */
-static ssize_t ring_wait(struct call *c, bool batch, struct err *e) {
-    while (c->ring_n == 0 && !c->body_ended && !c->completed && c->state != CALL_ABORT)
-        pthread_cond_wait(&c->cond, &c->lock);
-    if (batch)
-        await_batch(c);
-    if (c->ring_n == 0)
-        return c->body_ended ? 0 : err_set(e, ERR_CANCELLED, "the client went away while sending");
-    return (ssize_t)MIN(c->ring_n, HTTP_RING_BYTES - c->ring_at);
-}
-
-ssize_t call_body_read(struct call *c, void *p, size_t n, struct err *e) {
-    ssize_t k;
-
-    if (!c->has_body || n == 0)
-        return 0;
-    pthread_mutex_lock(&c->lock);
-    if (c->route.collect) {
-        k = (ssize_t)MIN(n, c->body.len);
-        memcpy(p, c->body.data, (size_t)k);
-        buf_consume(&c->body, (size_t)k);
-    } else {
-        k = ring_wait(c, n >= HTTP_BATCH_BYTES, e);
-        if (k > 0) {
-            k = (ssize_t)MIN(n, (size_t)k);
-            memcpy(p, c->ring + c->ring_at, (size_t)k);
-            ring_used(c, (size_t)k);
-        }
-    }
-    pthread_mutex_unlock(&c->lock);
-    return k;
-}
-
-ssize_t call_body_next(struct call *c, const void **ret_p, struct err *e) {
-    ssize_t k;
-
-    if (!c->has_body)
-        return 0;
-    pthread_mutex_lock(&c->lock);
-    ring_used(c, c->lent);
-    c->lent = 0;
-    k = ring_wait(c, true, e);
-    if (k > 0) {
-        c->lent = (size_t)k; /* it counts as taken room until the next call: nobody writes over it */
-        *ret_p = c->ring + c->ring_at;
-    }
-    pthread_mutex_unlock(&c->lock);
-    return k;
-}
-
-int call_body_drain(struct call *c, size_t max) {
-    char scratch[4096];
-    ssize_t n;
-
-    while (max > 0 && (n = call_body_read(c, scratch, MIN(max, sizeof(scratch)), NULL)) > 0)
-        max -= (size_t)n;
-    return 0;
-}
-
-int call_body(struct call *c, struct buf *ret, struct err *e) {
-    for (;;) {
-        char *p = buf_reserve(ret, 16u << 10);
-        char last[16];
-        ssize_t n;
-
-        /* At the very limit there may still be a few bytes of room, or nothing more to come. */
-        if (!p) {
-            if (ret->len < ret->max || call_body_read(c, last, sizeof(last), NULL) > 0)
-                return err_set(e, ERR_TOO_LARGE, "request body too large");
-            return 0;
-        }
-        n = call_body_read(c, p, 16u << 10, e);
-        if (n < 0)
-            return (int)n;
-        if (n == 0)
-            return 0;
-        buf_commit(ret, (size_t)n);
-    }
-}
+/* ---- JSON bodies ---------------------------------------------------------------------------------------------------------- */
 
 /* What the reference says of a Content-Type: "type/subtype" followed by parameters (RFC 9110 8.3). */
 static int check_json_type(struct call *c, struct err *e) {
@@ -295,7 +185,7 @@ static int read_json(struct call *c, json_t **ret, struct err *e) {
         *ret = NULL;
         return 0;
     }
-    if (!c->route.collect) {
+    if (!c->collects) {
         r = call_body(c, &whole, e);
         if (r < 0)
             return r;
@@ -414,6 +304,8 @@ bool call_gone(struct call *c) {
     pthread_mutex_lock(&c->lock);
     gone = c->aborted || (c->completed && !c->out_detached);
     if (!gone && (c->state == CALL_WORKING || c->out_detached)) {
+        if (c->direct && !c->body_ended)
+            p.events = 0; /* what the client has sent may still be there, though it will send no more */
         p.fd = current_fd(c);
         gone = poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
     }

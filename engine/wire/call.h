@@ -25,6 +25,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "wire/body.h"
 
 struct call;
 struct engine;
@@ -71,8 +72,15 @@ int call_body(struct call *c, struct buf *ret, struct err *e);
  * when the client went away in mid-body, ERR_INVALID when its framing broke. The client is held back when nobody reads.
  */
 ssize_t call_body_read(struct call *c, void *p, size_t n, struct err *e);
-/* The same without a copy: *ret_p is the next piece of the body, as long as it happens to be, and valid until the next call. For routes that do not collect. */
+/* The same without a copy: *ret_p is the next piece of the body, as long as it happens to be, and valid until the next call. */
 ssize_t call_body_next(struct call *c, const void **ret_p, struct err *e);
+/*
+ * A long body for another process to receive: fd is the connection, to be read from as wire/body.h says and until the frame has ended; `early` (borrowed) was
+ * received already and comes first. 1; 0 when there is no such body, then call_body_next() has it; negative as there. Not after a piece was read, and nothing
+ * else is done with the body or written to the client until call_body_returned(): `whole` says that all of it was read, and nothing after it had come.
+ */
+int call_body_lend(struct call *c, struct body_lent *ret, struct err *e);
+void call_body_returned(struct call *c, bool whole);
 /* Length announced by Content-Length; -1 with chunked transfer; 0 without a body. */
 int64_t call_body_length(struct call *c);
 /* Read and forget up to `max` bytes of body, so that the client can finish sending. Returns 0 even if there was more. */
@@ -103,7 +111,7 @@ int call_stream_begin(struct call *c, int status, const char *content_type, stru
 int call_stream_write(struct call *c, const void *p, size_t n, struct err *e);
 /*
  * The same with the next n bytes of a pipe, whose reading end does not block: the kernel moves them without a copy. Waits for who writes the pipe;
- * ERR_INTERNAL when that ends early. Not for answers to HEAD, whose pipe nobody would empty.
+ * ERR_INTERNAL when that ends early, and the connection ends with what was sent. Not for answers to HEAD, whose pipe nobody would empty.
  */
 int call_stream_pass(struct call *c, int pipe, size_t n, struct err *e);
 /* End of the body. The connection can serve the next request. Errors here mean that the client is gone; ignoring them is fine. */

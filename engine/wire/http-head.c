@@ -149,6 +149,7 @@ static int check_framing(struct call *c, const char **ret_text) {
         *ret_text = "";
         return 417;
     }
+    c->expects = expect != NULL && !c->http10;
     c->length = coding ? -1 : (int64_t)n;
     c->has_body = coding || n > 0;
     if (c->http10 && !c->wants_close) {

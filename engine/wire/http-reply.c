@@ -133,9 +133,30 @@ int http_send_all(int fd, const void *p, size_t n, int timeout_ms, struct err *e
     return 0;
 }
 
-void http_raw_reply(struct call *c) {
+int http_write_reply(struct call *c, int fd, bool closes, struct err *e) {
     _cleanup_buf_ struct buf head = BUF_INIT(KIB(64));
-    char length[64];
+    bool bodyless = c->status == 204 || c->status == 304, chunked = c->reply.len > HTTP_CHUNK_ABOVE && !closes && !c->head_only && !c->http10;
+    char framing[96] = "", size[24];
+    int r;
+
+    if (chunked)
+        snprintf(framing, sizeof(framing), "Transfer-Encoding: chunked\r\n");
+    else if (!bodyless)
+        snprintf(framing, sizeof(framing), "Content-Length: %zu\r\n%s", c->reply.len, closes ? "Connection: close\r\n" : "");
+    else if (closes)
+        snprintf(framing, sizeof(framing), "Connection: close\r\n");
+    http_head_text(c, c->status, framing, &head);
+    if (chunked)
+        buf_add(&head, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", c->reply.len));
+    r = buf_check(&head, e);
+    if (r >= 0)
+        r = http_send_all(fd, head.data, head.len, HTTP_PATIENCE_MS, e);
+    if (r >= 0 && !bodyless && !c->head_only)
+        r = http_send_all(fd, buf_str(&c->reply), c->reply.len, HTTP_PATIENCE_MS, e);
+    return r < 0 || !chunked ? r : http_send_all(fd, "\r\n0\r\n\r\n", 7, HTTP_PATIENCE_MS, e);
+}
+
+void http_raw_reply(struct call *c) {
     int fd;
 
     if (c->completed)
@@ -143,11 +164,8 @@ void http_raw_reply(struct call *c) {
     fd = fcntl(c->conn->fd, F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         return;
-    snprintf(length, sizeof(length), "Content-Length: %zu\r\nConnection: close\r\n", c->reply.len);
-    http_head_text(c, c->status, length, &head);
     /* Nothing was sent on this connection yet in this exchange: an error fits into the socket's buffer. */
-    if (buf_ok(&head) && http_send_all(fd, head.data, head.len, 0, NULL) == 0)
-        http_send_all(fd, buf_str(&c->reply), c->reply.len, 0, NULL);
+    ignore_result(http_write_reply(c, fd, true, NULL) < 0);
     shutdown(fd, SHUT_WR);
     http_linger(c->server->loop, fd);
 }

@@ -52,8 +52,8 @@ int http_detach(struct call *c, struct err *e) {
     int fd;
 
     pthread_mutex_lock(&c->lock);
-    if (c->completed || c->state != CALL_WORKING) {
-        bool gone = c->completed;
+    if (c->completed || !(c->state == CALL_WORKING || c->held)) {
+        bool gone = c->completed || c->state == CALL_ABORT;
 
         pthread_mutex_unlock(&c->lock);
         return gone ? err_set(e, ERR_CANCELLED, "the client is gone") : err_set(e, ERR_INTERNAL, "a connection was taken at the wrong time");
@@ -63,8 +63,14 @@ int http_detach(struct call *c, struct err *e) {
         pthread_mutex_unlock(&c->lock);
         return fd;
     }
-    /* HTTP/1.0 knows no upgrade: let the library close its side. What it had read ahead is lost, which such clients do not send. */
+    /*
+     * HTTP/1.0 knows no upgrade: let the library close its side. What it had read ahead is lost, which such clients do not send. In mid-body it only looks at
+     * the socket, which shall have ended then.
+     */
     c->state = c->http10 ? CALL_ABORT : CALL_UPGRADING;
+    if (c->http10 && c->held)
+        c->dummy = close_fd(c->dummy);
+    c->held = c->held_head = false;
     MHD_resume_connection(c->mhd);
     while (!c->completed && c->state != CALL_UPGRADED)
         pthread_cond_wait(&c->cond, &c->lock);
@@ -112,20 +118,6 @@ void http_give_back(struct http_listener *l, int fd) {
 
 /* ---- taken connections -------------------------------------------------------------------------------------------------------- */
 
-/* Wait until the request has been read to its end, dropping what the handler did not read. */
-static int read_to_end(struct call *c, size_t max) {
-    bool ended;
-
-    if (!c->has_body || c->route.collect)
-        return 0;
-    call_body_drain(c, max);
-    pthread_mutex_lock(&c->lock);
-    /* body_ended is set together with the suspension that taking needs. */
-    ended = c->body_ended && c->state == CALL_WORKING;
-    pthread_mutex_unlock(&c->lock);
-    return ended ? 0 : -EFBIG;
-}
-
 static char *reply_lines(struct call *c) {
     struct buf b = BUF_INIT(KIB(64));
 
@@ -155,18 +147,23 @@ int call_take(struct call *c, struct taken *ret, struct err *e) {
 
     if (call_answered(c))
         return err_set(e, ERR_INTERNAL, "a connection was taken after the reply");
-    if (read_to_end(c, HTTP_DRAIN_MAX) < 0)
+    if (c->has_body && !c->collects && !http_body_end(c, HTTP_DRAIN_MAX))
         return err_set(e, ERR_INVALID, "the request body is too long");
     t.head = c->route.bare ? strdup("") : reply_lines(c);
     t.upgrade = upgrade ? strdup(upgrade) : NULL;
     if (!t.head || (upgrade && !t.upgrade))
         return err_oom(e);
     call_stop_watching(c);
-    t.fd = http_detach(c, e);
+    t.fd = c->direct ? http_out_take(c) : http_detach(c, e);
     if (t.fd < 0)
         return t.fd;
     t.early = TAKE_PTR(c->early);
     t.n_early = c->n_early;
+    if (c->direct) {
+        if (c->n_raw > 0)
+            memmove(t.early, c->raw, c->n_raw); /* nothing is read beyond a body but what the library had read */
+        t.n_early = c->n_raw;
+    }
     c->n_early = 0;
     t.http10 = c->http10;
     t.origin = c->wants_close || c->http10 ? NULL : c->listener;
@@ -249,29 +246,30 @@ void taken_done(struct taken *t) {
 
 /* ---- streams of a handler ------------------------------------------------------------------------------------------------------- */
 
+/* The connection becomes out_fd. */
+static int detach_out(struct call *c, struct err *e) {
+    int fd;
+
+    if (c->has_body && !c->collects)
+        return http_direct(c, e);
+    fd = http_detach(c, e);
+    pthread_mutex_lock(&c->lock); /* http_stop() may want to shut it down */
+    c->out_fd = fd;
+    pthread_mutex_unlock(&c->lock);
+    return fd < 0 ? fd : 0;
+}
+
 int call_stream_begin(struct call *c, int status, const char *content_type, struct err *e) {
     _cleanup_buf_ struct buf head = BUF_INIT(KIB(64));
-    bool working;
     int r;
 
     if (call_answered(c) || c->is_inline)
         return err_set(e, ERR_INTERNAL, "a second reply to one request");
     if (content_type)
         call_set_header(c, "Content-Type", content_type);
-    pthread_mutex_lock(&c->lock);
-    working = c->state == CALL_WORKING;
-    if (!working && !c->completed && c->state == CALL_STREAM)
-        c->out_fd = fcntl(c->conn->fd, F_DUPFD_CLOEXEC, 3);
-    pthread_mutex_unlock(&c->lock);
-    if (working) {
-        int fd = http_detach(c, e);
-
-        pthread_mutex_lock(&c->lock); /* http_stop() may want to shut it down */
-        c->out_fd = fd;
-        pthread_mutex_unlock(&c->lock);
-    }
-    if (c->out_fd < 0)
-        return working ? c->out_fd : err_set(e, ERR_CANCELLED, "the client is gone");
+    r = detach_out(c, e);
+    if (r < 0)
+        return r;
     c->status = status;
     c->stream_begun = true;
     c->stream_chunked = !c->http10 && !c->head_only;
@@ -347,7 +345,12 @@ int call_stream_pass(struct call *c, int pipe, size_t n, struct err *e) {
         else if (errno != EINTR)
             r = err_set(e, ERR_CANCELLED, "the client has closed the connection");
     }
-    return r < 0 || !c->stream_chunked ? r : http_send_all(c->out_fd, "\r\n", 2, -1, e);
+    if (r < 0) {
+        /* Within a chunk whose size was told: whatever came now would be taken for its content. Only the end of the connection says that it is cut. */
+        c->stream_ended = c->wants_close = true;
+        return r;
+    }
+    return c->stream_chunked ? http_send_all(c->out_fd, "\r\n", 2, -1, e) : 0;
 }
 
 int call_stream_end(struct call *c, struct err *e) {
@@ -361,7 +364,7 @@ bool call_stream_begun(struct call *c) {
     return c->stream_begun;
 }
 
-static int out_take(struct call *c) {
+int http_out_take(struct call *c) {
     int fd;
 
     pthread_mutex_lock(&c->lock);
@@ -372,34 +375,15 @@ static int out_take(struct call *c) {
 
 void http_stream_finish(struct call *c) {
     bool whole = call_stream_end(c, NULL) >= 0 && !c->wants_close && !c->http10;
+    bool read = !c->direct || http_body_end(c, whole ? HTTP_DRAIN_MAX : 0);
 
     call_stop_watching(c);
-    if (!c->out_detached) {
-        int fd = -EBADF;
-
-        /* The stream began in mid-body: the library still reads. Let it come to its end, then take the connection. */
-        if (whole && read_to_end(c, HTTP_DRAIN_MAX) == 0)
-            fd = http_detach(c, NULL);
-        if (fd >= 0) {
-            close_fd(out_take(c));
-            c->out_fd = fd;
-        } else {
-            pthread_mutex_lock(&c->lock);
-            if (!c->completed) {
-                bool suspended = c->mhd_waits || c->state == CALL_WORKING;
-
-                c->state = CALL_ABORT;
-                if (suspended)
-                    MHD_resume_connection(c->mhd);
-            }
-            pthread_mutex_unlock(&c->lock);
-            shutdown(c->out_fd, SHUT_WR);
-            http_linger(c->server->loop, out_take(c));
-            return;
-        }
+    if (!read) {
+        shutdown(c->out_fd, SHUT_WR);
+        http_linger(c->server->loop, http_out_take(c));
+    } else if (whole && (c->direct ? c->n_raw : c->n_early) == 0) {
+        http_give_back(c->listener, http_out_take(c));
+    } else {
+        close_fd(http_out_take(c));
     }
-    if (whole && c->n_early == 0)
-        http_give_back(c->listener, out_take(c));
-    else
-        close_fd(out_take(c));
 }

@@ -166,11 +166,26 @@ static void run_job(struct pool_job *job) {
     http_finish(c);
 }
 
+/* Suspend the connection, before another thread learns of the call. c->lock is held. */
+static void hold(struct call *c) {
+    MHD_suspend_connection(c->mhd);
+    c->held = true;
+}
+
+/* Let the library go on with the connection. c->lock is held. */
+static void release(struct call *c) {
+    if (c->held)
+        MHD_resume_connection(c->mhd);
+    c->held = false;
+}
+
 void http_finish(struct call *c) {
     if (!call_answered(c))
         call_reply_error(c, 500, "the handler gave no answer");
     if (c->stream_begun) {
         http_stream_finish(c);
+    } else if (!c->taken && c->direct) {
+        http_direct_finish(c);
     } else if (!c->taken) {
         call_stop_watching(c);
         pthread_mutex_lock(&c->lock);
@@ -180,17 +195,13 @@ void http_finish(struct call *c) {
             c->state = CALL_READY;
             MHD_resume_connection(c->mhd);
         } else if (c->state == CALL_STREAM) {
-            bool suspended = c->mhd_waits;
-
             /* Little is left: read it, and keep the connection. Much: answer now, on our own. */
-            c->mhd_waits = false;
             c->state = CALL_DRAIN;
             if (c->length >= 0 && c->length - c->received > HTTP_DRAIN_MAX) {
                 http_raw_reply(c);
                 c->state = CALL_ABORT;
             }
-            if (suspended)
-                MHD_resume_connection(c->mhd);
+            release(c);
         }
         pthread_mutex_unlock(&c->lock);
     }
@@ -198,7 +209,7 @@ void http_finish(struct call *c) {
     call_unref(c);
 }
 
-/* Called with c->lock held, after the connection was suspended or (CALL_STREAM) while it goes on receiving. False: the reply is an error now. */
+/* Called with c->lock held, after the connection was suspended (HTTP/1.0 with a long body: before). False: the reply is an error now. */
 static bool submit(struct call *c) {
     struct err e = ERR_INIT;
 
@@ -315,7 +326,8 @@ static enum MHD_Result on_head(struct call *c, struct http_listener *l, const ch
         run_inline(c);
         return refuse(c);
     }
-    if (c->route.collect) {
+    c->collects = c->route.collect || (c->length >= 0 && c->length <= (int64_t)HTTP_SHORT_BODY);
+    if (c->collects) {
         c->state = CALL_COLLECT;
         if (c->length > (int64_t)LIMIT_JSON_BODY) {
             call_reply_error(c, 413, "request body too large");
@@ -323,18 +335,19 @@ static enum MHD_Result on_head(struct call *c, struct http_listener *l, const ch
         }
         return MHD_YES;
     }
-    c->ring = malloc(HTTP_RING_BYTES);
-    if (!c->ring)
-        return MHD_NO;
     c->state = CALL_STREAM;
-    if (!submit(c))
+    if (!c->http10) {
+        c->held_head = true;
+        hold(c);
+    }
+    if (!submit(c)) {
         c->state = CALL_DRAIN;
+        release(c);
+    }
     return MHD_YES;
 }
 
 static enum MHD_Result on_piece(struct call *c, const char *p, size_t *n) {
-    size_t k, end;
-
     switch (c->state) {
     case CALL_COLLECT:
         buf_add(&c->body, p, *n);
@@ -345,21 +358,15 @@ static enum MHD_Result on_piece(struct call *c, const char *p, size_t *n) {
         *n = 0;
         return MHD_YES;
     case CALL_STREAM:
-        k = MIN(HTTP_RING_BYTES - c->ring_n, *n);
-        end = (c->ring_at + c->ring_n) % HTTP_RING_BYTES;
-        memcpy(c->ring + end, p, MIN(k, HTTP_RING_BYTES - end));
-        if (k > HTTP_RING_BYTES - end)
-            memcpy(c->ring, p + (HTTP_RING_BYTES - end), k - (HTTP_RING_BYTES - end));
-        c->ring_n += k;
-        c->received += (int64_t)k;
-        *n -= k;
-        /* Bytes left over are only offered again after a suspension: without one the library would wait for the socket and hang. */
-        if (*n > 0) {
-            MHD_suspend_connection(c->mhd);
-            c->mhd_waits = true;
-        }
-        if (c->ring_n == k || c->ring_n >= HTTP_BATCH_BYTES || c->mhd_waits)
-            pthread_cond_broadcast(&c->cond);
+        c->early = malloc(*n);
+        if (!c->early)
+            return MHD_NO;
+        memcpy(c->early, p, *n);
+        c->n_early = *n;
+        c->received = (int64_t)*n;
+        *n = 0;
+        hold(c);
+        pthread_cond_broadcast(&c->cond);
         return MHD_YES;
     case CALL_DRAIN:
         c->drained += *n;
@@ -378,16 +385,11 @@ static enum MHD_Result on_piece(struct call *c, const char *p, size_t *n) {
 static enum MHD_Result on_end(struct call *c) {
     struct MHD_Response *r;
 
-    c->body_ended = true;
     switch (c->state) {
     case CALL_COLLECT:
     case CALL_END:
+        c->body_ended = true;
         return start(c);
-    case CALL_STREAM:
-        MHD_suspend_connection(c->mhd);
-        c->state = CALL_WORKING;
-        pthread_cond_broadcast(&c->cond);
-        return MHD_YES;
     case CALL_DRAIN:
         return c->reply_set ? queue(c, (unsigned)c->status, http_response(c)) : start(c);
     case CALL_READY:
@@ -420,6 +422,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
         r = on_head(c, cls, method, version);
     } else if (c->state == CALL_ABORT) {
         r = MHD_NO;
+    } else if (c->held_head && c->state == CALL_DRAIN) {
+        c->held_head = false; /* the head again, after the suspension: now the body may come */
+        r = MHD_YES;
     } else {
         r = *n > 0 ? on_piece(c, data, n) : on_end(c);
     }
@@ -556,8 +561,8 @@ int http_feed(struct http_listener *l, int fd, struct err *e) {
 
 static void release_call(struct call *c) {
     pthread_mutex_lock(&c->lock);
-    if (!c->completed && (c->state == CALL_WORKING || c->mhd_waits)) {
-        c->mhd_waits = false;
+    if (!c->completed && (c->state == CALL_WORKING || c->held)) {
+        c->held = false;
         c->state = CALL_ABORT;
         MHD_resume_connection(c->mhd);
     } else if (!c->completed && c->state == CALL_STREAM) {
