@@ -144,7 +144,7 @@ $(BIN)/hatake-unpack: $(B)/obj/layers/main-unpack.o $(call LIB,layers) $(call LI
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) $(filter %.a,$^) -Wl,-Bstatic -lzstd -lcrypto -llzma -lbz2 -lseccomp -Wl,-Bdynamic -lisal
 # Reads and writes files of containers in a cage: only the files that do that, and what they need of the lower modules.
-$(BIN)/hatake-files: $(call objs,$(wildcard engine/container/main-files.c engine/container/files*.c)) $(call LIB,layers) $(call LIB,kern) $(call LIB,base)
+$(BIN)/hatake-files: $(call objs,$(wildcard engine/container/main-files.c engine/container/files*.c)) $(call LIB,layers) $(call LIB,wire) $(call LIB,kern) $(call LIB,base)
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $(filter %.o,$^) $(filter %.a,$^) -lisal -lzstd -lcrypto -llzma -lbz2 -lseccomp

@@ -24,6 +24,7 @@ struct helper {
     int in, out; /* ours: non-blocking */
     const struct ctr_files_io *io;
     struct container *c;
+    bool lent;         /* it reads the archive from the client itself */
     const char *event; /* to be put out before the first byte of an archive: whoever has it all can look for it then */
 };
 
@@ -144,10 +145,17 @@ static int write_request(struct buf *b, struct container *c, const struct ctr_fi
     return r < 0 ? r : buf_check(b, e);
 }
 
-static int request_file(const struct buf *b, struct err *e) {
+static int request_file(const struct buf *b, const struct body_lent *lent, struct err *e) {
+    struct files_request head = {.texts = (uint32_t)b->len};
     _cleanup_close_ int fd = memfd_create("hatake-files", MFD_CLOEXEC);
 
-    if (fd < 0 || full_write(fd, b->data, b->len) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+    if (lent) {
+        head.framed = true;
+        head.frame = lent->frame;
+        head.early = (uint32_t)lent->n_early;
+    }
+    if (fd < 0 || full_write(fd, &head, sizeof head) < 0 || full_write(fd, b->data, b->len) < 0 ||
+        (lent && full_write(fd, lent->early, lent->n_early) < 0) || lseek(fd, 0, SEEK_SET) < 0)
         return err_errno(e, errno, "writing the request to hatake-files");
     return TAKE_FD(fd);
 }
@@ -178,23 +186,32 @@ static void helper_end(struct helper *h, bool done) {
     h->pid = 0;
 }
 
-static int helper_start(struct helper *h, const char *libexec, const struct buf *request, int ns, struct err *e) {
-    _cleanup_close_ int text = request_file(request, e), in0 = -EBADF, out1 = -EBADF;
+static int helper_start(struct helper *h, const char *libexec, const struct buf *request, const struct body_lent *lent, int ns, struct err *e) {
+    _cleanup_close_ int text = request_file(request, lent, e), in0 = -EBADF, out1 = -EBADF;
     int in[2], out[2], r;
 
-    if (text < 0 || spawn_pipe(in, e) < 0)
-        return -(int)ERR_INTERNAL;
-    in0 = in[0];
-    h->in = in[1];
+    if (text < 0)
+        return text;
+    if (!lent) {
+        r = spawn_pipe(in, e);
+        if (r < 0)
+            return r;
+        in0 = in[0];
+        h->in = in[1];
+        ignore_result(fcntl(h->in, F_SETPIPE_SZ, 1 << 20) < 0); /* refused: slower, not wrong */
+        if (fcntl(h->in, F_SETFL, O_NONBLOCK) < 0)
+            return err_errno(e, errno, "pipe");
+    }
     r = spawn_pipe(out, e);
     if (r < 0)
         return r;
     h->out = out[0];
     out1 = out[1];
-    ignore_result(fcntl(h->out, F_SETPIPE_SZ, 1 << 20) < 0 || fcntl(h->in, F_SETPIPE_SZ, 1 << 20) < 0); /* refused: slower, not wrong */
-    if (fcntl(h->in, F_SETFL, O_NONBLOCK) < 0 || fcntl(h->out, F_SETFL, O_NONBLOCK) < 0)
+    ignore_result(fcntl(h->out, F_SETPIPE_SZ, 1 << 20) < 0);
+    if (fcntl(h->out, F_SETFL, O_NONBLOCK) < 0)
         return err_errno(e, errno, "pipe");
-    return spawn(h, libexec, in0, out1, text, ns, e);
+    h->lent = lent != NULL;
+    return spawn(h, libexec, lent ? lent->fd : in0, out1, text, ns, e);
 }
 
 /* Wait until the descriptor is ready; the client may leave meanwhile. */
@@ -327,6 +344,13 @@ static void announce(struct helper *h) {
     h->event = NULL;
 }
 
+/* Once for a body that was lent. */
+static void body_returned(struct helper *h, bool whole) {
+    if (h->lent)
+        h->io->returned(h->io->arg, whole);
+    h->lent = false;
+}
+
 static int take_results(struct helper *h, struct err *e) {
     _cleanup_free_ char *piece = malloc(FILES_PIECE + 1);
 
@@ -339,7 +363,7 @@ static int take_results(struct helper *h, struct err *e) {
 
         if (r > 0 && head.length > FILES_PIECE)
             return err_set(e, ERR_INTERNAL, "hatake-files does not keep to what was agreed");
-        if (r > 0 && head.type != FILES_ERROR)
+        if (r > 0 && head.type != FILES_ERROR && head.type != FILES_BODY)
             announce(h);
         if (r > 0 && head.type == FILES_DATA && h->io->pass) {
             r = h->io->pass(h->io->arg, h->out, head.length, e);
@@ -355,6 +379,9 @@ static int take_results(struct helper *h, struct err *e) {
         switch ((enum files_frame)head.type) {
         case FILES_STAT:
             r = take_stat(h, &t, e);
+            break;
+        case FILES_BODY:
+            body_returned(h, head.length == 1 && piece[0]);
             break;
         case FILES_DATA:
             r = h->io->piece ? h->io->piece(h->io->arg, piece, head.length, e) : 0;
@@ -376,20 +403,27 @@ static int work(struct container *c, enum ctr_files what, const struct ctr_files
     _cleanup_close_ int ns = -EBADF;
     bool running = what != CTR_FILES_LAYER && (v->state == ctr_running || v->state == ctr_paused);
     struct helper h = {.in = -EBADF, .out = -EBADF, .io = io, .c = c};
+    struct body_lent lent;
+    int lends = 0;
     int r = write_request(&request, c, v->fixed, what, running, o, e);
 
     if (r >= 0 && running) {
         ns = mounts_of(v, e);
         r = ns < 0 ? ns : 0;
     }
+    if (r >= 0 && what == CTR_FILES_PUT && io->lend) {
+        lends = io->lend(io->arg, &lent, e);
+        r = lends < 0 ? lends : r;
+    }
     if (r >= 0)
-        r = helper_start(&h, c->cs->engine->libexec_dir, &request, ns, e);
+        r = helper_start(&h, c->cs->engine->libexec_dir, &request, lends > 0 ? &lent : NULL, ns, e);
     h.event = what == CTR_FILES_GET ? "archive-path" : what == CTR_FILES_EXPORT ? "export" : NULL;
-    if (r >= 0 && what == CTR_FILES_PUT)
+    if (r >= 0 && what == CTR_FILES_PUT && !h.lent)
         r = feed_body(&h, e);
     if (r >= 0)
         r = take_results(&h, e);
     helper_end(&h, r >= 0);
+    body_returned(&h, false);
     if (r == -(int)ERR_NOT_FOUND && o->path)
         return err_set(e, ERR_NOT_FOUND, "Could not find the file %s in container %s", o->path, o->shown);
     return r;

@@ -66,6 +66,14 @@ static int64_t pull_body(void *arg, const void **ret_p, struct err *e) {
     return call_body_next(((struct transfer *)arg)->call, ret_p, e);
 }
 
+static int lend_body(void *arg, struct body_lent *ret, struct err *e) {
+    return call_body_lend(((struct transfer *)arg)->call, ret, e);
+}
+
+static void take_back_body(void *arg, bool whole) {
+    call_body_returned(((struct transfer *)arg)->call, whole);
+}
+
 static bool client_gone(void *arg) {
     return call_gone(((struct transfer *)arg)->call);
 }
@@ -124,7 +132,14 @@ static int pass_piece(void *arg, int pipe, size_t n, struct err *e) {
 static int transfer(struct call *call, enum ctr_files what, const struct ctr_files_options *o, const char *type, struct err *e) {
     _cleanup_container_ struct container *c = NULL;
     struct transfer t = {.call = call, .type = type};
-    struct ctr_files_io io = {.pull = pull_body, .stat = show_stat, .piece = send_piece, .pass = pass_piece, .gone = client_gone, .arg = &t};
+    struct ctr_files_io io = {.pull = pull_body,
+                              .lend = lend_body,
+                              .returned = take_back_body,
+                              .stat = show_stat,
+                              .piece = send_piece,
+                              .pass = pass_piece,
+                              .gone = client_gone,
+                              .arg = &t};
     int r;
 
     if (what != CTR_FILES_EXPORT && str_empty(o->path))

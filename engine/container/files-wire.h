@@ -6,7 +6,8 @@
  * files that GET, HEAD and PUT /containers/{id}/archive and /containers/{id}/export are about. Links and names in there cannot lead out.
  *
  * Descriptors: 0 the archive (put), 1 results, 2 log, 3 the request, 4 the mount namespace of a running container (key "running").
- * Request: pairs of texts, each ended by a NUL:
+ * Request: struct files_request, pairs of texts, what was received of the archive before. When `framed`, descriptor 0 is the client's connection, and the
+ * archive the body that is read from it as wire/body.h says; without it everything until the end of a pipe. Texts are each ended by a NUL:
  *   mode    stat | get | put | export | layer | folder  path    in the container, as asked for
  *   place   an empty folder to mount on        running "1": descriptor 4 is there
  *   lower   one per layer, top first           upper, work   the writable layer
@@ -26,9 +27,18 @@
 
 #include <stdint.h>
 
+#include "wire/body.h"
+
+struct files_request {
+    uint32_t texts, early; /* bytes */
+    struct body_frame frame;
+    bool framed;
+};
+
 enum files_frame {
     FILES_STAT = 'S',  /* name, size, mode in the API's bits, seconds, nanoseconds, target: texts, each ended by a NUL */
     FILES_DATA = 'T',  /* a piece of the archive */
+    FILES_BODY = 'B',  /* one byte, after a framed archive: 1 when all of it was read, and nothing after it had come */
     FILES_ERROR = 'E', /* kind, errno, message: as above */
     FILES_DONE = 'D',
 };

@@ -22,11 +22,22 @@
 
 #define BINDS_MAX 1024
 #define INPUT_SIZE KIB(256)
+#define DRAIN_MAX (256 << 10) /* of an archive that was refused */
 #define NAMESPACE_FD 4
 #define LINKS_MAX 255
 
 struct bind {
     const char *source, *at, *options, *under;
+};
+
+/* The archive. */
+struct input {
+    unsigned char *buffer;
+    struct inflate *plain;
+    bool framed; /* it is the body of a request */
+    struct body_frame frame;
+    const unsigned char *raw; /* received and not gone through */
+    size_t n_raw;
 };
 
 struct request {
@@ -37,6 +48,7 @@ struct request {
     struct bind binds[BINDS_MAX];
     size_t n_binds;
     bool running, keep_kind, read_only, exact;
+    struct input in;
 };
 
 /* ---- results ----------------------------------------------------------------------------------------------------------------------------- */
@@ -102,6 +114,7 @@ static int take_pair(struct request *q, const char *key, const char *value) {
 
 static int read_request(struct request *q, struct err *e) {
     static struct idmap ids;
+    struct files_request head;
     const char *p, *end;
 
     for (;;) {
@@ -114,8 +127,14 @@ static int read_request(struct request *q, struct err *e) {
             break;
         buf_commit(&q->text, (size_t)n);
     }
-    p = buf_str(&q->text);
-    end = p + q->text.len;
+    if (q->text.len < sizeof head)
+        return err_set(e, ERR_INTERNAL, "bad request");
+    memcpy(&head, q->text.data, sizeof head);
+    if (q->text.len != sizeof head + head.texts + head.early)
+        return err_set(e, ERR_INTERNAL, "bad request");
+    p = q->text.data + sizeof head;
+    end = p + head.texts;
+    q->in = (struct input){.framed = head.framed, .frame = head.frame, .raw = (const unsigned char *)end, .n_raw = head.early};
     while (p < end) {
         const char *key = p, *value = memchr(p, 0, (size_t)(end - p));
         const char *stop = value && value + 1 < end ? memchr(value + 1, 0, (size_t)(end - value - 1)) : NULL;
@@ -538,20 +557,50 @@ static int get(const char *path, const char *asked, bool exact, struct err *e) {
     return send_archive(S_ISDIR(st.st_mode) ? "." : name, name, exact, NULL, e); /* whoever copies is on the machine */
 }
 
-struct input {
-    unsigned char *buffer;
-    struct inflate *plain;
-};
+static int64_t receive(struct input *in, size_t n, struct err *e) {
+    ssize_t k;
+
+    do
+        k = read(0, in->buffer, n);
+    while (k < 0 && errno == EINTR);
+    if (k == 0 && in->framed)
+        return err_set(e, ERR_CANCELLED, "the client went away while sending");
+    return k < 0 ? err_errno(e, errno, "reading the archive") : k;
+}
 
 static int64_t fill(void *arg, const unsigned char **ret_p, struct err *e) {
     struct input *in = arg;
-    ssize_t n;
+    int64_t k = 0;
 
-    do
-        n = read(0, in->buffer, INPUT_SIZE);
-    while (n < 0 && errno == EINTR);
-    *ret_p = in->buffer;
-    return n < 0 ? err_errno(e, errno, "reading the archive") : n;
+    if (!in->framed) {
+        *ret_p = in->buffer;
+        return receive(in, INPUT_SIZE, e);
+    }
+    while (k == 0 && !in->frame.ended) {
+        if (in->n_raw == 0) {
+            k = receive(in, body_frame_want(&in->frame, INPUT_SIZE), e);
+            if (k < 0)
+                return k;
+            in->raw = in->buffer;
+            in->n_raw = (size_t)k;
+        }
+        k = body_frame_next(&in->frame, &in->raw, &in->n_raw, ret_p, e);
+    }
+    return k;
+}
+
+/* Leave the connection at the end of the body, when there is little left of it, and say whether it is there. */
+static int end_body(struct input *in, struct err *e) {
+    const unsigned char *p;
+    int64_t had = 0, k = 1;
+    char whole;
+
+    while (k > 0 && in->buffer && had < DRAIN_MAX && (in->frame.chunked || in->frame.left <= DRAIN_MAX)) {
+        k = fill(in, &p, NULL);
+        had += k;
+    }
+    whole = in->frame.ended && in->n_raw == 0;
+    return send_frame(FILES_BODY, &whole, 1, e);
 }
 
 static int64_t fill_plain(void *arg, const unsigned char **ret_p, struct err *e) {
@@ -577,10 +626,10 @@ static int check_writable(const struct request *q, const char *where, struct err
     return !best && q->read_only ? err_set(e, ERR_INTERNAL, "container rootfs is marked read-only") : 0;
 }
 
-static int put(const struct request *q, const char *path, const char *where, struct err *e) {
+static int put(struct request *q, const char *path, const char *where, struct err *e) {
     /* What is exact is of this machine, as it is when it is read. */
     struct files_unpack how = {.keep_kind = q->keep_kind, .chown = q->owner != NULL, .exact = q->exact, .ids = q->exact ? NULL : q->ids};
-    struct input in = {.buffer = malloc(INPUT_SIZE)};
+    struct input *in = &q->in;
     struct tar_reader *reader = NULL;
     _cleanup_free_ char *gid = q->owner && strchr(q->owner, ':') ? strdup(strchr(q->owner, ':') + 1) : NULL;
     _cleanup_free_ char *uid = q->owner ? strndup(q->owner, strcspn(q->owner, ":")) : NULL;
@@ -599,8 +648,8 @@ static int put(const struct request *q, const char *path, const char *where, str
     how.dest = where;
     if (enter(path) < 0)
         return path_error("open", path, errno, e);
-    in.plain = in.buffer ? inflate_new(fill, &in) : NULL;
-    reader = in.plain ? tar_reader_new(fill_plain, &in, drop_raw, NULL) : NULL;
+    in->plain = in->buffer ? inflate_new(fill, in) : NULL;
+    reader = in->plain ? tar_reader_new(fill_plain, in, drop_raw, NULL) : NULL;
     r = reader ? files_unpack(reader, &how, e) : err_oom(e);
     if (r >= 0)
         r = tar_reader_drain(reader, e);
@@ -610,8 +659,7 @@ static int put(const struct request *q, const char *path, const char *where, str
         r = -(int)ERR_INTERNAL;
     }
     tar_reader_free(reader);
-    inflate_free(in.plain);
-    free(in.buffer);
+    inflate_free(in->plain);
     return r;
 }
 
@@ -621,6 +669,8 @@ static int run(struct request *q, struct err *e) {
     int r = read_request(q, e);
 
     umask(0);
+    if (r >= 0 && q->in.framed && fcntl(0, F_SETFL, 0) < 0) /* the engine's connections do not wait */
+        r = err_errno(e, errno, "the archive's connection");
     if (r >= 0)
         r = become_root(q, e);
     if (r < 0)
@@ -646,7 +696,14 @@ static int run(struct request *q, struct err *e) {
     }
     if (streq(q->mode, "get"))
         return get(path, q->path, q->exact, e);
-    return streq(q->mode, "put") ? put(q, path, where, e) : send_archive(".", "", false, q->ids, e);
+    if (!streq(q->mode, "put"))
+        return send_archive(".", "", false, q->ids, e);
+    q->in.buffer = malloc(INPUT_SIZE);
+    r = put(q, path, where, e);
+    if (q->in.framed && end_body(&q->in, r < 0 ? NULL : e) < 0)
+        r = -(int)ERR_INTERNAL;
+    free(q->in.buffer);
+    return r;
 }
 
 int main(int argc, char **argv) {
@@ -658,7 +715,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "hatake-files: started by hataked, not by hand\n");
         return 2;
     }
-    q.text = BUF_INIT(FILES_REQUEST_MAX);
+    q.text = BUF_INIT(sizeof(struct files_request) + FILES_REQUEST_MAX + LIMIT_HTTP_HEAD_BYTES);
     if (run(&q, &e) < 0) {
         send_error(&e);
         return 1;

@@ -39,9 +39,13 @@ struct ctr_files_options {
     bool keep_kind, own;
     bool exact; /* of a backup: everything that a file has (files.h) */
 };
+struct body_lent;
 struct ctr_files_io {
     /* Next piece of the archive to unpack: as call_body_next(). */
     int64_t (*pull)(void *arg, const void **ret_p, struct err *e);
+    /* Or the connection it is received from: as call_body_lend() and call_body_returned(). Both or NULL. */
+    int (*lend)(void *arg, struct body_lent *ret, struct err *e);
+    void (*returned)(void *arg, bool whole);
     /* The path is there; before any piece. */
     int (*stat)(void *arg, const struct ctr_path_stat *st, struct err *e);
     int (*piece)(void *arg, const void *p, size_t n, struct err *e);
