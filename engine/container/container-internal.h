@@ -122,6 +122,12 @@ DEFINE_CLEANUP(struct ctr_health *, ctr_health_unref)
 /* Append a result, dropping the oldest; only on a snapshot that nobody else has yet. */
 int ctr_health_add(struct ctr_health *h, int64_t start, int64_t end, int64_t code, const char *output, size_t n);
 
+/* Text of a container in lists: where sizes belong in it, where the status is that it has not (two quotes), its length. */
+struct ctr_entry {
+    size_t sizes, status, n;
+    char text[];
+};
+
 struct ctr_view {
     atomic_int refs;
     struct ctr_fixed *fixed;
@@ -142,7 +148,8 @@ struct ctr_view {
     int64_t started_at, finished_at; /* CLOCK_ZERO: never */
     int64_t restart_count;
     /* prebuilt text, made by the first reader: see list.c and inspect.c */
-    _Atomic(char *) list_head, list_tail, inspect;
+    _Atomic(struct ctr_entry *) entry;
+    _Atomic(char *) inspect;
     /* counted once where nothing runs: container_size() */
     atomic_bool sized;
     atomic_llong size_rw, size_root;

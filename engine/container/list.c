@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * GET /containers/json. Each container's text is made once per view (all but the Status and what sizes need) and lists are put together from it.
+ * GET /containers/json. Each container's text is made once per view (all but the Status and the sizes) and lists are put together from it.
  */
 #include <stdio.h>
 
@@ -18,6 +18,7 @@
 DEFINE_CLEANUP(struct image *, image_unref)
 
 #define MARK "\"Status\":\""
+#define LABELS ",\"Labels\":" /* what the sizes stand before */
 
 /* ---- status -------------------------------------------------------------------------------------------------------------------------- */
 void ctr_human_span(int64_t ns, char ret[64]) {
@@ -226,34 +227,50 @@ static int write_entry(const struct ctr_view *v, const struct strv *links, const
     return r;
 }
 
-/* Keep the text of an entry in two halves around the status. Whoever comes first stores them; a second copy is dropped. */
+/* Keep the text of an entry, and where what changes by itself belongs in it. Whoever comes first stores it; a second copy is dropped. */
 static int prepare(struct ctr_view *v, int version, struct err *e) {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JSON_BODY);
     _cleanup_free_ char *pattern = NULL;
     const struct sizes none = {0};
-    char *at, *head, *tail, *expected = NULL;
+    const char *sizes, *status;
+    struct ctr_entry *new, *expected = NULL;
     int r = write_entry(v, NULL, v->fixed->config.image, "", &none, version, &b, e);
 
     if (r < 0)
         return r;
     pattern = str_printf("\"State\":\"%s\"," MARK "\"", ctr_state_name(v->state));
-    at = pattern ? strstr(buf_str(&b), pattern) : NULL;
-    if (!at)
+    /* No text of a user's looks like that: its quotes are escaped. */
+    sizes = strstr(buf_str(&b), LABELS);
+    status = pattern && sizes ? strstr(sizes, pattern) : NULL;
+    new = status ? malloc(sizeof(*new) + b.len + 1) : NULL;
+    if (!new)
         return err_oom(e);
-    at += strlen(pattern) - 2;
-    head = strndup(buf_str(&b), (size_t)(at - buf_str(&b)));
-    tail = strdup(at + 2);
-    if (!head || !tail) {
-        free(head);
-        free(tail);
-        return err_oom(e);
-    }
-    if (!atomic_compare_exchange_strong(&v->list_tail, &expected, tail))
-        free(tail);
-    expected = NULL;
-    if (!atomic_compare_exchange_strong(&v->list_head, &expected, head))
-        free(head);
+    new->sizes = (size_t)(sizes - b.data);
+    new->status = (size_t)(status - b.data) + strlen(pattern) - 2;
+    new->n = b.len;
+    memcpy(new->text, b.data, b.len + 1);
+    if (!atomic_compare_exchange_strong(&v->entry, &expected, new))
+        free(new);
     return 0;
+}
+
+/* What is zero is left out. */
+static void add_size(struct buf *out, const char *name, int64_t size) {
+    if (size == 0)
+        return;
+    buf_adds(out, name);
+    buf_addi(out, size);
+}
+
+static void add_prepared(const struct ctr_entry *t, const struct sizes *sz, const char *status, struct buf *out) {
+    buf_add(out, t->text, t->sizes);
+    if (sz->want) {
+        add_size(out, ",\"SizeRw\":", sz->rw);
+        add_size(out, ",\"SizeRootFs\":", sz->root);
+    }
+    buf_add(out, t->text + t->sizes, t->status - t->sizes);
+    buf_add_json_string(out, status);
+    buf_add(out, t->text + t->status + 2, t->n - t->status - 2);
 }
 
 /* ---- the image's name today ------------------------------------------------------------------------------------------------------------ */
@@ -293,16 +310,14 @@ static int add_entry(struct names *names, struct container *c, struct ctr_view *
     if (size && container_size(c, v, &sz.rw, &sz.root, NULL) < 0)
         sz.rw = sz.root = 0;
     links = map_get(&names->links, c->id);
-    if (size || links || image != v->fixed->config.image || version != 145)
+    if (links || image != v->fixed->config.image || version != 145)
         return write_entry(v, links, image, status, &sz, version, out, e);
-    if (!atomic_load(&v->list_head)) {
+    if (!atomic_load(&v->entry)) {
         r = prepare(v, version, e);
         if (r < 0)
             return r;
     }
-    buf_adds(out, atomic_load(&v->list_head));
-    buf_add_json_string(out, status);
-    buf_adds(out, atomic_load(&v->list_tail));
+    add_prepared(atomic_load(&v->entry), &sz, status, out);
     return 0;
 }
 

@@ -119,8 +119,7 @@ struct ctr_view *ctr_view_unref(struct ctr_view *v) {
     free(v->name);
     free(v->error);
     free(v->joined_hostname);
-    free(atomic_load(&v->list_head));
-    free(atomic_load(&v->list_tail));
+    free(atomic_load(&v->entry));
     free(atomic_load(&v->inspect));
     free(v);
     return NULL;
