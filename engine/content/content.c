@@ -19,6 +19,7 @@
 #include "base/str.h"
 
 #define WORTH_KEEPING KIB(64)
+#define WRITEBACK MIB(4)
 #define DISK_PART 10 /* all together at most this part of the disk */
 
 struct content {
@@ -33,6 +34,7 @@ struct partial {
     char name[ID_LEN + 1]; /* "" for a nameless one */
     int fd, read_fd;
     int64_t have, size;
+    int64_t on_its_way; /* so many bytes the kernel was told to bring to the disk */
 };
 
 /* ---- the store ------------------------------------------------------------------------------------------------------------ */
@@ -222,6 +224,16 @@ static int write_failed(const struct partial *p, int errnum, struct err *e) {
     return -ERR_NO_SPACE;
 }
 
+/* While the rest still comes: who syncs what the blob is kept with finds little left to do. */
+static void start_writeback(struct partial *p) {
+    int64_t n = p->have - p->on_its_way;
+
+    if (n < (int64_t)WRITEBACK && p->have < p->size)
+        return;
+    ignore_result(sync_file_range(p->fd, p->on_its_way, n, SYNC_FILE_RANGE_WRITE) < 0);
+    p->on_its_way = p->have;
+}
+
 int partial_append(struct partial *p, const void *bytes, size_t n, struct err *e) {
     const char *at = bytes;
 
@@ -238,13 +250,14 @@ int partial_append(struct partial *p, const void *bytes, size_t n, struct err *e
         n -= (size_t)put;
         p->have += put;
     }
+    start_writeback(p);
     return 0;
 }
 
 int partial_reset(struct partial *p, struct err *e) {
     if (ftruncate(p->fd, 0) < 0)
         return err_errno(e, errno, "truncate %s/%s", p->owner->folder, p->name);
-    p->have = 0;
+    p->have = p->on_its_way = 0;
     return 0;
 }
 

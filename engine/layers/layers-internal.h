@@ -46,6 +46,12 @@ struct layers {
     struct map chains;            /* chain id → struct layer */
     struct map containers;        /* container id → struct container_layer */
     struct layer_reaper *reaper;
+    struct {
+        pthread_mutex_t lock; /* a leaf */
+        pthread_cond_t ended;
+        int64_t bytes; /* unpacked since the last sync began */
+        bool running;  /* the thread */
+    } ahead;           /* settle.c */
 };
 
 struct container_layer {
@@ -69,6 +75,15 @@ void layer_reaper_yield(struct layer_reaper *r, int change);
 void layer_blob_share(struct layer *layer, struct layer *copy, const char *staged);
 /* A disk that gets full does without kept blobs. Cheap where it is not. */
 void layers_make_room(struct layers *l);
+
+/* settle.c */
+void settle_init(struct layers *l);
+void settle_done(struct layers *l); /* waits for the sync under way */
+/*
+ * A folder of so many bytes is finished. Once there are enough of them a thread begins to bring them to the disk while the next layers are still being made, so that
+ * layers_settle() finds little left to wait for. Nothing depends on it.
+ */
+void settle_ahead(struct layers *l, int64_t bytes);
 
 /* layers.c, leftovers.c */
 int store_load(struct layers *l, struct err *e);

@@ -141,6 +141,7 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
     pthread_mutex_init(&l->lock, NULL);
     pthread_mutex_init(&l->init_lock, NULL);
     pthread_mutex_init(&l->publish_lock, NULL);
+    settle_init(l);
     l->data_root = str_dup(config->data_root);
     l->libexec_dir = str_dup(config->libexec_dir);
     l->reaper = layer_reaper_new(l->data_root);
@@ -171,6 +172,7 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
 struct layers *layers_free(struct layers *l) {
     if (!l)
         return NULL;
+    settle_done(l);
     layer_reaper_free(l->reaper);
     map_done_with(&l->containers, container_layer_free);
     map_done_with(&l->chains, layer_free);
@@ -300,75 +302,6 @@ int64_t layers_total_size(struct layers *l) {
 }
 
 /* ---- registration -------------------------------------------------------------------------------------------------------------- */
-
-static int insert_row(struct layers *l, const struct layer *layer, struct err *e) {
-    return db_exec(l->db,
-                   "INSERT OR REPLACE INTO layer(chain_id, diff_id, parent, cache_id, link, size, archive_size, created, synced, blob) "
-                   "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,1,?9)",
-                   DB_ARGS(DB_TEXT(layer->chain_id), DB_TEXT(layer->diff_id), DB_TEXT(layer->parent ? layer->parent->chain_id : NULL),
-                           DB_TEXT(layer->cache_id), DB_TEXT(layer->link), DB_INT(layer->size), DB_INT(layer->archive_size), DB_INT(clock_wall_ns()),
-                           DB_TEXT(layer->kept ? layer->blob : NULL)),
-                   e);
-}
-
-static int sync_home(struct layers *l, struct err *e) {
-    _cleanup_close_ int fd = open(l->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0 || syncfs(fd) < 0)
-        return err_errno(e, errno, "syncing %s", l->home);
-    return 0;
-}
-
-/* Rows of layers whose files are on the disk, parents first, all or none. */
-static int insert_rows(struct layers *l, struct layer *const *list, size_t n, struct err *e) {
-    int r = db_begin(l->db, e);
-
-    if (r < 0)
-        return r;
-    for (size_t i = n; r == 0 && i-- > 0;) {
-        r = insert_row(l, list[i], e);
-        if (r == 0 && list[i]->blob[0])
-            r = db_exec(l->db, "INSERT OR REPLACE INTO blob_diff(digest, diff_id, seen) VALUES(?1,?2,?3)",
-                        DB_ARGS(DB_TEXT(list[i]->blob), DB_TEXT(list[i]->diff_id), DB_INT(clock_wall_ns())), e);
-    }
-    if (r < 0)
-        db_rollback(l->db);
-    else
-        r = db_commit(l->db, e);
-    return r;
-}
-
-int layers_settle(struct layer *top, struct err *e) {
-    struct layer *list[LIMIT_LAYERS];
-    struct layers *l = top ? top->owner : NULL;
-    bool kept = false;
-    size_t n = 0;
-    int r;
-
-    if (!top)
-        return 0;
-    pthread_mutex_lock(&l->lock);
-    for (struct layer *p = top; p && n < ELEMENTSOF(list); p = p->parent)
-        if (!p->synced) {
-            list[n++] = p;
-            kept |= p->kept;
-        }
-    pthread_mutex_unlock(&l->lock);
-    if (n == 0)
-        return 0;
-    r = sync_home(l, e);
-    if (r == 0)
-        r = insert_rows(l, list, n, e);
-    if (r < 0)
-        return r;
-    pthread_mutex_lock(&l->lock);
-    for (size_t i = 0; i < n; i++)
-        list[i]->synced = true;
-    pthread_mutex_unlock(&l->lock);
-    if (kept)
-        layers_trim_blobs(l, INT64_MAX);
-    return 0;
-}
 
 static int publish_locked(struct layers *l, struct layer *layer, const char *staged, struct layer **ret, struct err *e) {
     struct layer *other = layers_get(l, layer->chain_id);

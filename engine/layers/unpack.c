@@ -273,6 +273,8 @@ static int handle_frame(struct unpack *u, uint32_t type, const char *p, size_t n
     }
     if (in.bad)
         return err_set(e, ERR_INTERNAL, "hatake-unpack sent a broken result");
+    if (type == UNPACK_LAYER && ev.index >= 0)
+        settle_ahead(u->layers, ev.size);
     return u->fn(u->arg, &ev, e);
 }
 
