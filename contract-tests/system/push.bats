@@ -89,3 +89,40 @@ END
     docker push -q "$TO"
     arrived
 }
+
+# The image comes back from the registry, which then loses its blobs. KEPT: the large one, beside its layer.
+pulled_again() {
+    docker push -q "$TO"
+    FIRST=$(ls "$STATE/blobs")
+    docker rm "$N" >&2
+    docker rmi "$TO" "$N" >&2
+    docker pull -q "$TO"
+    KEPT=$(find "$ENGINE_ROOT"/overlay2/*/blob -size +2000k -newer "$STATE/manifests/v1" 2>/dev/null)
+    [ -n "$KEPT" ] || skip "no blob was kept: is the disk nearly full?"
+    rm "$STATE"/blobs/* "$STATE/log"
+}
+
+@test "what was pulled goes out as it came: in one request, and on from where that breaks" {
+    pulled_again
+    docker push -q "$TO"
+    arrived
+    same "$FIRST" "$(ls "$STATE/blobs")"
+    run grep -c ^PATCH "$STATE/log"
+    same 0 "$output" "requests but for one"
+    rm "$STATE"/blobs/* "$STATE/log"
+    echo "cut 900000" >"$STATE/mode"
+    docker push -q "$TO"
+    arrived
+    same "$FIRST" "$(ls "$STATE/blobs")"
+    [ "$(sent)" -le 3200000 ] || fail "$(sent) bytes for 3,000,000"
+    [ "$(grep -c ^PATCH "$STATE/log")" -ge 2 ]
+}
+
+@test "a kept blob that has changed on the disk never arrives: the layer is compressed anew" {
+    pulled_again
+    printf changed | dd of="$KEPT" bs=1 seek=1500000 conv=notrunc status=none
+    docker push -q "$TO"
+    arrived
+    same "$FIRST" "$(ls "$STATE/blobs")"
+    [ ! -e "$KEPT" ]
+}

@@ -219,7 +219,7 @@ static int send_kept(struct push_layer *l, bool *ret_retry, struct err *e) {
 
     if (fd < 0)
         return 0;
-    r = registry_send_blob(l->push->session, &(struct registry_source){kept_read, kept_rewind, &b}, digest, &size, ret_retry, e);
+    r = registry_send_blob(l->push->session, &(struct registry_source){kept_read, kept_rewind, &b, b.digest, b.size}, digest, &size, ret_retry, e);
     if (r < 0)
         return r;
     if (streq(digest, b.digest)) {
@@ -239,7 +239,8 @@ static int send_squeezed(struct push_layer *l, bool *ret_retry, struct err *e) {
 
     if (r < 0)
         return r;
-    r = registry_send_blob(l->push->session, &(struct registry_source){squeeze_read, squeeze_rewind, squeeze}, digest, &size, ret_retry, e);
+    r = registry_send_blob(l->push->session, &(struct registry_source){.read = squeeze_read, .rewind = squeeze_rewind, .arg = squeeze}, digest, &size,
+                           ret_retry, e);
     squeeze_free(squeeze);
     return r == 0 ? found(l, digest, size, true, e) : r;
 }

@@ -42,7 +42,7 @@ static int push_config(struct push *p, struct err *e) {
 
     if (r != 0)
         return r < 0 ? r : 0;
-    r = registry_send_blob(p->session, &(struct registry_source){bytes_read, bytes_rewind, &b}, digest, &size, &retry, e);
+    r = registry_send_blob(p->session, &(struct registry_source){bytes_read, bytes_rewind, &b, p->image->id, (int64_t)b.n}, digest, &size, &retry, e);
     if (r == 0 && !streq(digest, p->image->id))
         r = err_set(e, ERR_INTERNAL, "image %s is damaged", p->image->id);
     return r;

@@ -128,18 +128,34 @@ struct sending {
     size_t n_first, at_first;
     int64_t produced; /* bytes the source gave, all hashed */
     int64_t skip;     /* of what the source gives next, so many bytes are there already */
+    char digest[72];  /* of all the source gave, once it has ended */
     bool ended;
+    bool changed; /* it is not what the source said it would be */
 };
+
+static bool known(const struct sending *x) {
+    return x->source->digest && x->source->size > 0;
+}
+
+/* What is known beforehand is compared before its last bytes leave: a registry never has the whole of anything else. */
+static int end(struct sending *x, struct err *e) {
+    x->ended = true;
+    digest_end(x->sha, x->digest);
+    x->changed = known(x) && !streq(x->digest, x->source->digest);
+    return x->changed ? err_set(e, ERR_INTERNAL, "blob %s has changed", x->source->digest) : 0;
+}
 
 static ssize_t produce(struct sending *x, void *p, size_t n, struct err *e) {
     ssize_t got = x->ended ? 0 : x->source->read(x->source->arg, p, n, e);
+    int r = 0;
 
     if (got > 0) {
         EVP_DigestUpdate(x->sha, p, (size_t)got);
         x->produced += got;
     }
-    x->ended = got == 0;
-    return got;
+    if (!x->ended && (got == 0 || (known(x) && x->produced >= x->source->size)))
+        r = end(x, e);
+    return r < 0 ? r : got;
 }
 
 static ssize_t on_read(void *arg, void *p, size_t n, struct err *e) {
@@ -173,7 +189,7 @@ static int restart(struct sending *x, int64_t skip, struct err *e) {
     x->n_first = x->at_first = 0;
     x->produced = 0;
     x->skip = skip;
-    x->ended = false;
+    x->ended = x->changed = false;
     return r == 0 && EVP_DigestInit_ex(x->sha, EVP_sha256(), NULL) != 1 ? err_oom(e) : r;
 }
 
@@ -235,8 +251,8 @@ static int stream(struct sending *x, char **url, struct err *e) {
     return r;
 }
 
-/* PUT, with the whole blob in it when `whole`. */
-static int finish(struct sending *x, const char *url, const char *digest, bool whole, struct err *e) {
+/* PUT, with the whole blob of `body` bytes in it; -1: the registry has it all. */
+static int finish(struct sending *x, const char *url, const char *digest, int64_t body_size, struct err *e) {
     _cleanup_free_ char *to = str_printf("%s%cdigest=%s", url, strchr(url, '?') ? '&' : '?', digest);
     _cleanup_buf_ struct buf body = BUF_INIT(LIMIT_TOKEN_BYTES);
     struct transfer t = {.s = x->s, .method = "PUT", .url = to, .body = &body};
@@ -244,10 +260,10 @@ static int finish(struct sending *x, const char *url, const char *digest, bool w
 
     if (!to)
         return err_oom(e);
-    if (whole) {
+    if (body_size >= 0) {
         t.upload = on_read;
         t.upload_arg = x;
-        t.upload_size = (int64_t)x->n_first;
+        t.upload_size = body_size;
         t.upload_type = "application/octet-stream";
     }
     r = run_at(&t, "Put", e);
@@ -257,52 +273,87 @@ static int finish(struct sending *x, const char *url, const char *digest, bool w
     return r;
 }
 
-/* Stream it, going on where the registry is when the connection breaks. */
-static int stream_all(struct sending *x, char **url, struct err *e) {
-    int64_t from = 0;
+/* After a broken connection: go on where the registry is. *ret_from: there. `why` becomes the error where that cannot be. */
+static int go_on(struct sending *x, char **url, int64_t from, int64_t *ret_from, struct err *why, struct err *e) {
+    int64_t have = how_much(x->s, url);
 
+    if (have < from || have > x->produced)
+        return err_move(e, why);
+    *ret_from = have;
+    return restart(x, have, e);
+}
+
+/* Stream it from `from` on, going on where the registry is when the connection breaks. */
+static int stream_all(struct sending *x, char **url, int64_t from, struct err *e) {
     for (int left = RESUMES;; left--) {
         _cleanup_err_ struct err why = ERR_INIT;
+        int64_t before = from;
         int r = stream(x, url, &why);
-        int64_t have;
 
         if (r == 0)
             return 0;
-        have = r == -ERR_UNAVAILABLE && left > 1 ? how_much(x->s, url) : -1;
-        if (have < from || have > x->produced)
+        if (r != -ERR_UNAVAILABLE || left <= 1)
             return err_move(e, &why);
-        if (have > from)
-            left = RESUMES;
-        from = have;
-        r = restart(x, have, e);
+        r = go_on(x, url, from, &from, &why, e);
         if (r < 0)
             return r;
+        if (from > before)
+            left = RESUMES;
     }
+}
+
+/* One request carries it all, and the registry compares the digest with what came: nothing is put aside there for a second one. */
+static int send_known(struct sending *x, char **url, struct err *e) {
+    _cleanup_err_ struct err why = ERR_INIT;
+    int64_t from = 0;
+    int r = finish(x, *url, x->source->digest, x->source->size, &why);
+
+    if (r == 0 && !x->ended) { /* it did not want to hear it to the end: it has one of that digest */
+        snprintf(x->digest, sizeof x->digest, "%s", x->source->digest);
+        x->produced = x->source->size;
+    }
+    if (r != -ERR_UNAVAILABLE)
+        return r < 0 ? err_move(e, &why) : 0;
+    r = go_on(x, url, 0, &from, &why, e);
+    if (r == 0)
+        r = stream_all(x, url, from, e);
+    return r == 0 ? finish(x, *url, x->digest, -1, e) : r;
+}
+
+/* How long it is shows while it is read. */
+static int send_unknown(struct sending *x, char **url, struct err *e) {
+    int r;
+
+    x->first = malloc(AT_ONCE);
+    r = x->first ? fill_first(x, e) : err_oom(e);
+    if (r == 0 && x->ended)
+        return finish(x, *url, x->digest, (int64_t)x->n_first, e);
+    if (r == 0)
+        r = stream_all(x, url, 0, e);
+    return r == 0 ? finish(x, *url, x->digest, -1, e) : r;
 }
 
 int registry_send_blob(struct registry_session *s, const struct registry_source *source, char ret_digest[72], int64_t *ret_size, bool *ret_retry,
                        struct err *e) {
-    struct sending x = {.s = s, .source = source, .sha = EVP_MD_CTX_new(), .first = malloc(AT_ONCE)};
+    struct sending x = {.s = s, .source = source, .sha = EVP_MD_CTX_new()};
     char *url = NULL;
-    bool whole = false;
-    int r = x.sha && x.first ? begin(s, NULL, NULL, &url, e) : err_oom(e);
+    int r = x.sha ? begin(s, NULL, NULL, &url, e) : err_oom(e);
 
     /* Whom the registry refuses has nothing read for it, and is told of no progress. */
     if (r == 0)
         r = restart(&x, 0, e);
     if (r == 0)
-        r = fill_first(&x, e);
-    if (r == 0) {
-        whole = x.ended;
-        r = whole ? 0 : stream_all(&x, &url, e);
-    }
-    if (r == 0) {
-        digest_end(x.sha, ret_digest);
-        *ret_size = x.produced;
-        r = finish(&x, url, ret_digest, whole, e);
-    }
+        r = known(&x) ? send_known(&x, &url, e) : send_unknown(&x, &url, e);
     if (r < 0 && url && r != -ERR_UNAVAILABLE)
         cancel(s, url);
+    if (x.changed) {
+        err_done(e);
+        r = 0;
+    }
+    if (r == 0) {
+        memcpy(ret_digest, x.digest, sizeof x.digest);
+        *ret_size = x.produced;
+    }
     *ret_retry = r == -ERR_UNAVAILABLE;
     free(url);
     free(x.first);

@@ -125,10 +125,13 @@ struct registry_source {
     registry_read_fn *read;
     int (*rewind)(void *arg, struct err *e); /* back to the first byte: the same bytes come again */
     void *arg;
+    const char *digest; /* what it shall be, of `size` bytes, or NULL: not known beforehand */
+    int64_t size;
 };
 /*
- * Send a blob of unknown size as it comes: small ones in one request, others in one long one. When the connection breaks the registry is asked how much
- * it has and gets the rest. *ret_retry (also on failure): another attempt from the start may help.
+ * Send a blob. One that is known beforehand goes in one request; when it turns out to be another one it is taken back before its end, which is no error: *ret_digest
+ * differs then. One of unknown size goes as it comes: small ones in one request, others in one long one. When the connection breaks the registry is asked how much it has
+ * and gets the rest. *ret_retry (also on failure): another attempt from the start may help.
  */
 int registry_send_blob(struct registry_session *s, const struct registry_source *source, char ret_digest[72], int64_t *ret_size, bool *ret_retry,
                        struct err *e);
