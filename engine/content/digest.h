@@ -12,7 +12,7 @@
 
 /* Of n bytes. */
 void digest_of(const void *p, size_t n, char ret[DIGEST_SIZE]);
-/* Of all that went into a SHA-256 sum, which ends with that. */
+/* Of all that went into a SHA-256 sum, which ends with that; "", which is nothing's digest, where the library failed. */
 void digest_end(EVP_MD_CTX *sum, char ret[DIGEST_SIZE]);
 
 #endif

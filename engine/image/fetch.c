@@ -508,9 +508,8 @@ int fetch_register(struct fetch *f, struct layer *parent, struct layer **ret, st
     if (!f->layer && !f->unpack) {
         r = err_set(e, ERR_INTERNAL, "it failed for another pull");
     } else if (!f->layer) {
+        unpack_came_from(f->unpack, f->digest, f->blob_kept);
         r = layers_register(f->owner->layers, parent, f->unpack, 0, f->diff_id, f->layer_size, f->archive_size, &f->layer, e);
-        if (r == 0)
-            layer_came_from(f->layer, f->digest, f->blob_kept);
         f->unpack = unpack_free(f->unpack);
     }
     if (r == 0)

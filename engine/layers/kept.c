@@ -26,13 +26,6 @@ bool layers_blob_diff(struct layers *l, const char *digest, char ret[CHAIN_TEXT]
     return db_query(l->db, "SELECT diff_id FROM blob_diff WHERE digest=?1", DB_ARGS(DB_TEXT(digest)), take_diff, ret, NULL) >= 0 && ret[0];
 }
 
-void layer_came_from(struct layer *layer, const char *digest, bool kept) {
-    pthread_mutex_lock(&layer->owner->lock);
-    snprintf(layer->blob, sizeof layer->blob, "%s", digest);
-    layer->kept = kept;
-    pthread_mutex_unlock(&layer->owner->lock);
-}
-
 /* ---- the files -------------------------------------------------------------------------------------------------------------- */
 
 char *unpack_blob_path(const struct unpack *u, int index) {
@@ -69,8 +62,10 @@ void layer_blob_share(struct layer *layer, struct layer *copy, const char *stage
     int64_t size;
     _cleanup_close_ int fd = layer_blob_open(layer, digest, &size);
 
-    if (fd >= 0 && from && to && link(from, to) == 0)
-        layer_came_from(copy, digest, true);
+    if (fd >= 0 && from && to && link(from, to) == 0) {
+        memcpy(copy->blob, digest, sizeof copy->blob);
+        copy->kept = true;
+    }
 }
 
 void layer_blob_drop(struct layer *layer) {

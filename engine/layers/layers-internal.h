@@ -105,6 +105,8 @@ int vfs_merge(const char *parent_diff, const char *staged_diff, const char *targ
 int vfs_copy_tree(const char *from, const char *to, const char *without, struct err *e);
 
 const char *unpack_staging(const struct unpack *u);
+/* What unpack_came_from() said, into a layer nobody else knows yet. */
+void unpack_origin(const struct unpack *u, struct layer *layer);
 
 /* The mark of overlayfs for a name that is gone. Source: Documentation/filesystems/overlayfs.rst. */
 static inline bool is_whiteout(const struct stat *st) {

@@ -3,19 +3,18 @@
 #include "layers/layers.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "layers/framing.h"
+#include "layers/hasher.h"
 #include "layers/layers-internal.h"
 
 #define BLOBS_REMEMBERED 20000
@@ -48,8 +47,9 @@ void random_link(char ret[LINK_LEN + 1]) {
 }
 
 void layer_chain_id_of(const char *parent_chain, const char *diff_id, char ret[CHAIN_TEXT]) {
-    unsigned char d[EVP_MAX_MD_SIZE];
+    unsigned char d[SHA256_DIGEST_LENGTH];
     char text[2 * CHAIN_TEXT + 2];
+    SHA256_CTX sum;
     int n;
 
     if (str_empty(parent_chain)) {
@@ -57,7 +57,9 @@ void layer_chain_id_of(const char *parent_chain, const char *diff_id, char ret[C
         return;
     }
     n = snprintf(text, sizeof text, "%s %s", parent_chain, diff_id);
-    EVP_Digest(text, (size_t)n, d, NULL, EVP_sha256(), NULL);
+    SHA256_Init(&sum);
+    SHA256_Update(&sum, text, (size_t)n);
+    SHA256_Final(d, &sum);
     memcpy(ret, "sha256:", 7);
     hex_encode(d, 32, ret + 7);
 }
@@ -373,19 +375,19 @@ int layers_register(struct layers *l, struct layer *parent, struct unpack *u, in
         free(layer);
         return err_oom(e);
     }
+    unpack_origin(u, layer);
     return publish(l, layer, staged, ret, e);
 }
 
-/* The same diff on another parent: a copy of the folder, since the archive's bytes were not unpacked again. */
-int layers_register_known(struct layers *l, struct layer *parent, const char *diff_id, struct layer **ret, struct err *e) {
-    struct layer *known = layer_find_diff(l, diff_id), *layer;
+/* ---- the same again on another parent -------------------------------------------------------------------------------------------- */
+
+/* A folder of overlay2 holds the layer alone: a copy of it will do. */
+static int copy_known(struct layers *l, struct layer *known, struct layer *parent, struct layer **ret, struct err *e) {
+    struct layer *layer = layer_new(l, parent, known->diff_id, known->size, known->archive_size);
     char id[ID_LEN + 1], name[32];
     _cleanup_free_ char *from = NULL, *staged = NULL;
     int r;
 
-    if (!known)
-        return err_set(e, ERR_NOT_FOUND, "layer %s is not there", diff_id);
-    layer = layer_new(l, parent, diff_id, known->size, known->archive_size);
     id_new(id);
     snprintf(name, sizeof name, "tmp-%.16s", id);
     from = driver_path(l, known->cache_id, NULL);
@@ -398,6 +400,39 @@ int layers_register_known(struct layers *l, struct layer *parent, const char *di
         free(layer);
     }
     store_discard(l, name);
+    return r;
+}
+
+static int feed(void *arg, const void *p, size_t n, struct err *e) {
+    return unpack_feed(arg, p, n, e);
+}
+
+static int ignore_event(void *arg, const struct unpack_event *ev, struct err *e) {
+    return 0;
+}
+
+/* A folder of vfs holds what is below, too, and has no marks of what the layer took away: its archive is unpacked once more. */
+static int unpack_known(struct layers *l, struct layer *known, struct layer *parent, struct layer **ret, struct err *e) {
+    struct unpack *u = NULL;
+    int r = unpack_start(l, false, ignore_event, NULL, &u, e);
+
+    if (r == 0)
+        r = layer_archive(known, feed, u, e);
+    if (r == 0)
+        r = unpack_finish(u, e);
+    if (r == 0)
+        r = layers_register(l, parent, u, 0, known->diff_id, known->size, known->archive_size, ret, e);
+    unpack_free(u);
+    return r;
+}
+
+int layers_register_known(struct layers *l, struct layer *parent, const char *diff_id, struct layer **ret, struct err *e) {
+    struct layer *known = layer_find_diff(l, diff_id);
+    int r;
+
+    if (!known)
+        return err_set(e, ERR_NOT_FOUND, "layer %s is not there", diff_id);
+    r = l->overlay ? copy_known(l, known, parent, ret, e) : unpack_known(l, known, parent, ret, e);
     layer_unref(known);
     return r;
 }
@@ -407,13 +442,13 @@ int layers_register_known(struct layers *l, struct layer *parent, const char *di
 struct checked_sink {
     layer_sink_fn sink;
     void *arg;
-    EVP_MD_CTX *sha;
+    SHA256_CTX sha;
 };
 
 static int hash_and_pass(void *arg, const void *p, size_t n, struct err *e) {
     struct checked_sink *s = arg;
 
-    EVP_DigestUpdate(s->sha, p, n);
+    SHA256_Update(&s->sha, p, n);
     return s->sink(s->arg, p, n, e);
 }
 
@@ -421,20 +456,18 @@ int layer_archive(struct layer *layer, layer_sink_fn sink, void *arg, struct err
     _cleanup_free_ char *record = driver_path(layer->owner, layer->cache_id, "framing");
     _cleanup_free_ char *diff = driver_path(layer->owner, layer->cache_id, "diff");
     _cleanup_close_ int fd = -EBADF, dir = -EBADF;
-    struct checked_sink s = {sink, arg, EVP_MD_CTX_new()};
-    unsigned char d[EVP_MAX_MD_SIZE];
+    struct checked_sink s = {.sink = sink, .arg = arg};
+    unsigned char d[SHA256_DIGEST_LENGTH];
     char digest[CHAIN_TEXT] = "sha256:";
     int r;
 
-    if (!record || !diff || !s.sha || EVP_DigestInit_ex(s.sha, EVP_sha256(), NULL) != 1) {
-        EVP_MD_CTX_free(s.sha);
+    if (!record || !diff)
         return err_oom(e);
-    }
+    SHA256_Init(&s.sha);
     fd = open(record, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     dir = open(diff, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     r = fd < 0 || dir < 0 ? err_errno(e, errno, "layer %s is damaged", layer->chain_id) : framing_replay(fd, dir, hash_and_pass, &s, NULL, e);
-    EVP_DigestFinal_ex(s.sha, d, NULL);
-    EVP_MD_CTX_free(s.sha);
+    SHA256_Final(d, &s.sha);
     hex_encode(d, 32, digest + 7);
     if (r == 0 && !streq(digest, layer->diff_id))
         r = err_set(e, ERR_INTERNAL, "layer %s is damaged: its contents have changed", layer->diff_id);

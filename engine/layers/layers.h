@@ -67,12 +67,10 @@ struct layer *layer_unref(struct layer *layer);
 /* The same; the chain IDs of the layers that went (this one first) are added to `removed`. */
 struct layer *layer_unref_listing(struct layer *layer, struct strv *removed);
 /*
- * The diff ID of the archive in a blob, where the layer made from it said so with layer_came_from() and has got its row (at any time, also if it was removed since). Whoever
+ * The diff ID of the archive in a blob, where unpack_came_from() said so of the layer made from it, which has got its row (at any time, also if it was removed since). Whoever
  * has checked the blob's digest need not hash what is in it again.
  */
 bool layers_blob_diff(struct layers *l, const char *digest, char ret[72]);
-/* kept: the blob was moved to unpack_blob_path() before the layer was registered. */
-void layer_came_from(struct layer *layer, const char *digest, bool kept);
 /*
  * The compressed blob the layer came from, where it is still there: a descriptor for reading, which the caller closes, its digest and size; -ENOENT without one. It lives as
  * long as its layer and as there is room for it. Nobody has looked at the bytes since they came: who sends them compares their digest.

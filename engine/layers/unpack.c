@@ -29,12 +29,24 @@ struct unpack {
     struct buf frames;
     unpack_event_fn fn;
     void *arg;
-    const char *mode;   /* unpack-wire.h */
-    bool archive, done; /* done: the helper said so */
+    const char *mode;      /* unpack-wire.h */
+    char blob[CHAIN_TEXT]; /* the layer came in this one, "": not known */
+    bool kept;             /* it is in the staging folder */
+    bool archive, done;    /* done: the helper said so */
 };
 
 const char *unpack_staging(const struct unpack *u) {
     return u->staging;
+}
+
+void unpack_came_from(struct unpack *u, const char *digest, bool kept) {
+    snprintf(u->blob, sizeof u->blob, "%s", digest);
+    u->kept = kept;
+}
+
+void unpack_origin(const struct unpack *u, struct layer *layer) {
+    memcpy(layer->blob, u->blob, sizeof layer->blob);
+    layer->kept = u->kept;
 }
 
 struct unpack *unpack_free(struct unpack *u) {

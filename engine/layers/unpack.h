@@ -47,8 +47,10 @@ int unpack_advance(struct unpack *u, int64_t have, struct err *e);
 int unpack_feed(struct unpack *u, const void *p, size_t n, struct err *e);
 /* The stream is complete: wait for the last results. */
 int unpack_finish(struct unpack *u, struct err *e);
-/* Where the blob that layer `index` was made of goes, to be kept with it (layer_came_from). Fresh memory, or NULL. */
+/* Where the blob that layer `index` was made of goes, to be kept with it (unpack_came_from). Fresh memory, or NULL. */
 char *unpack_blob_path(const struct unpack *u, int index);
+/* The single layer of u came in the blob of that digest, which the caller has checked. kept: it was moved to unpack_blob_path(). Before layers_register(). */
+void unpack_came_from(struct unpack *u, const char *digest, bool kept);
 /* Stop the helper if it runs, remove what was not registered. NULL is fine. Returns NULL. */
 struct unpack *unpack_free(struct unpack *u);
 
