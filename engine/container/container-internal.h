@@ -71,6 +71,7 @@ void ctr_links_done(struct ctr_links *l);
 struct ctr_fixed {
     atomic_int refs;
     char id[65];
+    int64_t row;     /* its number in the database, given by container_store_insert() */
     int64_t created; /* wall clock, ns */
     char *image_id;  /* "sha256:..." */
     char *platform;  /* "linux" */
@@ -283,10 +284,14 @@ int ctr_size_parse(const char *text, uint64_t *ret);
 
 /* ---- container-store.c ------------------------------------------------------------------------------------------------ */
 int container_store_setup(struct db *db, struct err *e);
-int container_store_insert(struct db *db, const struct ctr_view *v, struct err *e);
+/* Gives the container its row number. also (may be NULL) adds rows of others in the same transaction. */
+int container_store_insert(struct db *db, const struct ctr_view *v, int (*also)(void *arg, struct err *e), void *arg, struct err *e);
+/* All but its name. */
 int container_store_update(struct db *db, const struct ctr_view *v, struct err *e);
 /* The same without waiting for the disk: for what a loss of power undoes anyway (db_exec_soon()). */
 int container_store_update_soon(struct db *db, const struct ctr_view *v, struct err *e);
+/* The name, too. */
+int container_store_rename(struct db *db, const struct ctr_view *v, struct err *e);
 /* What create decided has been changed by an update. */
 int container_store_update_fixed(struct db *db, const struct ctr_fixed *f, struct err *e);
 int container_store_delete(struct db *db, const struct ctr_fixed *f, struct err *e);

@@ -10,6 +10,7 @@
 #include "container/life.h"
 #include "container/links.h"
 #include "container/reaper.h"
+#include "layers/layers.h"
 #include "logdrv/logread.h"
 #include "system/events.h"
 #include "volume/volume.h"
@@ -268,6 +269,12 @@ static int name_conflict(const char *name, const struct container *holder, struc
                    name, holder->id);
 }
 
+static int record_layer(void *arg, struct err *e) {
+    struct container *c = arg;
+
+    return layers_container_record(c->cs->engine->layers, c->id, e);
+}
+
 int containers_insert(struct containers *cs, struct ctr_view *first, struct container **ret, struct err *e) {
     struct container *c = object_new(cs, first), *holder;
     int r = 0;
@@ -288,7 +295,7 @@ int containers_insert(struct containers *cs, struct ctr_view *first, struct cont
         container_unref(c);
         return r;
     }
-    r = container_store_insert(cs->engine->db, first, e);
+    r = container_store_insert(cs->engine->db, first, record_layer, c, e);
     if (r < 0) {
         pthread_mutex_lock(&cs->lock);
         index_remove(cs, c, first->name);
@@ -326,7 +333,11 @@ int container_rename(struct container *c, const char *name, struct err *e) {
         ctr_view_unref(edit);
         return r;
     }
-    r = container_commit(c, edit, e);
+    r = container_store_rename(cs->engine->db, edit, e);
+    if (r < 0)
+        ctr_view_unref(edit);
+    else
+        container_publish(c, edit);
     pthread_mutex_lock(&cs->lock);
     map_remove(&cs->by_name, r < 0 ? name : old);
     pthread_mutex_unlock(&cs->lock);

@@ -16,6 +16,7 @@
 #include "container/more.h"
 #include "container/mounts.h"
 #include "container/netting.h"
+#include "container/reaper.h"
 #include "container/root.h"
 #include "container/validate.h"
 #include "image/image.h"
@@ -289,6 +290,29 @@ static void make_working_dir(struct container *c, const char *path) {
         log_kv(LOG_LVL_WARN, "the working directory is only made at the start", "container", c->id, "error", err_msg(&e), NULL);
 }
 
+struct naming {
+    struct layers *layers;
+    char id[65];
+};
+
+static void name_folders(void *arg) {
+    struct naming *n = arg;
+
+    layers_container_name(n->layers, n->id);
+    free(n);
+}
+
+/* While this thread waits for the disk, and perhaps longer: nobody waits for these names. */
+static void name_folders_soon(struct containers *cs, const char *id) {
+    struct naming *n = malloc(sizeof(*n));
+
+    if (!n)
+        return;
+    n->layers = cs->engine->layers;
+    memcpy(n->id, id, sizeof(n->id));
+    ctr_reaper_put(cs->reaper, name_folders, n);
+}
+
 static int make_on_disk(struct containers *cs, struct ctr_fixed *f, const struct image *img, struct made *m, struct err *e) {
     const char *chain = img ? image_top_chain(img) : "", *image_dir = img ? image_config(img)->working_dir : NULL,
                *dir_wanted = f->config.working_dir;
@@ -432,6 +456,8 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
     if (r < 0)
         return r;
     r = make_on_disk(cs, f, img, &made, e);
+    if (r >= 0)
+        name_folders_soon(cs, f->id);
     if (r >= 0)
         r = insert(cs, f, net, req->name, &c, e);
     if (r < 0) {

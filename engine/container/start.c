@@ -201,8 +201,10 @@ static int prepare(struct launching *l, struct err *e) {
 
     if (r >= 0)
         r = layers_container_get(cs->engine->layers, l->c->id, &l->rootfs, e);
-    if (r >= 0)
+    if (r >= 0) {
+        layers_container_name(cs->engine->layers, l->c->id);
         r = launching_join_all(l, e);
+    }
     if (r >= 0)
         r = net_plug(l->c, &l->plug, e);
     if (r >= 0)

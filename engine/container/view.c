@@ -80,7 +80,11 @@ int ctr_fixed_copy(const struct ctr_fixed *f, struct ctr_fixed **ret, struct err
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JSON_BODY);
     int r = ctr_fixed_write(f, &b, e);
 
-    return r < 0 ? r : ctr_fixed_read(buf_str(&b), b.len, ret, e);
+    if (r >= 0)
+        r = ctr_fixed_read(buf_str(&b), b.len, ret, e);
+    if (r >= 0)
+        (*ret)->row = f->row;
+    return r;
 }
 
 struct ctr_net *ctr_net_new(void) {

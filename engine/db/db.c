@@ -381,12 +381,12 @@ bool db_row_is_null(const struct db_row *row, int col) {
 
 /* ---- transactions --------------------------------------------------------------------------------------------------- */
 
-int db_begin(struct db *db, struct err *e) {
+static int begin(struct db *db, bool relaxed, struct err *e) {
     int r = 0;
 
     pthread_mutex_lock(&db->lock);
     if (db->depth == 0) {
-        r = exec_locked(db, "BEGIN IMMEDIATE", NULL, 0, false, e);
+        r = exec_locked(db, "BEGIN IMMEDIATE", NULL, 0, relaxed, e);
         db->doomed = false;
     }
     if (r < 0) {
@@ -395,6 +395,14 @@ int db_begin(struct db *db, struct err *e) {
     }
     db->depth++;
     return 0;
+}
+
+int db_begin(struct db *db, struct err *e) {
+    return begin(db, false, e);
+}
+
+int db_begin_soon(struct db *db, struct err *e) {
+    return begin(db, true, e);
 }
 
 int db_commit(struct db *db, struct err *e) {

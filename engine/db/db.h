@@ -89,6 +89,8 @@ bool db_row_is_null(const struct db_row *row, int col);
  * db_commit() fails with ERR_INTERNAL.
  */
 int db_begin(struct db *db, struct err *e);
+/* One that need not wait for the disk, as with db_exec_soon(); inside another transaction it is part of that. */
+int db_begin_soon(struct db *db, struct err *e);
 int db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db);
 

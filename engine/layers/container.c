@@ -328,11 +328,17 @@ static void link_init(struct layers *l, const struct container_layer *c, bool re
         ignore_result(symlink(target, path) < 0); /* for looking at only: the mount uses the short links */
 }
 
-static int insert_container(struct layers *l, const struct container_layer *c, struct err *e) {
-    return db_exec_soon(
+int layers_container_record(struct layers *l, const char *container_id, struct err *e) {
+    struct container_layer c;
+    int r = container_find(l, container_id, &c, e);
+
+    if (r < 0)
+        return r;
+    r = db_exec_soon(
         l->db, "INSERT INTO container_layer(container_id, mount_id, link, top, created) VALUES(?1,?2,?3,?4,?5)",
-        DB_ARGS(DB_TEXT(c->container_id), DB_TEXT(c->mount_id), DB_TEXT(c->link), DB_TEXT(c->top ? c->top->chain_id : NULL), DB_INT(clock_wall_ns())),
-        e);
+        DB_ARGS(DB_TEXT(container_id), DB_TEXT(c.mount_id), DB_TEXT(c.link), DB_TEXT(c.top ? c.top->chain_id : NULL), DB_INT(clock_wall_ns())), e);
+    layer_unref(c.top);
+    return r;
 }
 
 int layers_container_create(struct layers *l, const char *chain_top, const char *container_id, struct layers_rootfs *ret, struct err *e) {
@@ -361,22 +367,35 @@ int layers_container_create(struct layers *l, const char *chain_top, const char 
         container_layer_free(c);
         return r;
     }
-    /*
-     * The row comes first: it is the intent. A row without a container is found at start through layers_container_list(); a folder whose row a loss of power
-     * has taken, through store_clean_leftovers(). So the row waits for the disk together with the container's own.
-     */
-    r = insert_container(l, c, e);
-    if (r == 0)
-        r = make_folders(l, c, e);
+    /* Folders first: one without a row is found at start by store_clean_leftovers(). So the row can be written together with the container's own. */
+    r = make_folders(l, c, e);
     if (r == 0)
         r = describe(l, c, ret, e);
     if (r < 0) {
         ignore_result(layers_container_remove(l, container_id, NULL) < 0);
         return r;
     }
-    link_init(l, c, false);
-    write_mount_id(l, c, false);
     return 0;
+}
+
+void layers_container_name(struct layers *l, const char *container_id) {
+    struct container_layer c, *now;
+
+    pthread_mutex_lock(&l->names_lock);
+    if (container_find(l, container_id, &c, NULL) == 0) {
+        if (!c.named) {
+            c.container_id = (char *)container_id;
+            link_init(l, &c, false);
+            write_mount_id(l, &c, false);
+            pthread_mutex_lock(&l->lock);
+            now = map_get(&l->containers, container_id);
+            if (now)
+                now->named = true;
+            pthread_mutex_unlock(&l->lock);
+        }
+        layer_unref(c.top);
+    }
+    pthread_mutex_unlock(&l->names_lock);
 }
 
 int container_find(struct layers *l, const char *container_id, struct container_layer *ret, struct err *e) {
@@ -415,8 +434,10 @@ int layers_container_remove(struct layers *l, const char *container_id, struct e
     if (!c)
         return 0;
     store_discard(l, c->mount_id);
+    pthread_mutex_lock(&l->names_lock);
     link_init(l, c, true);
     write_mount_id(l, c, true);
+    pthread_mutex_unlock(&l->names_lock);
     r = db_exec_soon(l->db, "DELETE FROM container_layer WHERE container_id=?1", DB_ARGS(DB_TEXT(container_id)), e);
     layer_unref(c->top);
     container_layer_free(c);

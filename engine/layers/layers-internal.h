@@ -42,6 +42,7 @@ struct layers {
     char *backing;                /* name of the file system below, as /info shows it */
     pthread_mutex_t lock;         /* chains, refs */
     pthread_mutex_t init_lock;    /* making of init folders */
+    pthread_mutex_t names_lock;   /* the names of containers' folders for tools; taken before lock */
     pthread_mutex_t publish_lock; /* registering of layers; taken before all others */
     struct map chains;            /* chain id → struct layer */
     struct map containers;        /* container id → struct container_layer */
@@ -58,6 +59,7 @@ struct container_layer {
     char *container_id;
     char mount_id[65], link[LINK_LEN + 1];
     struct layer *top; /* counted; NULL for an empty image */
+    bool named;        /* layers_container_name() was here */
 };
 
 /* reaper.c: deletes folders in the background, one thread. */

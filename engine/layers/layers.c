@@ -142,6 +142,7 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
     l->ids = config->ids;
     pthread_mutex_init(&l->lock, NULL);
     pthread_mutex_init(&l->init_lock, NULL);
+    pthread_mutex_init(&l->names_lock, NULL);
     pthread_mutex_init(&l->publish_lock, NULL);
     settle_init(l);
     l->data_root = str_dup(config->data_root);
@@ -180,6 +181,7 @@ struct layers *layers_free(struct layers *l) {
     map_done_with(&l->chains, layer_free);
     pthread_mutex_destroy(&l->lock);
     pthread_mutex_destroy(&l->init_lock);
+    pthread_mutex_destroy(&l->names_lock);
     pthread_mutex_destroy(&l->publish_lock);
     free(l->data_root);
     free(l->libexec_dir);

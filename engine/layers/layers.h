@@ -117,6 +117,16 @@ void layers_rootfs_done(struct layers_rootfs *r);
  * layers_container_remove(). ERR_NOT_FOUND: no such layer; ERR_CONFLICT: the container has one already.
  */
 int layers_container_create(struct layers *l, const char *chain_top, const char *container_id, struct layers_rootfs *ret, struct err *e);
+/*
+ * Write the row of what was just created: within the transaction that writes the container's own. Folders without a row are removed at the next start, but not
+ * what was written in them.
+ */
+int layers_container_record(struct layers *l, const char *container_id, struct err *e);
+/*
+ * Make the names by which tools find a container's folders: "<home>/<mount id>-init" and layerdb/mounts/<container id>/mount-id. The engine needs neither, so
+ * they can be made in the background after a create; a start makes sure of them. Does nothing the second time, or when the container has gone.
+ */
+void layers_container_name(struct layers *l, const char *container_id);
 /* The parts of an existing one (after a restart). */
 int layers_container_get(struct layers *l, const char *container_id, struct layers_rootfs *ret, struct err *e);
 /* Rename away now, delete in the background. Unmount first. An unknown container is success. */

@@ -187,8 +187,8 @@ static void on_message(struct monitor *m, const struct mp_head *h, char *body) {
                 w->done = true;
                 break;
             }
-        pthread_cond_broadcast(&m->cond);
         pthread_mutex_unlock(&m->lock);
+        pthread_cond_broadcast(&m->cond); /* only now: whoever is woken wants the lock at once */
         break;
     case MP_STARTED:
     case MP_FAILED:
@@ -207,8 +207,8 @@ static void on_message(struct monitor *m, const struct mp_head *h, char *body) {
             if (m->state == STARTING)
                 m->state = RUNNING;
         }
-        pthread_cond_broadcast(&m->cond);
         pthread_mutex_unlock(&m->lock);
+        pthread_cond_broadcast(&m->cond);
         break;
     case MP_EXITED:
         x = (struct monitor_exit){.code = (int)h->v[0], .signal = (int)h->v[1], .oom = h->v[2], .finished_at = h->v[3]};

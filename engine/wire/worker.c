@@ -139,6 +139,7 @@ static int add_thread(struct pool *p) {
 
 int pool_submit(struct pool *p, enum pool_class cls, struct pool_job *job, struct err *e) {
     struct queue *q = &p->q[cls];
+    bool wake;
     int r = 0;
 
     pthread_mutex_lock(&p->lock);
@@ -156,8 +157,7 @@ int pool_submit(struct pool *p, enum pool_class cls, struct pool_job *job, struc
         if (r != 0 && p->threads > 0)
             r = 0;
     }
-    if (p->idle > 0)
-        pthread_cond_signal(&p->work);
+    wake = p->idle > 0;
     if (r != 0) {
         /* The job is the only one in its queue: no thread exists. */
         q->first = NULL;
@@ -165,6 +165,9 @@ int pool_submit(struct pool *p, enum pool_class cls, struct pool_job *job, struc
         q->n--;
     }
     pthread_mutex_unlock(&p->lock);
+    /* Only now: whoever is woken wants the lock at once. */
+    if (wake)
+        pthread_cond_signal(&p->work);
     return r != 0 ? err_errno(e, r, "starting a worker thread") : 0;
 }
 
