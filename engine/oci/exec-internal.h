@@ -20,6 +20,7 @@ struct child {
     int proc;         /* a procfs of our own, not attached anywhere (R3), or -EBADF */
     int pty_slave;    /* or -EBADF */
     bool links_ready; /* SYNC_LINKS was taken already */
+    bool no_ipv6;     /* the namespace's default says that interfaces have no IPv6, for as long as they are made */
     int *bind_trees;  /* by operation index; -EBADF where there is none */
 };
 
@@ -31,6 +32,7 @@ enum sync_type {
     SYNC_GATE = 'G',   /* child: waiting at the gate */
     SYNC_MAPPED = 'M', /* parent: id maps are written */
     SYNC_HOOKED = 'K', /* parent: its hooks have run */
+    SYNC_READY = 'R',  /* child: links may be made (only when links_wait()) */
     SYNC_LINKS = 'L',  /* parent: links are there */
     SYNC_DONE = 'D',   /* child of a netns job: all of it is done */
     SYNC_NUMBER = 'N', /* the process between: the number of the container's first process (struct sync_number) */
@@ -86,6 +88,10 @@ void child_bind_console(struct child *c);
 void child_console(struct child *c, const struct plan_op *op);
 /* exec-net.c */
 void child_net(struct child *c);
+/* First thing of a child whose links wait for it; does nothing for others. */
+void child_net_early(struct child *c);
+/* Links must not be made before the child said SYNC_READY. */
+bool links_wait(const struct plan *p);
 int parent_links(const struct plan *p, struct nl_ns ns, struct oci_fault *f);
 /* exec-resolver.c */
 int parent_resolver(const struct kern *k, const struct plan *p, int pidfd, int ret[OCI_RESOLVER_FDS], struct oci_fault *f);

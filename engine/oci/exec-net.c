@@ -8,11 +8,13 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "kern/netlink.h"
 
 #define ADDRESS_POLL_NS 5000000
@@ -82,6 +84,53 @@ int parent_links(const struct plan *p, struct nl_ns ns, struct oci_fault *f) {
     return 0;
 }
 
+/* ---- interfaces without IPv6 ---------------------------------------------------------------------------------------------------- */
+
+#define IPV6_CONF "net/ipv6/conf/"
+#define IPV6_DEFAULT "/proc/sys/" IPV6_CONF "default/disable_ipv6"
+
+static bool turns_ipv6_off(const struct plan *p, const struct plan_op *op) {
+    return op->type == PLAN_SYSCTL && op->i[0] && str_has_prefix(plan_s(p, op, 0), IPV6_CONF) && str_has_suffix(plan_s(p, op, 0), "/disable_ipv6") &&
+           streq(plan_s(p, op, 1), "1");
+}
+
+static bool default_needs_no_lock(void) {
+    struct utsname u;
+    int major = 0, minor = 0;
+
+    return uname(&u) == 0 && sscanf(u.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 9));
+}
+
+/*
+ * Writing disable_ipv6 of an interface needs the lock of all links of the machine, and whoever does not get it at once spins in the kernel until he does
+ * (restart_syscall()): of eight containers that start together, most. What new interfaces have is written without that lock (addrconf_disable_ipv6(), Linux 6.9
+ * and later). So when no interface of a new namespace is to have IPv6, its default says so while they are made, and then again what it said.
+ */
+bool links_wait(const struct plan *p) {
+    const struct plan_op *ns = plan_find(p, PLAN_NAMESPACES);
+    int links = 0, off = 0;
+
+    for (size_t i = 0; i < p->n_ops; i++) {
+        links += p->ops[i].type == PLAN_VETH || p->ops[i].type == PLAN_VLAN;
+        off += turns_ipv6_off(p, &p->ops[i]);
+    }
+    return ns && (ns->i[0] & CLONE_NEWNET) && links > 0 && links == off && !plan_has_user(p) && default_needs_no_lock();
+}
+
+void child_net_early(struct child *c) {
+    char was[4] = "", ready = SYNC_READY;
+    int fd;
+
+    if (!links_wait(c->p))
+        return;
+    fd = c->k->openat(AT_FDCWD, IPV6_DEFAULT, O_RDWR | O_CLOEXEC, 0);
+    c->no_ipv6 = fd >= 0 && read(fd, was, sizeof was - 1) > 0 && was[0] == '0' && pwrite(fd, "1", 1, 0) == 1;
+    close_fd(fd);
+    ignore_result(send(c->sync, &ready, 1, MSG_NOSIGNAL));
+}
+
+/* ---- the child's end ------------------------------------------------------------------------------------------------------------ */
+
 /* One request of the batch, or nothing when the operation is none. */
 static void add_request(struct child *c, struct nl_batch *b, int sock, const struct plan_op *op) {
     const char *name = plan_s(c->p, op, 0);
@@ -142,9 +191,14 @@ void child_net(struct child *c) {
     bool vlan = has_vlan(c->p);
     struct nl_batch b;
 
-    for (size_t i = 0; i < c->p->n_ops; i++)
-        if (c->p->ops[i].type == PLAN_SYSCTL && c->p->ops[i].i[0])
-            child_sysctl(c, plan_s(c->p, &c->p->ops[i], 0), plan_s(c->p, &c->p->ops[i], 1));
+    for (size_t i = 0; i < c->p->n_ops; i++) {
+        const struct plan_op *op = &c->p->ops[i];
+
+        if (op->type == PLAN_SYSCTL && op->i[0] && !(c->no_ipv6 && turns_ipv6_off(c->p, op)))
+            child_sysctl(c, plan_s(c->p, op, 0), plan_s(c->p, op, 1));
+    }
+    if (c->no_ipv6)
+        child_sysctl(c, IPV6_CONF "default/disable_ipv6", "0");
     nl_init(&b, mem, sizeof mem);
     for (size_t i = 0; i < c->p->n_ops; i++) {
         const struct plan_op *op = &c->p->ops[i];

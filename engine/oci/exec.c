@@ -201,6 +201,7 @@ static void __attribute__((noreturn)) child_main(struct child *c, int v2) {
     lift_stdio(c, &copy);
     ignore_result(c->k->prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
     set_oom_score(c);
+    child_net_early(c);
     if (c->in_user)
         user_enter(c, flags, v2);
     r = child_join_cgroups(c->k, c->p, &where);
@@ -228,6 +229,18 @@ static void __attribute__((noreturn)) child_main(struct child *c, int v2) {
 }
 
 /* ---- parent ----------------------------------------------------------------------------------------------------------- */
+
+/* A child that ends or fails instead has said why; that stays to be read. */
+static void wait_until_ready(int sock) {
+    char type = 0;
+    ssize_t n;
+
+    do
+        n = recv(sock, &type, 1, MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    if (n == 1 && type == SYNC_READY)
+        ignore_result(recv(sock, &type, 1, 0));
+}
 
 /* Take one message; a descriptor that comes with it goes to *fd. Length, 0 at the end, -errno. */
 static ssize_t sync_recv(int sock, void *buf, size_t n, int *fd) {
@@ -421,6 +434,8 @@ int oci_spawn(const struct oci_spawn *s, struct oci_running *ret, struct oci_fau
     theirs = close_fd(theirs);
     if (in_user)
         r = user_follow(s->k, s->plan, mine, &run, f);
+    if (links_wait(s->plan))
+        wait_until_ready(mine);
     if (r == 0)
         r = parent_links(s->plan, (struct nl_ns){run.pid, -1}, f);
     if (r == 0)
