@@ -164,7 +164,7 @@ static void container_ended(struct mon *m) {
     if (foreign_is(m))
         foreign_delete(m);
     ignore_result(oci_cgroup_remove(m->k, &m->plan));
-    if (plan_find(&m->plan, PLAN_HOOK_POSTSTOP))
+    if (oci_has_poststop(&m->plan))
         m->mounts = close_fd(m->mounts);
     ignore_result(oci_poststop(m->k, &m->plan, &f)); /* by the specification a failure changes nothing any more */
     health_record(m);

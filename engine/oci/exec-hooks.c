@@ -15,9 +15,9 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 
-bool has_hooks(const struct plan *p, int kind) {
+bool has_hooks(const struct plan *p, enum plan_hook_kind kind) {
     for (size_t i = 0; i < p->n_ops; i++)
-        if (p->ops[i].type == PLAN_HOOK && p->ops[i].i[0] == kind)
+        if (p->ops[i].type == PLAN_HOOK && p->ops[i].i[0] == (int64_t)kind)
             return true;
     return false;
 }
@@ -81,7 +81,7 @@ static int run_one(const struct kern *k, const struct plan *p, const struct plan
     return n == 0 ? -ETIMEDOUT : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int run_hooks(const struct kern *k, const struct plan *p, int kind, pid_t pid, const char *status, struct oci_fault *f) {
+int run_hooks(const struct kern *k, const struct plan *p, enum plan_hook_kind kind, pid_t pid, const char *status, struct oci_fault *f) {
     char text[4096 + 256];
     size_t n = state_text(p, pid, status, text, sizeof text);
     int number = 0;
@@ -90,7 +90,7 @@ int run_hooks(const struct kern *k, const struct plan *p, int kind, pid_t pid, c
         const struct plan_op *op = &p->ops[i];
         int fds[2], r;
 
-        if (op->type != PLAN_HOOK || op->i[0] != kind)
+        if (op->type != PLAN_HOOK || op->i[0] != (int64_t)kind)
             continue;
         if (pipe2(fds, O_CLOEXEC) < 0)
             return fault_set(f, errno, "error running hook #%d", number);

@@ -100,8 +100,8 @@ int wait_for(struct child *c, char type);
 /* Enter the namespace of a PLAN_JOIN. */
 void child_join(struct child *c, const struct plan_op *op);
 /* exec-hooks.c: run the hooks of a kind in order; the first failure ends it */
-bool has_hooks(const struct plan *p, int kind);
-int run_hooks(const struct kern *k, const struct plan *p, int kind, pid_t pid, const char *status, struct oci_fault *f);
+bool has_hooks(const struct plan *p, enum plan_hook_kind kind);
+int run_hooks(const struct kern *k, const struct plan *p, enum plan_hook_kind kind, pid_t pid, const char *status, struct oci_fault *f);
 /* exec-user.c: is the container in a user namespace, and is that made for it? */
 bool plan_has_user(const struct plan *p);
 bool plan_makes_user(const struct plan *p);

@@ -472,6 +472,10 @@ int oci_poststop(const struct kern *k, const struct plan *p, struct oci_fault *f
     return run_hooks(k, p, PLAN_HOOK_POSTSTOP, 0, "stopped", f);
 }
 
+bool oci_has_poststop(const struct plan *p) {
+    return has_hooks(p, PLAN_HOOK_POSTSTOP);
+}
+
 /* ---- exec ------------------------------------------------------------------------------------------------------------- */
 
 static void __attribute__((noreturn)) enter_main(struct child *c, const struct plan *container, int init_pidfd) {

@@ -99,6 +99,7 @@ int oci_update(const struct kern *k, const struct plan *p, struct oci_fault *f);
 
 /* Run the poststop hooks, after everything of the container is gone. 0, or a negative value with *f filled. */
 int oci_poststop(const struct kern *k, const struct plan *p, struct oci_fault *f);
+bool oci_has_poststop(const struct plan *p);
 
 /* ---- cgroups of a plan ------------------------------------------------------------------------------------------------ */
 

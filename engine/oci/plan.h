@@ -102,12 +102,16 @@ enum plan_op_type {
 #define PLAN_BIND_OPTIONAL 16 /* missing source: skip */
 #define PLAN_MOUNT_COPYUP 1   /* tmpfs: copy what the target held */
 #define PLAN_MOUNT_OPTIONAL 2
-#define PLAN_HOOK_PRESTART 0
-#define PLAN_HOOK_CREATE_RUNTIME 1
-#define PLAN_HOOK_CREATE_CONTAINER 2
-#define PLAN_HOOK_START_CONTAINER 3
-#define PLAN_HOOK_POSTSTART 4
-#define PLAN_HOOK_POSTSTOP 5
+
+/* An enumeration of its own: the compiler tells when a kind is taken for a plan_op_type. */
+enum plan_hook_kind {
+    PLAN_HOOK_PRESTART,
+    PLAN_HOOK_CREATE_RUNTIME,
+    PLAN_HOOK_CREATE_CONTAINER,
+    PLAN_HOOK_START_CONTAINER,
+    PLAN_HOOK_POSTSTART,
+    PLAN_HOOK_POSTSTOP,
+};
 
 /* Names in the bundle of a container that another runtime makes */
 #define OCI_BUNDLE_ROOT "rootfs"
