@@ -88,6 +88,27 @@ static int sweep_links(const struct layers *l, struct err *e) {
     return 0;
 }
 
+/* The other names tools look for (layers_container_name()), of containers that are gone or were never finished. */
+static int sweep_mount_ids(struct layers *l, struct err *e) {
+    _cleanup_free_ char *path = str_printf("%s/image/%s/layerdb/mounts", l->data_root, layers_driver_name(l));
+    _cleanup_closedir_ DIR *dir = path ? opendir(path) : NULL;
+    struct dirent *d;
+
+    if (!path)
+        return err_oom(e);
+    while (dir && (d = readdir(dir))) {
+        _cleanup_free_ char *one = NULL;
+
+        if (!id_is_full(d->d_name) || map_has(&l->containers, d->d_name))
+            continue;
+        one = str_printf("%s/%s", path, d->d_name);
+        if (!one)
+            return err_oom(e);
+        ignore_result(fs_remove_tree(one, NULL) < 0);
+    }
+    return 0;
+}
+
 /*
  * Whether the rows can be trusted to name everything in this home. They can when they are as old as it: a database that was lost and begun anew must not
  * make us remove what it no longer knows.
@@ -115,6 +136,8 @@ static int sweep(struct layers *l, const struct strv *names, int home, struct er
             sweep_entry(l, home, names->v[i]);
     }
     map_done(&owned);
+    if (r >= 0)
+        r = sweep_mount_ids(l, e);
     return r < 0 || !l->overlay ? r : sweep_links(l, e);
 }
 

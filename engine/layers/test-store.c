@@ -16,6 +16,7 @@
 #define ORPHAN "2222222222222222222222222222222222222222222222222222222222222222"
 #define DATA "3333333333333333333333333333333333333333333333333333333333333333"
 #define EMPTY "4444444444444444444444444444444444444444444444444444444444444444"
+#define MOUNT_ID_OF_NOBODY "../image/vfs/layerdb/mounts/6666666666666666666666666666666666666666666666666666666666666666"
 #define VOLATILE "5555555555555555555555555555555555555555555555555555555555555555"
 #define DIFF "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
@@ -82,6 +83,7 @@ static void plant(const struct store *s) {
     folder(s, VOLATILE, "merged");
     folder(s, VOLATILE, "diff/something");
     folder(s, VOLATILE, "work/incompat/volatile");
+    folder(s, MOUNT_ID_OF_NOBODY, "mount-id");
 }
 
 /* blob: digest of the one kept with it, or NULL. */
@@ -112,6 +114,7 @@ TEST(a_start_removes_what_nobody_owns_and_nothing_else) {
     CHECK(there(&s, DATA));
     CHECK(!there(&s, EMPTY));
     CHECK(!there(&s, VOLATILE));
+    CHECK(!there(&s, MOUNT_ID_OF_NOBODY));
     store_open(&s);
     layer = layers_get(s.layers, DIFF);
     CHECK(layer != NULL);
