@@ -13,6 +13,7 @@
 #include "base/str.h"
 
 #define TREE_DEPTH_MAX 1024
+#define TREE_DEPTH_FLAT 64
 
 int full_write(int fd, const void *p, size_t n) {
     const char *at = p;
@@ -182,8 +183,51 @@ int fs_replace_file_volatile(const char *path, const void *data, size_t n, mode_
     return replace(path, data, n, mode, false, e);
 }
 
+/* A tree that is being removed. What lies deep in it is moved to its top first: neither stack nor descriptors limit how deep it may be. */
+struct removal {
+    int top;
+    dev_t dev;
+    unsigned moved; /* folders, so far */
+};
+
+static int move_to_top(struct removal *rm, int dir, const char *name) {
+    for (;;) {
+        char to[32];
+
+        snprintf(to, sizeof to, ".removed-%u", rm->moved++);
+        if (renameat2(dir, name, rm->top, to, RENAME_NOREPLACE) == 0)
+            return 0;
+        if (errno != EEXIST)
+            return -errno;
+    }
+}
+
+static int empty_dir(struct removal *rm, int fd, int depth, struct err *e);
+
+/* A folder that is not empty, or the better part of it: what was moved to the top is for another pass. */
+static int remove_full(struct removal *rm, int dir, const char *name, int depth, struct err *e) {
+    struct stat st;
+    int sub, r;
+
+    sub = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (sub < 0)
+        return err_errno(e, errno, "open folder %s", name);
+    if (fstat(sub, &st) < 0 || st.st_dev != rm->dev) {
+        close_fd(sub);
+        return err_set(e, ERR_INTERNAL, "%s is another file system (still mounted); it is not removed", name);
+    }
+    if (depth % TREE_DEPTH_FLAT == 0 && move_to_top(rm, dir, name) == 0) {
+        close_fd(sub);
+        return 0;
+    }
+    r = empty_dir(rm, sub, depth, e);
+    if (r < 0)
+        return err_wrap(e, "%s", name);
+    return unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? err_errno(e, errno, "remove folder %s", name) : 0;
+}
+
 /* fd is consumed. Entries of another device (a mount) are refused, not entered. */
-static int empty_dir(int fd, dev_t dev, int depth, struct err *e) {
+static int empty_dir(struct removal *rm, int fd, int depth, struct err *e) {
     _cleanup_closedir_ DIR *d = fdopendir(fd);
     struct dirent *de;
 
@@ -193,10 +237,11 @@ static int empty_dir(int fd, dev_t dev, int depth, struct err *e) {
         close_fd(fd);
         return r;
     }
-    if (depth > TREE_DEPTH_MAX)
+    if (depth > TREE_DEPTH_MAX) /* of a file system that does not move folders */
         return err_set(e, ERR_INTERNAL, "folder tree is deeper than %d levels", TREE_DEPTH_MAX);
     while ((errno = 0, de = readdir(d))) {
         const char *name = de->d_name;
+        int r;
 
         if (streq(name, ".") || streq(name, ".."))
             continue;
@@ -206,34 +251,40 @@ static int empty_dir(int fd, dev_t dev, int depth, struct err *e) {
             if (errno != EISDIR)
                 return err_errno(e, errno, "remove %s", name);
         }
-        if (unlinkat(dirfd(d), name, AT_REMOVEDIR) < 0 && errno != ENOENT) {
-            struct stat st;
-            int sub, r;
-
-            if (errno != ENOTEMPTY && errno != EEXIST)
-                return err_errno(e, errno, "remove folder %s", name);
-            sub = openat(dirfd(d), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-            if (sub < 0)
-                return err_errno(e, errno, "open folder %s", name);
-            if (fstat(sub, &st) < 0 || st.st_dev != dev) {
-                close_fd(sub);
-                return err_set(e, ERR_INTERNAL, "%s is another file system (still mounted); it is not removed", name);
-            }
-            r = empty_dir(sub, dev, depth + 1, e);
-            if (r < 0)
-                return err_wrap(e, "%s", name);
-            if (unlinkat(dirfd(d), name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-                return err_errno(e, errno, "remove folder %s", name);
-        }
+        if (unlinkat(dirfd(d), name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+            continue;
+        if (errno != ENOTEMPTY && errno != EEXIST)
+            return err_errno(e, errno, "remove folder %s", name);
+        r = remove_full(rm, dirfd(d), name, depth + 1, e);
+        if (r < 0)
+            return r;
     }
     if (errno)
         return err_errno(e, errno, "read the folder");
     return 0;
 }
 
-int fs_remove_tree_at(int dirfd, const char *name, struct err *e) {
+/* Pass by pass, until nothing was moved. */
+static int empty_tree(int fd, struct err *e) {
+    struct removal rm = {.top = fd};
     struct stat st;
-    int fd, r;
+    unsigned before;
+    int r;
+
+    if (fstat(fd, &st) < 0)
+        return err_errno(e, errno, "stat the folder");
+    rm.dev = st.st_dev;
+    do {
+        int pass = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        before = rm.moved;
+        r = pass < 0 ? err_errno(e, errno, "open the folder") : empty_dir(&rm, pass, 0, e);
+    } while (r == 0 && rm.moved != before);
+    return r;
+}
+
+int fs_remove_tree_at(int dirfd, const char *name, struct err *e) {
+    _cleanup_close_ int fd = -EBADF;
 
     if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
         return 0;
@@ -242,13 +293,7 @@ int fs_remove_tree_at(int dirfd, const char *name, struct err *e) {
     fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, errno, "open %s", name);
-    if (fstat(fd, &st) < 0) {
-        r = err_errno(e, errno, "stat %s", name);
-        close_fd(fd);
-        return r;
-    }
-    r = empty_dir(fd, st.st_dev, 0, e);
-    if (r < 0)
+    if (empty_tree(fd, e) < 0)
         return err_wrap(e, "%s", name);
     if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         return err_errno(e, errno, "remove folder %s", name);

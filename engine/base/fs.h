@@ -25,7 +25,7 @@ int fs_write_knob(const char *path, const char *value, struct err *e);
 int fs_replace_file(const char *path, const void *data, size_t n, mode_t mode, struct err *e);
 /* The same without the syncs, for files that are made anew at every start. */
 int fs_replace_file_volatile(const char *path, const void *data, size_t n, mode_t mode, struct err *e);
-/* Remove a tree without following links or leaving its file system. A missing path is success. */
+/* Remove a tree, however deep, without following links or leaving its file system. A missing path is success. */
 int fs_remove_tree(const char *path, struct err *e);
 int fs_remove_tree_at(int dirfd, const char *name, struct err *e);
 /* fsync a folder. */

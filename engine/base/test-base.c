@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -223,6 +224,28 @@ TEST(files_are_replaced_read_and_removed) {
     CHECK_INT(fs_remove_tree(dir, &e), 0);
     CHECK(!fs_exists(dir));
     CHECK_INT(fs_remove_tree(dir, &e), 0);
+}
+
+/* Deeper than a stack or a path can be; with names in the way that the removal itself would choose. */
+TEST(trees_of_any_depth_are_removed) {
+    char dir[] = "/tmp/hatake-base-XXXXXX";
+    _cleanup_err_ struct err e = ERR_INIT;
+    _cleanup_close_ int at = -EBADF;
+
+    REQUIRE(mkdtemp(dir));
+    at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    REQUIRE(at >= 0 && mkdirat(at, ".removed-0", 0700) == 0 && mkdirat(at, ".removed-0/full", 0700) == 0);
+    for (int i = 0; i < 5000; i++) {
+        int next;
+
+        REQUIRE(mkdirat(at, "d", 0700) == 0 && mkdirat(at, "e", 0700) == 0);
+        next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        REQUIRE(next >= 0);
+        close_fd(at);
+        at = next;
+    }
+    CHECK_INT(fs_remove_tree(dir, &e), 0);
+    CHECK(!fs_exists(dir));
 }
 
 /* What `sh -c script` writes to 1 and to 2, which are given in the wrong places on purpose: 1 sits where 2 shall be and the other way round. */

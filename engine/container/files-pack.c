@@ -481,11 +481,20 @@ static int pack_folder(struct packer *p, const char *path, const char *name, con
     return r;
 }
 
+/* Its buffer must not be on the stack of pack(), which is there once for each level. */
+static __attribute__((noinline)) int send_symlink(struct packer *p, const char *path, const char *name, const struct stat *st, struct err *e) {
+    char target[LIMIT_ARCHIVE_LINK + 1];
+    ssize_t n = readlinkat(AT_FDCWD, path, target, sizeof target - 1);
+
+    if (n < 0)
+        return err_errno(e, errno, "readlink %s", path);
+    target[n] = 0;
+    return send_header(p, name, target, st, '2', 0, path, e);
+}
+
 static int pack(struct packer *p, const char *path, int depth, struct err *e) {
     _cleanup_free_ char *name = NULL;
-    char target[LIMIT_ARCHIVE_LINK + 1];
     struct stat st;
-    ssize_t n;
     int r, same;
 
     if (fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -511,11 +520,7 @@ static int pack(struct packer *p, const char *path, int depth, struct err *e) {
     case S_IFDIR:
         return pack_folder(p, path, name, &st, depth, same, e);
     case S_IFLNK:
-        n = readlinkat(AT_FDCWD, path, target, sizeof target - 1);
-        if (n < 0)
-            return err_errno(e, errno, "readlink %s", path);
-        target[n] = 0;
-        return send_header(p, name, target, &st, '2', 0, path, e);
+        return send_symlink(p, path, name, &st, e);
     case S_IFCHR:
         return send_header(p, name, "", &st, '3', 0, path, e);
     case S_IFBLK:
