@@ -78,6 +78,32 @@ END
     arrived
 }
 
+@test "uploads that are to go elsewhere: they do, and the credentials stay" {
+    echo elsewhere >"$STATE/mode"
+    request POST "/v1.45/images/127.0.0.1:$PORT/up/push?tag=v1" '' "X-Registry-Auth: $(printf '{"username": "me", "password": "secret"}' | base64 -w0 | tr '+/' '-_')"
+    [[ $BODY == *'"aux"'* ]] || fail "$BODY"
+    arrived
+    grep -q '^\(PATCH\|PUT\) .* 127.0.0.2:.* no$' "$STATE/log" || fail "nothing went there: $(cat "$STATE/log")"
+    same '' "$(grep ' 127.0.0.2:.* yes$' "$STATE/log")"
+    grep -q '^PUT .*/manifests/.* 127.0.0.1:.* yes$' "$STATE/log"
+}
+
+@test "no more uploads at a time than configured" {
+    local i layers=()
+    for i in 1 2 3 4 5 6 7; do layers+=("{\"f$i\": \"$RANDOM$RANDOM\"}"); done
+    docker rmi "$TO" >&2
+    "$BATS_TEST_DIRNAME/make-archive" "$BATS_TEST_TMPDIR/seven.tar" "$TO" "${layers[@]}"
+    docker load -qi "$BATS_TEST_TMPDIR/seven.tar" >&2
+    touch "$STATE/hold"
+    docker push "$TO" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+    local job=$!
+    poll eval '[ "$(grep -c Waiting "$BATS_TEST_TMPDIR/out")" -ge 2 ] && grep -q 5 "$STATE/most"'
+    rm "$STATE/hold"
+    job_ends 0 $job
+    arrived
+    same 5 "$(cat "$STATE/most")"
+}
+
 @test "a client that leaves ends it" {
     echo "cut 100000" >"$STATE/mode"
     docker push "$TO" >/dev/null 2>&1 3>&- &

@@ -107,6 +107,28 @@ is_whole() { docker save "$FROM" | tar -t >/dev/null; }
     no_partials || fail "left: $(partials)"
 }
 
+@test "a registry that lies about ranges: the right bytes in the end, and no others ever" {
+    local lie
+    registry debian fine
+    for lie in whole shifted other; do
+        mode half
+        run -1 docker pull "$FROM"
+        [ "$(partial_bytes)" -gt 0 ]
+        mode "$lie"
+        if docker pull -q "$FROM"; then
+            is_whole
+            docker rmi "$FROM"
+        else
+            same '' "$(docker images -aq)" "$lie"
+        fi
+        mode fine
+        docker pull -q "$FROM"
+        is_whole
+        no_partials || fail "$lie left: $(partials)"
+        docker rmi "$FROM"
+    done
+}
+
 @test "wrong bytes are not kept" {
     registry debian wrong
     run -1 docker pull "$FROM"
