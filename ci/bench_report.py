@@ -8,7 +8,7 @@ import html
 import math
 import statistics
 
-OURS, REFERENCE = "engine", "reference"
+OURS, REFERENCE, PODMAN = "engine", "reference", "podman"
 
 
 def best(result, engine):
@@ -21,8 +21,8 @@ def median(result, engine):
     return statistics.median(values) if values else None
 
 
-def ratio(result, pick):
-    ours, reference = pick(result, OURS), pick(result, REFERENCE)
+def ratio(result, pick, other=REFERENCE):
+    ours, reference = pick(result, OURS), pick(result, other)
     return ours / reference if ours is not None and reference else None
 
 
@@ -69,12 +69,20 @@ def rows(results):
 HEADS = ["operation", "unit", "ours", "reference", "ratio median", "ratio best", "gate", "aim", "n", ""]
 
 
+def with_podman(lines, results):
+    """The lines with what podman took, and the best ratio to it, where it was measured at all."""
+    if not any(r["samples"].get(PODMAN) for r in results):
+        return lines
+    more = [["podman", "best to podman"]] + [[number(median(r, PODMAN)), part(ratio(r, best, PODMAN))] for r in results]
+    return [line[:6] + extra + line[6:] for line, extra in zip(lines, more)]
+
+
 def table(report):
-    lines = [HEADS] + list(rows(report["results"]))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
+    lines = with_podman([HEADS] + list(rows(report["results"])), report["results"])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = []
     for k, line in enumerate(lines):
-        text.append("  ".join(cell.ljust(widths[i]) if i in (0, 1, 9) else cell.rjust(widths[i]) for i, cell in enumerate(line)).rstrip())
+        text.append("  ".join(cell.ljust(widths[i]) if i in (0, 1, len(line) - 1) else cell.rjust(widths[i]) for i, cell in enumerate(line)).rstrip())
         if k == 0:
             text.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
     for r in report["results"]:

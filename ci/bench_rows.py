@@ -15,16 +15,16 @@ CREATE = "req POST /v1.45/containers/create?name={name} "
 
 
 class Bench:
-    def __init__(self, rows, function, share, images, only):
-        self.rows, self.function, self.share, self.images, self.only = rows, function, share, images, only
+    def __init__(self, rows, function, share, images, only, podman):  # pylint: disable=too-many-arguments
+        self.rows, self.function, self.share, self.images, self.only, self.podman = rows, function, share, images, only, podman
 
 
-def bench(*rows, share=1.0, images=("busybox",), only=None):
+def bench(*rows, share=1.0, images=("busybox",), only=None, podman=False):
     """rows: (name, unit, gate, aim). The function is a generator: what it does before its first yield is preparation, each yield is one sample
     (seconds, MB or a number; a tuple when there are several rows), its finally is the clean-up. share: of the samples asked for, at least three.
-    only: the one engine it is for, where the bound is a figure and not a ratio."""
+    only: the one engine it is for, where the bound is a figure and not a ratio. podman: for podman, too, where it was asked for."""
     def add(function):
-        BENCHES.append(Bench(rows, function, share, images, only))
+        BENCHES.append(Bench(rows, function, share, images, only, podman))
         return function
     return add
 
