@@ -13,7 +13,6 @@
 #include "registry/registry.h"
 #include "wire/call.h"
 
-#define READ_SIZE KIB(256)
 #define PROGRESS_BYTES (INT64_C(512) << 10)
 
 struct imported {
@@ -33,11 +32,11 @@ static int take_layer(void *arg, const struct unpack_event *ev, struct err *e) {
 }
 
 static int read_body(struct call *c, struct unpack *u, struct err *e) {
-    _cleanup_free_ char *piece = malloc(READ_SIZE);
-    int r = piece ? 0 : err_oom(e);
+    int r = 0;
 
     while (r == 0) {
-        ssize_t n = call_body_read(c, piece, READ_SIZE, e);
+        const void *piece;
+        ssize_t n = call_body_next(c, &piece, e);
 
         if (n <= 0)
             return (int)n;

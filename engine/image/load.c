@@ -15,7 +15,6 @@
 #include "wire/call.h"
 #include "wire/codec.h"
 
-#define READ_SIZE KIB(256)
 #define LINK_HOPS 8
 
 static void member_free(void *p) {
@@ -396,14 +395,11 @@ static int load_docker(struct loading *l, struct err *e) {
 /* ---- the whole archive -------------------------------------------------------------------------------------------------------------- */
 
 static int read_stream(struct loading *l, struct call *c, struct err *e) {
-    _cleanup_free_ char *piece = malloc(READ_SIZE);
-    int r;
+    int r = unpack_start(l->images->layers, true, take_event, l, &l->unpack, e);
 
-    if (!piece)
-        return err_oom(e);
-    r = unpack_start(l->images->layers, true, take_event, l, &l->unpack, e);
     while (r == 0) {
-        ssize_t n = call_body_read(c, piece, READ_SIZE, e);
+        const void *piece;
+        ssize_t n = call_body_next(c, &piece, e);
 
         if (n < 0)
             return (int)n;
