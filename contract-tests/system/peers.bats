@@ -164,6 +164,15 @@ inventory() {
     done
 }
 
+@test "a layout with an index of platforms inside: this machine's, under the name that comes along" {
+    only_ours "it loads no layouts"
+    skopeo copy -q --all "oci:$IMAGES/multi/oci" "oci-archive:$BATS_TEST_TMPDIR/multi.tar:peers/multi:1"
+    contains "$(docker load -i "$BATS_TEST_TMPDIR/multi.tar")" 'Loaded image: peers/multi:1'
+    same linux/amd64 "$(docker image inspect -f '{{.Os}}/{{.Architecture}}' peers/multi:1)"
+    contains "$(docker run --rm --network none --name "$N" peers/multi:1)" amd64
+    docker rmi peers/multi:1
+}
+
 @test "what buildah built and sent: its id, its files, its command" {
     need_tool buildah
     local c id tool
