@@ -45,18 +45,29 @@ static int add_veth(struct nl_batch *b, int sock, const struct plan *p, const st
     return r < 0 ? fault_set(f, r, "failed to add the host (%s) <=> sandbox (%s) pair interfaces", plan_s(p, op, 0), plan_s(p, op, 2)) : 0;
 }
 
-static int add_vlan(struct nl_batch *b, int sock, const struct plan *p, const struct plan_op *op, struct nl_ns ns, struct oci_fault *f) {
+/*
+ * How an interface on top of one of the machine's is called until the child names it. Kernels before 6.13 refuse a new one whose name the maker's namespace
+ * has, too, and a machine's own interface is often the "eth0" that the container's will be.
+ */
+static void vlan_first_name(size_t op, char ret[IFNAMSIZ]) {
+    snprintf(ret, IFNAMSIZ, "hatake-v%u", (unsigned)(op % 100000));
+}
+
+static int add_vlan(struct nl_batch *b, int sock, const struct plan *p, size_t i, struct nl_ns ns, struct oci_fault *f) {
+    const struct plan_op *op = &p->ops[i];
     const char *kind = op->i[1] ? "ipvlan" : "macvlan";
     unsigned parent = index_of(sock, plan_s(p, op, 0));
+    char name[IFNAMSIZ];
     int r;
+
+    vlan_first_name(i, name);
 
     if (!parent)
         return fault_set(f, ENODEV, "failed to create the %s port: %s", kind, plan_s(p, op, 0));
     if (op->i[1])
-        nl_link_ipvlan(b, parent, (uint16_t)op->i[2], (uint16_t)op->i[3], (int)op->i[0], plan_s(p, op, 1), ns);
+        nl_link_ipvlan(b, parent, (uint16_t)op->i[2], (uint16_t)op->i[3], (int)op->i[0], name, ns);
     else
-        nl_link_macvlan(b, parent, (uint32_t)op->i[2], (int)op->i[0], plan_s(p, op, 1),
-                        plan_sn(p, op, 2) == 6 ? (const uint8_t *)plan_s(p, op, 2) : NULL, ns);
+        nl_link_macvlan(b, parent, (uint32_t)op->i[2], (int)op->i[0], name, plan_sn(p, op, 2) == 6 ? (const uint8_t *)plan_s(p, op, 2) : NULL, ns);
     r = nl_send(sock, b, NULL);
     return r < 0 ? fault_set(f, r, "failed to create the %s port", kind) : 0;
 }
@@ -77,7 +88,7 @@ int parent_links(const struct plan *p, struct nl_ns ns, struct oci_fault *f) {
         if (sock < 0)
             return fault_set(f, sock, "netlink socket");
         nl_init(&b, mem, sizeof mem);
-        r = op->type == PLAN_VETH ? add_veth(&b, sock, p, op, ns, f) : add_vlan(&b, sock, p, op, ns, f);
+        r = op->type == PLAN_VETH ? add_veth(&b, sock, p, op, ns, f) : add_vlan(&b, sock, p, i, ns, f);
         if (r < 0)
             return r;
     }
@@ -169,6 +180,22 @@ static bool has_vlan(const struct plan *p) {
     return false;
 }
 
+static void name_vlans(struct child *c) {
+    for (size_t i = 0; i < c->p->n_ops; i++) {
+        const char *name = plan_s(c->p, &c->p->ops[i], 1);
+        _cleanup_close_ int sock = -EBADF;
+        struct ifreq q = {0};
+
+        if (c->p->ops[i].type != PLAN_VLAN)
+            continue;
+        sock = nl_open();
+        vlan_first_name(i, q.ifr_name);
+        snprintf(q.ifr_newname, sizeof(q.ifr_newname), "%s", name);
+        if (sock < 0 || ioctl(sock, SIOCSIFNAME, &q) < 0)
+            child_fail_errno(c, sock < 0 ? sock : errno, "error during container init: interface %s", name);
+    }
+}
+
 /*
  * What shares an interface of the machine gets its address there only when the last holder's is gone, which goes with its namespace, in the kernel's own time:
  * a restart is quicker. Such requests go one by one, as the kernel would carry out those behind the failed one.
@@ -191,6 +218,8 @@ void child_net(struct child *c) {
     bool vlan = has_vlan(c->p);
     struct nl_batch b;
 
+    if (vlan)
+        name_vlans(c);
     for (size_t i = 0; i < c->p->n_ops; i++) {
         const struct plan_op *op = &c->p->ops[i];
 
