@@ -25,7 +25,7 @@
 #include "base/limits.h"
 #include "base/strv.h"
 
-/* An address or a gateway; family 0: not there. */
+/* An address or a gateway; family 0: not there. A gateway of zeroes: the default route leads to the interface itself, to nobody behind it. */
 struct launch_addr {
     int family;       /* 0, AF_INET, AF_INET6 */
     int prefix;       /* bits */

@@ -44,6 +44,7 @@ static size_t addr_len(int family) {
 }
 
 static void add_gateway(struct plan_builder *b, const char *ifname, const struct launch_addr *gw, bool replace) {
+    static const uint8_t nobody[sizeof gw->addr];
     struct plan_op *op;
 
     if (!gw->family)
@@ -52,7 +53,8 @@ static void add_gateway(struct plan_builder *b, const char *ifname, const struct
     op->i[0] = gw->family;
     op->i[2] = replace;
     plan_set_s(b, 0, ifname);
-    plan_set_bytes(b, 2, gw->addr, addr_len(gw->family));
+    if (memcmp(gw->addr, nobody, addr_len(gw->family)) != 0)
+        plan_set_bytes(b, 2, gw->addr, addr_len(gw->family));
 }
 
 static int add_sysctl(struct plan_builder *b, const char *text, struct err *e) {

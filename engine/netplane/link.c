@@ -63,7 +63,8 @@ static int make_link(struct netl_sock *s, const char *ifname, const char *kind, 
     struct ifinfomsg head = {.ifi_family = AF_UNSPEC};
     size_t m, info, data;
 
-    if (below)
+    /* What containers' interfaces sit on is up from the start; a bridge is once it has its addresses. */
+    if (!streq(kind, "bridge"))
         head.ifi_flags = head.ifi_change = IFF_UP;
     m = netl_begin(&b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, &head, sizeof(head));
     netl_put_str(&b, IFLA_IFNAME, ifname);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Endpoints as the API shows them and as the monitor needs them. */
 #include <arpa/inet.h>
+#include <linux/if_link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,8 +63,14 @@ static void put_link_local(struct launch_link *to, const struct strv *v) {
     }
 }
 
+/* An ipvlan that routes has nobody as its gateway: what leaves goes by the parent's routes. */
+static bool leads_by_interface(const struct network *net) {
+    return net->kind == NETWORK_IPVLAN && net->vlan_mode != IPVLAN_MODE_L2;
+}
+
 bool endpoint_link(const struct endpoint *ep, bool gateway, struct launch_link *ret) {
     const struct network *net = ep->net;
+    bool by_interface = leads_by_interface(net);
 
     if (!network_has_links(net))
         return false;
@@ -82,10 +89,10 @@ bool endpoint_link(const struct endpoint *ep, bool gateway, struct launch_link *
         put_addr6(&ret->addrs[ret->n_addrs++], &ep->ip6, net->addr6.prefix);
     put_link_local(ret, &ep->link_local);
     if (gateway && !net->record.internal) {
-        if (net->gateway)
-            put_addr(&ret->gateway, net->gateway, 0);
+        if (net->gateway || by_interface)
+            put_addr(&ret->gateway, by_interface ? 0 : net->gateway, 0);
         if (ep->has_ip6)
-            put_addr6(&ret->gateway6, &net->gateway6, 0);
+            put_addr6(&ret->gateway6, by_interface ? &in6addr_any : &net->gateway6, 0);
     }
     ret->mtu = net->mtu;
     /* No IPv6 on this network: none by accident either (CVE-2024-32473). */
@@ -145,7 +152,7 @@ int endpoint_settings(const struct endpoint *ep, struct api_endpoint_settings *r
     _cleanup_strv_ struct strv names = STRV_INIT;
     int r = 0;
 
-    if (ep->ip && !ep->net->record.internal) {
+    if (ep->ip && !ep->net->record.internal && !leads_by_interface(ep->net)) {
         ipv4_format(ep->net->gateway, gateway);
         if (ep->has_ip6)
             ipv6_format(&ep->net->gateway6, gateway6);
