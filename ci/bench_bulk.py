@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import time
 
-from bench_rows import CREATE, bench, body, many_clients, running, together
+from bench_rows import CREATE, LABELS, bench, body, many_clients, running, together
 
 MB = 1 << 20
 LOG_BYTES = 64 * MB
@@ -188,3 +188,48 @@ bench(("curve: ps -a, no other container", "ms", None, None), ("curve: ps -a, 10
       ("curve: start, no other", "ms", None, None), ("curve: start, 100 others", "ms", None, None), ("curve: start, 1000 others", "ms", None, None),
       ("curve: start, 1000 others to none", "times", {"at_most": 1.5}, {"at_most": 1}),
       only=None if os.environ.get("LONG") else "engine")(curve)
+
+
+# ---- networks ----
+
+def with_ports(count):
+    ports = {f"{1000 + i}/tcp": [{"HostPort": ""}] for i in range(count)}
+    return json.dumps({"Image": "busybox", "Cmd": ["sleep", "10000"], "Labels": LABELS, "ExposedPorts": {p: {} for p in ports},
+                       "HostConfig": {"PortBindings": ports}}, separators=(",", ":"))
+
+
+def start_of(e, text):
+    """Seconds of the start of a container made from that body."""
+    name = e.new_name()
+    took = e.chain(CREATE.format(name=name) + text, f"req POST /v1.45/containers/{name}/start")[1]
+    e.remove(name)
+    return took
+
+
+@bench(("curve: start with 1 published port", "ms", None, None), ("curve: start with 32 published ports", "ms", None, None),
+       ("curve: start with 200 published ports", "ms", None, None), only="engine")
+def port_curve(e):
+    bodies = [with_ports(count) for count in (1, 32, 200)]
+    while True:
+        yield tuple(start_of(e, text) for text in bodies)
+
+
+@bench(("curve: start on a network with 1 other", "ms", None, None), ("curve: start on a network with 50 others", "ms", None, None),
+       ("curve: start on a network with 300 others", "ms", None, None),
+       ("curve: start on a network, 300 others to 1", "times", {"at_most": 1.5}, {"at_most": 1}), only="engine")
+def network_curve(e):
+    """The three networks are there at the same time, and a start on each is timed in turn: what else the machine does hits them alike."""
+    networks, names, best = [], [], {}
+    try:
+        for count in (1, 50, 300):
+            networks.append(e.new_name())
+            e.chain(f'req POST /v1.45/networks/create {{"Name":"{networks[-1]}"}}')
+            names += [e.make(["sleep", "10000"], network=networks[-1]) for _ in range(count)]
+        while True:
+            took = [start_of(e, body(["sleep", "10000"], network)) for network in networks]
+            best = {k: min(one, best.get(k, one)) for k, one in enumerate(took)}
+            yield (*took, best[2] / best[0])
+    finally:
+        e.remove(*names)
+        for network in networks:
+            e.chain(f"req DELETE /v1.45/networks/{network}")
