@@ -145,6 +145,14 @@ TEST(what_may_wait_for_the_disk_survives_the_process_and_leaves_the_rest_durable
     CHECK_INT(db_query_int(db, "PRAGMA synchronous", DB_NONE, &n, &e), 0);
     CHECK_INT(n, 2);
     CHECK_INT(db_commit(db, &e), 0);
+    CHECK_INT(db_begin_soon(db, &e), 0);
+    CHECK_INT(db_exec(db, "INSERT INTO t(k, v) VALUES('together', 1)", DB_NONE, &e), 0);
+    CHECK_INT(db_query_int(db, "PRAGMA synchronous", DB_NONE, &n, &e), 0);
+    CHECK_INT(n, 1);
+    CHECK_INT(db_commit(db, &e), 0);
+    CHECK_INT(db_exec(db, "INSERT INTO t(k, v) VALUES('after', 1)", DB_NONE, &e), 0);
+    CHECK_INT(db_query_int(db, "PRAGMA synchronous", DB_NONE, &n, &e), 0);
+    CHECK_INT(n, 2);
     db_close(db);
     scratch_done(&s);
 }

@@ -104,7 +104,7 @@ int images_add(struct images *s, struct image *image, struct layer *top, struct 
 struct image *images_get(struct images *s, const char *id);
 /* Point a canonical reference at an image; *ret_old (may be NULL; free it) gets the id it had before. */
 int images_set_name(struct images *s, const struct reference *ref, const char *id, char **ret_old, struct err *e);
-/* LastTagTime becomes now: for names that a user gave by hand. */
+/* LastTagTime becomes now: for names that a user gave by hand. A loss of power may undo it. */
 int images_touch_tag(struct images *s, const char *id, struct err *e);
 /* ERR_NOT_FOUND when the name is not there. */
 int images_drop_name(struct images *s, const struct reference *ref, struct err *e);

@@ -471,7 +471,7 @@ int images_set_name(struct images *s, const struct reference *ref, const char *i
 int images_touch_tag(struct images *s, const char *id, struct err *e) {
     int64_t now = clock_wall_ns();
     struct image_record *rec;
-    int r = db_exec(s->db, "UPDATE image SET last_tag=?2 WHERE id=?1", DB_ARGS(DB_TEXT(id), DB_INT(now)), e);
+    int r = db_exec_soon(s->db, "UPDATE image SET last_tag=?2 WHERE id=?1", DB_ARGS(DB_TEXT(id), DB_INT(now)), e);
 
     if (r < 0)
         return r;

@@ -59,7 +59,7 @@ struct layer *layers_get(struct layers *l, const char *chain_id);
 struct layer *layer_ref(struct layer *layer);
 /*
  * Bring this layer and those below it to the disk, with one sync for all, and only then make the rows by which they outlive a restart. Whoever makes
- * something durable that needs the layer calls this first. NULL is fine. The caller keeps its reference.
+ * something durable that needs the layer calls this first; that change takes the rows to the disk with it (db_begin_soon). NULL is fine. The caller keeps its reference.
  */
 int layers_settle(struct layer *top, struct err *e);
 /* Give a reference back; the last one removes the layer from disk. NULL is fine. Returns NULL. */

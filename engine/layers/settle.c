@@ -72,9 +72,9 @@ static int insert_row(struct layers *l, const struct layer *layer, struct err *e
                    e);
 }
 
-/* Rows of layers whose files are on the disk, parents first, all or none. */
+/* Rows of layers whose files are on the disk, parents first, all or none. What needs them is durable itself, and with it they are. */
 static int insert_rows(struct layers *l, struct layer *const *list, size_t n, struct err *e) {
-    int r = db_begin(l->db, e);
+    int r = db_begin_soon(l->db, e);
 
     if (r < 0)
         return r;
