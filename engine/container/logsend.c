@@ -2,6 +2,7 @@
 /* Log drivers that send: their options, and the configuration that the monitor is given. Sections: addresses; options; receivers; what each driver adds. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <netdb.h>
 #include <poll.h>
@@ -467,8 +468,10 @@ static int add_fluentd(const struct ctr_fixed *f, const char *name, const struct
                        struct err *e) {
     _cleanup_buf_ struct buf pairs = BUF_INIT(LIMIT_SMALL_FILE);
     _cleanup_free_ char *shown = str_printf("/%s", name);
-    const char *precise = ctr_log_option(f, "fluentd-sub-second-precision");
+    const char *precise = ctr_log_option(f, "fluentd-sub-second-precision"), *text;
     struct ctr_log_address a;
+    uint64_t retries = 0;
+    int64_t pause = 0;
     bool ns = false;
     int r = fluentd_address(ctr_log_option(f, "fluentd-address"), &a, e);
 
@@ -487,7 +490,11 @@ static int add_fluentd(const struct ctr_fixed *f, const char *name, const struct
     r = add_extra(b, buf_str(&pairs), pairs.len, e);
     if (r < 0)
         return r;
-    buf_addf(b, "pairs=%zu\nprecise=%d\n", extra->n + 2, ns);
+    if (!str_empty(text = ctr_log_option(f, "fluentd-retry-wait")))
+        ignore_result(duration_read(text, &pause, NULL));
+    if (!str_empty(text = ctr_log_option(f, "fluentd-max-retries")))
+        ignore_result(parse_u64(text, &retries));
+    buf_addf(b, "pairs=%zu\nprecise=%d\nretries=%" PRIu64 "\npause=%" PRId64 "\n", extra->n + 2, ns, retries > INT64_MAX ? 0 : retries, pause);
     if (streq(a.scheme, "unix"))
         return use_unix("unix", a.path, p, b, e);
     return use_inet("tcp", a.host, a.port, fluentd_async(f), b, e);

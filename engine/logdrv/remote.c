@@ -119,10 +119,11 @@ static void disconnect(struct log_remote *r) {
     close_fd(r->fd);
     r->fd = -EBADF;
     r->sent = 0; /* a message that was cut off goes again, whole */
-    r->pause = r->pause ? r->pause * 2 : PAUSE_FIRST;
+    r->pause = r->pause ? r->pause * 2 : r->first_pause;
     if (r->pause > PAUSE_MAX)
         r->pause = PAUSE_MAX;
     r->retry_at = now + r->pause;
+    r->tries++;
 }
 
 static bool wait_writable(int fd, int ms) {
@@ -152,6 +153,7 @@ static bool connected(struct log_remote *r) {
         return false;
     }
     r->pause = 0;
+    r->tries = 0;
     r->connection++;
     return true;
 }
@@ -212,16 +214,32 @@ static bool reserve(struct log_remote *r, size_t need) {
     return true;
 }
 
+static void forget_first(struct log_remote *r) {
+    size_t n = HEAD + first_length(r);
+
+    r->n -= n;
+    r->at = r->n ? r->at + n : 0;
+    r->sent = 0;
+}
+
 /* Send what is queued, waiting at most `ms` in all for room. True when nothing is left. */
-static bool drain(struct log_remote *r, int ms) {
+static bool drain(struct log_writer *w, int ms) {
+    struct log_remote *r = w->remote;
     int64_t limit = clock_mono_ns() + ms * NSEC_PER_MSEC;
 
     while (r->n > 0) {
         uint32_t n;
         ssize_t k;
 
-        if (!connected(r))
-            return false;
+        if (!connected(r)) {
+            if (r->retries == 0 || r->tries < r->retries)
+                return false;
+            forget_first(r); /* the attempts of the next one begin anew */
+            w->lost++;
+            r->tries = 0;
+            r->pause = 0;
+            return r->n == 0;
+        }
         n = first_length(r);
         k = send(r->fd, r->queue + r->at + HEAD + r->sent, n - r->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (k < 0 && errno == EINTR)
@@ -240,9 +258,7 @@ static bool drain(struct log_remote *r, int ms) {
         r->sent += (size_t)k;
         if (r->sent < n)
             continue;
-        r->n -= HEAD + n;
-        r->at = r->n ? r->at + HEAD + n : 0;
-        r->sent = 0;
+        forget_first(r);
     }
     return true;
 }
@@ -256,7 +272,7 @@ void remote_send(struct log_writer *w, const char *message, size_t n) {
         return;
     }
     if (r->n + HEAD + n > r->limit)
-        drain(r, 0);
+        drain(w, 0);
     if (!reserve(r, HEAD + n)) {
         w->lost++;
         return;
@@ -346,6 +362,10 @@ static int read_config(struct log_remote *r, const char *config) {
     r->pairs = get_int(config, "pairs");
     r->level = get_int(config, "level");
     r->precise = get_int(config, "precise") != 0;
+    r->retries = get_int(config, "retries");
+    r->first_pause = get_int(config, "pause");
+    if (r->first_pause <= 0)
+        r->first_pause = PAUSE_FIRST;
     r->blocking = get_int(config, "blocking") == 2 ? REMOTE_WAITS : get_int(config, "blocking") == 1 ? REMOTE_WAITS_CONNECTED : REMOTE_DROPS;
     /* Everything twice, and six bytes for one where JSON escapes it. */
     r->message_max = LIMIT_LOG_LINE * 6 + r->n_extra + 2 * r->n_tag + 6 * r->n_host + KIB(1);
@@ -387,13 +407,13 @@ void remote_keep(struct log_writer *w, enum log_stream stream, const char *p, si
 void remote_flush(struct log_writer *w) {
     if (w->path[0])
         log_driver_local.flush(w);
-    drain(w->remote, 0);
+    drain(w, 0);
 }
 
 void remote_close(struct log_writer *w) {
     if (w->path[0])
         log_driver_local.close(w);
-    if (w->remote && !drain(w->remote, CLOSE_MS))
+    if (w->remote && !drain(w, CLOSE_MS))
         w->lost++;
     release(w);
 }

@@ -10,7 +10,8 @@
  *   tag, host (hex), pid, zone (seconds east of UTC)
  *   syslog:   format  unix | rfc3164 | rfc5424 | rfc5424micro; facility (number)
  *   gelf:     extra (hex: the inside of an object, with a leading comma, or nothing); pack  gzip | zlib | none; level
- *   fluentd:  extra (hex: keys and values in MessagePack), pairs (their number); precise  1: times with nanoseconds
+ *   fluentd:  extra (hex: keys and values in MessagePack), pairs (their number); precise  1: times with nanoseconds; retries: attempts to connect until a
+ *             message is given up, 0: without end; pause: ns from the first of them to the second, 0: the usual
  *   journald: extra (hex: fields in the journal's native form)
  *
  * Delivery. Datagrams go out at once. Streams have a queue of whole messages; after a broken connection a message that was not sent whole is sent again, and
@@ -40,6 +41,8 @@ struct log_remote {
     int family, fd;
     unsigned connection;     /* how many there were */
     int64_t retry_at, pause; /* monotonic ns */
+    int64_t retries, tries;  /* attempts to connect that a message has, 0: without end; that failed since it became the first, or since one did not */
+    int64_t first_pause;     /* ns */
     char *queue;             /* messages, each behind its length: n bytes from `at` of `size`, full from `limit` on */
     size_t size, limit, at, n;
     size_t sent;   /* bytes of the first message that are out */

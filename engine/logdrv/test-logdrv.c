@@ -549,6 +549,29 @@ TEST(a_receiver_that_is_not_there_yet_gets_all_once_it_is) {
     end(f);
 }
 
+TEST(a_message_is_given_up_after_the_attempts_it_has) {
+    struct fixture *f = begin(0, 1, "");
+    struct log_wait wait;
+    char config[512], path[512];
+    int fd = receiver(f, "fluentd", "pairs=0\nretries=2\npause=1000000", config, sizeof(config));
+
+    *(strstr(config, "blocking=1") + strlen("blocking=")) = '2';
+    close(fd);
+    snprintf(path, sizeof(path), "%.60s/receiver", f->dir);
+    unlink(path);
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    write_lines(f, 0, 3);
+    while (log_writer_waits(&f->w, &wait)) {
+        usleep(1000);
+        if (clock_mono_ns() >= wait.retry_at)
+            f->w.driver->flush(&f->w);
+    }
+    CHECK_INT(f->w.lost, 3);
+    f->w.driver->close(&f->w);
+    CHECK_INT(f->w.lost, 3);
+    end(f);
+}
+
 TEST(labels_and_variables_may_be_long) {
     char *attrs = malloc(LOG_ATTRS_MAX + 1), config[512], *whole = malloc(3 * LOG_ATTRS_MAX);
     struct logread_options o = {.tail = -1, .want_attrs = true};
