@@ -241,7 +241,7 @@ TEST(body_many_and_stop) {
     }
     for (int i = 0; i < 4; i++)
         pthread_join(thread[i], NULL);
-    test_server_stop(t);
+    test_server_stop_within(t, 16000);
     for (int i = 0; i < 12; i++)
         close(fd[i]);
 }

@@ -405,7 +405,11 @@ TEST(http_serve) {
 }
 
 void test_server_stop(struct test_server *t) {
-    bool ended = server_stop(t->server, TEST_PATIENCE_MS * NSEC_PER_MSEC);
+    test_server_stop_within(t, TEST_PATIENCE_MS);
+}
+
+void test_server_stop_within(struct test_server *t, int ms) {
+    bool ended = server_stop(t->server, ms * NSEC_PER_MSEC);
 
     CHECK(ended);
     if (ended)

@@ -20,6 +20,8 @@ struct test_server;
 struct test_server *test_server_start(void);
 /* Stops; checks that all handlers ended. */
 void test_server_stop(struct test_server *t);
+/* With clients that are stuck: half of `ms` is what their handlers are given to end by themselves. */
+void test_server_stop_within(struct test_server *t, int ms);
 const char *test_server_path(const struct test_server *t);
 struct server *test_server_server(const struct test_server *t);
 /* Connected client socket. */
