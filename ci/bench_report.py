@@ -2,7 +2,7 @@
 """The results of ci/bench as a table, as Markdown and as a chart.
 
 A result is {"name", "unit", "gate", "aim", "samples": {engine: [numbers]}, "failed": {engine: text}}; smaller numbers are better. gate and aim are
-ratios to the reference, or {"at_most": number} in the result's unit.
+ratios to the reference, or {"at_most": number} in the result's unit. `verdict` says what decides whether a gate is held.
 """
 import html
 import math
@@ -47,12 +47,14 @@ def limit(bound, unit):
 
 
 def verdict(result):
-    """True: the gate is held; False: not; None: there is no gate or no figure. Best samples decide: what else runs on the machine only adds."""
+    """True: the gate is held; False: not; None: there is no gate or no figure. For a ratio to the reference the best samples of both decide: what else runs
+    on the machine only adds to them. For a bound on a figure of ours its median does, which is the figure shown: a part of another time looks the better,
+    the more that other one was held up."""
     gate = result.get("gate")
     if gate is None:
         return None
     if isinstance(gate, dict):
-        ours = best(result, OURS)
+        ours = median(result, OURS)
         return None if ours is None else ours <= gate["at_most"]
     measured = ratio(result, best)
     return None if measured is None else measured <= gate
@@ -104,9 +106,11 @@ def markdown(report):
         if median(r, OURS) is None:
             continue
         lines.append(f"| {r['name']} | {figure(r, OURS)} | {figure(r, REFERENCE)} | {part(ratio(r, median))} | "
-                     f"{part(ratio(r, best))} | {limit(r.get('gate'), r['unit'])} |")
+                     f"{part(ratio(r, best))} | {limit(r.get('gate'), r['unit'])}{', missed' if verdict(r) is False else ''} |")
+    judged = [verdict(r) for r in report["results"] if verdict(r) is not None]
     lines.append("")
-    lines.append(f"Both engines in turn in one run on {report['machine']}, {report['when'][:10]}; a ratio of 1/20 means twenty times cheaper; -: not measured there.")
+    lines.append(f"{judged.count(False)} of {len(judged)} gates are missed. Both engines in turn in one run on {report['machine']}, {report['when'][:10]}; figures are medians; a ratio of 1/20 means twenty times cheaper; "
+                 "-: not measured there. A gate that is a ratio is judged by the best samples of both, one that begins with ≤ by our median.")
     return "\n".join(lines) + "\n"
 
 
