@@ -24,6 +24,7 @@
 /* Archives */
 #define LIMIT_ARCHIVE_ENTRIES 10000000
 #define LIMIT_ARCHIVE_PATH 4096
+#define LIMIT_ARCHIVE_DOCUMENTS MIB(128) /* bytes of JSON that one load reads and makes; what is read again counts again */
 #define LIMIT_ARCHIVE_LINK 4096
 #define LIMIT_ARCHIVE_EXT_HEADER MIB(1)
 #define LIMIT_ARCHIVE_EXT_CHAIN 8

@@ -26,6 +26,7 @@ struct loading {
     bool quiet;
     struct map members; /* path → struct member */
     struct unpack *unpack;
+    size_t documents;            /* bytes, see load_count() */
     struct buf ids;              /* lines for images without a name */
     struct strv loaded, parents; /* ids; what manifest.json says of each, "" for none */
     int named;
@@ -33,8 +34,13 @@ struct loading {
 
 /* The member at a path, behind its links; NULL when there is none, and for a path that leads out of the archive. Borrowed. */
 struct member *load_find_member(struct loading *l, const char *path);
+/*
+ * n bytes of a document are read, or made. ERR_TOO_LARGE above LIMIT_ARCHIVE_DOCUMENTS: members can name one document as often as they like, and old images get
+ * the history of their parents, so that the size of the archive limits neither.
+ */
+int load_count(struct loading *l, size_t n, struct err *e);
 /* A member that is a document, what follows it left aside. ERR_INVALID and ERR_TOO_LARGE name it as `what`. A new reference. */
-json_t *load_document(const struct member *m, const char *what, struct err *e);
+json_t *load_document(struct loading *l, const struct member *m, const char *what, struct err *e);
 /* The member at path on parent (NULL: lowest), which must have that diff ID unless the store has the layer. `at`: how many are below it. *ret is counted. */
 int load_add_layer(struct loading *l, struct layer *parent, size_t at, const char *diff_id, const char *path, struct layer **ret, bool *ret_new,
                    struct err *e);

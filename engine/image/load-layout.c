@@ -85,7 +85,7 @@ static bool is_index(json_t *descriptor) {
 /* What a descriptor names: an image, or an index of which the entry for this machine is the image. */
 static int load_descriptor(struct loading *l, json_t *descriptor, const struct strv *names, int depth, struct err *e) {
     struct member *m = checked_blob(l, descriptor, NULL, e);
-    json_t *o = m ? load_document(m, "manifest", e) : NULL, *entry;
+    json_t *o = m ? load_document(l, m, "manifest", e) : NULL, *entry;
     struct platform here;
     int r = o ? 0 : -ERR_INVALID;
 
@@ -107,7 +107,7 @@ static int load_descriptor(struct loading *l, json_t *descriptor, const struct s
 }
 
 int load_layout(struct loading *l, struct err *e) {
-    json_t *index = load_document(load_find_member(l, "index.json"), "index.json", e), *list = json_object_get(index, "manifests"), *o;
+    json_t *index = load_document(l, load_find_member(l, "index.json"), "index.json", e), *list = json_object_get(index, "manifests"), *o;
     struct platform here;
     size_t i;
     int r = index ? platform_parse(NULL, &here, e) : -ERR_INVALID;

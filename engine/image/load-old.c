@@ -252,12 +252,13 @@ static json_t *parse_old(const struct member *m, const char *path, bool stream, 
 }
 
 /* Its layer, its configuration, and the record of both. */
-static int add_old_image(struct old_archive *a, const char *old_id, const struct member *m, json_t *o, struct image *parent, struct err *e) {
+static int add_old_image(struct old_archive *a, const char *old_id, const struct member *m, struct image *parent, struct err *e) {
     _cleanup_buf_ struct buf document = BUF_INIT(2 * LIMIT_IMAGE_CONFIG_BYTES);
     _cleanup_free_ char *path = str_printf("%s/layer.tar", old_id);
     _cleanup_image_ struct image *image = NULL, *known = NULL;
     struct member *layer = path ? load_find_member(a->l, path) : NULL;
     struct layer *top = NULL;
+    json_t *o = NULL;
     bool new;
     int r = path ? 0 : err_oom(e);
 
@@ -265,8 +266,13 @@ static int add_old_image(struct old_archive *a, const char *old_id, const struct
         r = load_missing(a->l, path, e);
     if (r == 0 && parent && parent->diff_ids.n >= LIMIT_LAYERS)
         r = err_set(e, ERR_INVALID, "max depth exceeded");
+    if (r == 0 && !(o = parse_old(m, old_id, false, e)))
+        r = -ERR_INVALID;
     if (r == 0)
         r = convert(m, o, parent, layer->diff_id, &document, e);
+    json_decref(o);
+    if (r == 0)
+        r = load_count(a->l, document.len, e);
     if (r == 0)
         r = image_parse(document.data, document.len, &image, e);
     if (r == 0)
@@ -283,12 +289,14 @@ static int add_old_image(struct old_archive *a, const char *old_id, const struct
     return r < 0 ? r : put(&a->images, old_id, strdup(known->id), e);
 }
 
-/* Parents first; one that is its own ancestor comes to an end at the depth that no image may have. */
+/*
+ * Parents first; one that is its own ancestor comes to an end at the depth that no image may have. Its document is read once more after that: as values in
+ * memory it is many times as large, and all that wait for their parents would be there at once.
+ */
 static int load_old_image(struct old_archive *a, const char *old_id, int depth, struct err *e) {
-    _cleanup_free_ char *path = str_printf("%s/json", old_id);
+    _cleanup_free_ char *path = str_printf("%s/json", old_id), *above = NULL;
     _cleanup_image_ struct image *parent = NULL;
     const struct member *m = path ? load_find_member(a->l, path) : NULL;
-    const char *above;
     json_t *o;
     int r;
 
@@ -300,11 +308,17 @@ static int load_old_image(struct old_archive *a, const char *old_id, int depth, 
         return err_set(e, ERR_INVALID, "max depth exceeded");
     if (!m || m->type != UNPACK_FILE)
         return load_missing(a->l, path, e);
+    r = load_count(a->l, m->n, e);
+    if (r < 0)
+        return r;
     o = parse_old(m, path, false, e);
     if (!o)
         return -ERR_INVALID;
     r = load_check_os(text_of(o, "os"), e);
-    above = text_of(o, "parent");
+    above = strdup(text_of(o, "parent"));
+    json_decref(o);
+    if (r == 0 && !above)
+        r = err_oom(e);
     if (r == 0 && *above)
         r = load_old_image(a, above, depth + 1, e);
     if (r == 0 && *above) {
@@ -313,8 +327,7 @@ static int load_old_image(struct old_archive *a, const char *old_id, int depth, 
             r = err_set(e, ERR_INVALID, "image archive: %s was removed meanwhile", above);
     }
     if (r == 0)
-        r = add_old_image(a, old_id, m, o, parent, e);
-    json_decref(o);
+        r = add_old_image(a, old_id, m, parent, e);
     return r;
 }
 

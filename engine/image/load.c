@@ -8,9 +8,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/limits.h"
-#include "base/log.h"
 #include "base/str.h"
-#include "content/digest.h"
 #include "image/load-internal.h"
 #include "wire/call.h"
 #include "wire/codec.h"
@@ -139,7 +137,14 @@ int load_missing(struct loading *l, const char *path, struct err *e) {
     return err_set(e, ERR_INVALID, "open /%s: no such file or directory", at);
 }
 
-json_t *load_document(const struct member *m, const char *what, struct err *e) {
+int load_count(struct loading *l, size_t n, struct err *e) {
+    l->documents += n;
+    return l->documents <= LIMIT_ARCHIVE_DOCUMENTS
+               ? 0
+               : err_set(e, ERR_TOO_LARGE, "image archive: more than %zu bytes of documents", LIMIT_ARCHIVE_DOCUMENTS);
+}
+
+json_t *load_document(struct loading *l, const struct member *m, const char *what, struct err *e) {
     if (!m || m->type != UNPACK_FILE) {
         err_set(e, ERR_INVALID, "image archive: %s is not there", what);
         return NULL;
@@ -148,7 +153,7 @@ json_t *load_document(const struct member *m, const char *what, struct err *e) {
         err_set(e, ERR_TOO_LARGE, "image archive: %s is larger than %zu bytes", what, LIMIT_MANIFEST_BYTES);
         return NULL;
     }
-    return image_json(m->data, m->n, what, true, e);
+    return load_count(l, m->n, e) < 0 ? NULL : image_json(m->data, m->n, what, true, e);
 }
 
 /* ---- one image ------------------------------------------------------------------------------------------------------------------ */
@@ -260,7 +265,9 @@ int load_image(struct loading *l, const struct member *config, const char *confi
 
     if (!config || config->type != UNPACK_FILE)
         return load_missing(l, config_path, e);
-    r = image_parse(config->data, config->n, &image, e);
+    r = load_count(l, config->n, e);
+    if (r == 0)
+        r = image_parse(config->data, config->n, &image, e);
     if (r < 0)
         return r;
     r = load_check_os(image->os, e);
@@ -374,7 +381,7 @@ static int load_entry(struct loading *l, json_t *o, struct err *e) {
 }
 
 static int load_docker(struct loading *l, struct err *e) {
-    json_t *list = load_document(load_find_member(l, "manifest.json"), "manifest.json", e), *o;
+    json_t *list = load_document(l, load_find_member(l, "manifest.json"), "manifest.json", e), *o;
     size_t i;
     int r = list ? 0 : -ERR_INVALID;
 
