@@ -112,12 +112,12 @@ static int take_members(struct map *members, const struct member *m, json_t *o, 
     return 0;
 }
 
-static int put_text(struct map *members, json_t *o, const char *key, struct err *e) {
+static int put_text(struct map *members, const char *key, const char *text, struct err *e) {
     struct buf b = BUF_INIT(LIMIT_IMAGE_CONFIG_BYTES);
 
-    if (!*text_of(o, key))
+    if (!*text)
         return 0;
-    buf_add_json_string(&b, text_of(o, key));
+    buf_add_json_string(&b, text);
     return put(members, key, buf_take(&b), e);
 }
 
@@ -140,10 +140,10 @@ static int put_config(struct map *members, json_t *o, const char *key, struct er
 /* The members that engines since 1.8.3 know, as they write them. */
 static int form_members(struct map *members, json_t *o, const char *created, struct err *e) {
     static const char *const texts[] = {"comment", "container", "docker_version", "author", "architecture", "variant", "os"};
-    int r = put(members, "created", *created ? str_printf("\"%s\"", created) : strdup("null"), e);
+    int r = *created ? put_text(members, "created", created, e) : put(members, "created", strdup("null"), e);
 
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(texts); i++)
-        r = put_text(members, o, texts[i], e);
+        r = put_text(members, texts[i], text_of(o, texts[i]), e);
     if (r == 0)
         r = put_config(members, o, "container_config", e);
     if (r == 0 && json_is_object(json_object_get(o, "config")))
