@@ -238,8 +238,8 @@ static int prepare(struct ctr_view *v, int version, struct err *e) {
 
     if (r < 0)
         return r;
-    pattern = str_printf("\"State\":\"%s\"," MARK "\"", ctr_state_name(v->state));
-    /* No text of a user's looks like that: its quotes are escaped. */
+    /* No text of a user's looks like that: its quotes are escaped. Labels of such names do not come behind the end of an object. */
+    pattern = str_printf("},\"State\":\"%s\"," MARK "\"", ctr_state_name(v->state));
     sizes = strstr(buf_str(&b), LABELS);
     status = pattern && sizes ? strstr(sizes, pattern) : NULL;
     new = status ? malloc(sizeof(*new) + b.len + 1) : NULL;
