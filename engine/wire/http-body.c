@@ -15,7 +15,7 @@ int64_t call_body_length(struct call *c) {
 }
 
 int http_direct(struct call *c, struct err *e) {
-    int fd;
+    int r;
 
     if (c->direct)
         return 0;
@@ -23,13 +23,10 @@ int http_direct(struct call *c, struct err *e) {
     while (c->state == CALL_STREAM && !c->held && !c->completed)
         pthread_cond_wait(&c->cond, &c->lock);
     pthread_mutex_unlock(&c->lock);
-    fd = http_detach(c, e);
-    if (fd < 0)
-        return fd;
-    pthread_mutex_lock(&c->lock); /* http_stop() may want to shut it down */
-    c->out_fd = fd;
+    r = http_detach(c, e);
+    if (r < 0)
+        return r;
     c->direct = true;
-    pthread_mutex_unlock(&c->lock);
     body_frame_init(&c->frame, c->length);
     c->raw = c->early;
     c->n_raw = c->n_early;

@@ -199,7 +199,7 @@ bool http_body_end(struct call *c, size_t max);
 /* The reply to a call whose connection is out_fd. */
 void http_direct_finish(struct call *c);
 
-/* http-take.c: take the connection off the library. The request must have been read to its end. Returns the descriptor or a negative ERR_. */
+/* http-take.c: take the connection off the library: it becomes out_fd. 0 or a negative ERR_. */
 int http_detach(struct call *c, struct err *e);
 void http_on_upgrade(void *cls, struct MHD_Connection *connection, void *req_cls, const char *extra_in, size_t extra_in_size, MHD_socket sock,
                      struct MHD_UpgradeResponseHandle *urh);

@@ -63,6 +63,7 @@ int http_detach(struct call *c, struct err *e) {
         pthread_mutex_unlock(&c->lock);
         return fd;
     }
+    c->out_fd = fd; /* from now on http_stop() shuts it down, also when it comes before the library has let go */
     /*
      * HTTP/1.0 knows no upgrade: let the library close its side. What it had read ahead is lost, which such clients do not send. In mid-body it only looks at
      * the socket, which shall have ended then.
@@ -76,7 +77,7 @@ int http_detach(struct call *c, struct err *e) {
         pthread_cond_wait(&c->cond, &c->lock);
     c->out_detached = true;
     pthread_mutex_unlock(&c->lock);
-    return fd;
+    return 0;
 }
 
 void http_on_upgrade(void *cls, struct MHD_Connection *connection, void *req_cls, const char *extra_in, size_t extra_in_size, MHD_socket sock,
@@ -144,6 +145,7 @@ static void wait_until_read(int fd) {
 int call_take(struct call *c, struct taken *ret, struct err *e) {
     const char *upgrade = call_header(c, "Upgrade");
     _cleanup_taken_ struct taken t = TAKEN_INIT;
+    int r;
 
     if (call_answered(c))
         return err_set(e, ERR_INTERNAL, "a connection was taken after the reply");
@@ -154,9 +156,10 @@ int call_take(struct call *c, struct taken *ret, struct err *e) {
     if (!t.head || (upgrade && !t.upgrade))
         return err_oom(e);
     call_stop_watching(c);
-    t.fd = c->direct ? http_out_take(c) : http_detach(c, e);
-    if (t.fd < 0)
-        return t.fd;
+    r = c->direct ? 0 : http_detach(c, e);
+    if (r < 0)
+        return r;
+    t.fd = http_out_take(c);
     t.early = TAKE_PTR(c->early);
     t.n_early = c->n_early;
     if (c->direct) {
@@ -246,19 +249,6 @@ void taken_done(struct taken *t) {
 
 /* ---- streams of a handler ------------------------------------------------------------------------------------------------------- */
 
-/* The connection becomes out_fd. */
-static int detach_out(struct call *c, struct err *e) {
-    int fd;
-
-    if (c->has_body && !c->collects)
-        return http_direct(c, e);
-    fd = http_detach(c, e);
-    pthread_mutex_lock(&c->lock); /* http_stop() may want to shut it down */
-    c->out_fd = fd;
-    pthread_mutex_unlock(&c->lock);
-    return fd < 0 ? fd : 0;
-}
-
 int call_stream_begin(struct call *c, int status, const char *content_type, struct err *e) {
     _cleanup_buf_ struct buf head = BUF_INIT(KIB(64));
     int r;
@@ -267,7 +257,7 @@ int call_stream_begin(struct call *c, int status, const char *content_type, stru
         return err_set(e, ERR_INTERNAL, "a second reply to one request");
     if (content_type)
         call_set_header(c, "Content-Type", content_type);
-    r = detach_out(c, e);
+    r = c->has_body && !c->collects ? http_direct(c, e) : http_detach(c, e);
     if (r < 0)
         return r;
     c->status = status;

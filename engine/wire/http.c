@@ -568,8 +568,8 @@ static void release_call(struct call *c) {
     } else if (!c->completed && c->state == CALL_STREAM) {
         c->state = CALL_ABORT;
     }
-    if (c->out_detached && c->out_fd >= 0)
-        shutdown(c->out_fd, SHUT_RDWR); /* wakes a handler that waits for room */
+    if (c->out_fd >= 0)
+        shutdown(c->out_fd, SHUT_RDWR); /* wakes a handler that waits for room, or for more of a body */
     pthread_cond_broadcast(&c->cond);
     pthread_mutex_unlock(&c->lock);
 }
