@@ -169,29 +169,30 @@ TEST(body_http10) {
     test_server_stop(t);
 }
 
+/* Send a request and see the connection end with its answer, which has to say `want` and `too`. */
+static void check_last(const struct test_server *t, const char *text, const char *want, const char *too) {
+    int fd = test_connect(t), eof = 0;
+    const char *r;
+
+    test_send(fd, text, strlen(text));
+    r = test_read(fd, NULL, &eof);
+    HAS(r, want);
+    HAS(r, too);
+    CHECK(eof);
+    close(fd);
+}
+
 /* A request right behind a body in chunks, a broken body, one that ends early, one from a client that will send no more. */
 TEST(body_ends) {
     static const char behind[] = "POST /images/load HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" PING;
     static const char broken[] = "POST /images/load HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\n";
     struct test_server *t = test_server_start();
     struct upload u = upload("POST /images/load?slow HTTP/1.1\r\nHost: d\r\n", 300000, 0);
-    int fd = test_connect(t), eof = 0;
-    const char *r;
+    int fd, eof = 0;
 
     /* the answer says that the connection ends with it: the client sends the second request again */
-    test_send(fd, behind, strlen(behind));
-    r = test_read(fd, NULL, &eof);
-    HAS(r, "{\"bytes\":3,");
-    HAS(r, "Connection: close\r\n");
-    CHECK(eof);
-    close(fd);
-    fd = test_connect(t);
-    test_send(fd, broken, strlen(broken));
-    r = test_read(fd, NULL, &eof);
-    HAS(r, "malformed chunked encoding");
-    HAS(r, "HTTP/1.1 400 ");
-    CHECK(eof);
-    close(fd);
+    check_last(t, behind, "{\"bytes\":3,", "Connection: close\r\n");
+    check_last(t, broken, "malformed chunked encoding", "HTTP/1.1 400 ");
     fd = test_connect(t);
     test_send(fd, u.text, u.n - 5);
     shutdown(fd, SHUT_WR);
