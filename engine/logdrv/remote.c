@@ -26,21 +26,21 @@
 #define HEAD sizeof(uint32_t)
 
 /* ---- configuration ------------------------------------------------------------------------------------------------------- */
-/* Value of a key, cut to fit; "" when absent. */
-static void get(const char *config, const char *key, char *ret, size_t size) {
+/* Where the value of a key begins, "" when absent. */
+static const char *value_of(const char *config, const char *key) {
     size_t k = strlen(key);
 
-    ret[0] = 0;
     for (const char *line = config; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
-        if (strncmp(line, key, k) == 0 && line[k] == '=') {
-            size_t n = strcspn(line + k + 1, "\n");
+        if (strncmp(line, key, k) == 0 && line[k] == '=')
+            return line + k + 1;
+    return "";
+}
 
-            if (n >= size)
-                n = size - 1;
-            memcpy(ret, line + k + 1, n);
-            ret[n] = 0;
-            return;
-        }
+/* The value, cut to fit. */
+static void get(const char *config, const char *key, char *ret, size_t size) {
+    const char *value = value_of(config, key);
+
+    snprintf(ret, size, "%.*s", (int)strcspn(value, "\n"), value);
 }
 
 static int64_t get_int(const char *config, const char *key) {
@@ -57,17 +57,11 @@ static int digit(char c) {
 
 /* A hexadecimal value in place of its text, at *at, which moves on behind it and its end; returns where it is. "" when the key is absent. */
 static const char *get_hex(const char *config, const char *key, char **at, size_t *ret_n) {
-    size_t k = strlen(key);
-    const char *line = config, *value = *at;
+    const char *value = *at;
     char *to = *at;
 
-    while (line && *line && !(strncmp(line, key, k) == 0 && line[k] == '=')) {
-        line = strchr(line, '\n');
-        line = line ? line + 1 : NULL;
-    }
-    if (line && *line)
-        for (const char *p = line + k + 1; digit(p[0]) >= 0 && digit(p[1]) >= 0; p += 2)
-            *to++ = (char)(digit(p[0]) << 4 | digit(p[1]));
+    for (const char *p = value_of(config, key); digit(p[0]) >= 0 && digit(p[1]) >= 0; p += 2)
+        *to++ = (char)(digit(p[0]) << 4 | digit(p[1]));
     *ret_n = (size_t)(to - value);
     *to++ = 0;
     *at = to;
@@ -152,8 +146,6 @@ static bool connected(struct log_remote *r) {
         disconnect(r);
         return false;
     }
-    r->pause = 0;
-    r->tries = 0;
     r->connection++;
     return true;
 }
@@ -164,8 +156,10 @@ bool remote_datagram(struct log_writer *w, const char *p, size_t n) {
     for (int attempt = 0; attempt < 2; attempt++) {
         if (!connected(r))
             break;
-        if (send(r->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        if (send(r->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+            r->pause = 0;
             return true;
+        }
         /* A datagram before this one was refused by the other machine: that is told now, and says nothing of this one. */
         if (errno == ECONNREFUSED && r->family != AF_UNIX)
             continue;
@@ -214,12 +208,15 @@ static bool reserve(struct log_remote *r, size_t need) {
     return true;
 }
 
+/* Out or given up. The attempts of the next one, and the pauses between them, begin anew. */
 static void forget_first(struct log_remote *r) {
     size_t n = HEAD + first_length(r);
 
     r->n -= n;
     r->at = r->n ? r->at + n : 0;
     r->sent = 0;
+    r->tries = 0;
+    r->pause = 0;
 }
 
 /* Send what is queued, waiting at most `ms` in all for room. True when nothing is left. */
@@ -231,15 +228,13 @@ static bool drain(struct log_writer *w, int ms) {
         uint32_t n;
         ssize_t k;
 
-        if (!connected(r)) {
-            if (r->retries == 0 || r->tries < r->retries)
-                return false;
-            forget_first(r); /* the attempts of the next one begin anew */
+        if (r->retries > 0 && r->tries >= r->retries) {
+            forget_first(r);
             w->lost++;
-            r->tries = 0;
-            r->pause = 0;
-            return r->n == 0;
+            continue;
         }
+        if (!connected(r))
+            return false;
         n = first_length(r);
         k = send(r->fd, r->queue + r->at + HEAD + r->sent, n - r->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (k < 0 && errno == EINTR)
@@ -395,7 +390,8 @@ int remote_open(struct log_writer *w, struct err *e) {
         return err_errno(e, k, "the address of the log's receiver");
     }
     random_id(r->epoch);
-    connected(r); /* the daemon has tried: a failure now is one of those that pass */
+    connected(r); /* the daemon has tried: a failure now is one of those that pass, and no message's */
+    r->tries = 0;
     return w->path[0] ? log_driver_local.open(w, e) : 0;
 }
 

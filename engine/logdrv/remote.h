@@ -10,15 +10,15 @@
  *   tag, host (hex), pid, zone (seconds east of UTC)
  *   syslog:   format  unix | rfc3164 | rfc5424 | rfc5424micro; facility (number)
  *   gelf:     extra (hex: the inside of an object, with a leading comma, or nothing); pack  gzip | zlib | none; level
- *   fluentd:  extra (hex: keys and values in MessagePack), pairs (their number); precise  1: times with nanoseconds; retries: attempts to connect until a
+ *   fluentd:  extra (hex: keys and values in MessagePack), pairs (their number); precise  1: times with nanoseconds; retries: attempts until a
  *             message is given up, 0: without end; pause: ns from the first of them to the second, 0: the usual
  *   journald: extra (hex: fields in the journal's native form)
  *
  * Delivery. Datagrams go out at once. Streams have a queue of whole messages; after a broken connection a message that was not sent whole is sent again, and
- * connecting is tried again with growing pauses. Once the queue is full its writer says so (log_writer_full()) and takes only what was read already, or, where
- * the container shall not wait, drops messages and counts them in log_writer.lost. Nothing here waits for the receiver: who owns the writer is told what to wait
- * for (log_writer_waits()). A copy in a local file (log_writer.path) is written first and never lost with the connection. Closing waits a bounded time for the
- * queue to empty.
+ * connecting is tried again with growing pauses. Once the queue is full its writer says so (log_writer_full()) and takes only what was read already, or,
+ * where the container shall not wait, drops messages and counts them in log_writer.lost. Nothing here waits for the receiver longer than connecting (200 ms)
+ * and a datagram (100 ms) take: who owns the writer is told what to wait for (log_writer_waits()). A copy in a local file (log_writer.path) is written first
+ * and never lost with the connection. Closing waits a bounded time for the queue to empty.
  * Sources: RFC 3164, RFC 5424, GELF 1.1 (with chunked datagrams), the Fluentd forward protocol (v1, message mode), systemd's native journal protocol.
  */
 #ifndef HATAKE_LOGDRV_REMOTE_H
@@ -41,7 +41,7 @@ struct log_remote {
     int family, fd;
     unsigned connection;     /* how many there were */
     int64_t retry_at, pause; /* monotonic ns */
-    int64_t retries, tries;  /* attempts to connect that a message has, 0: without end; that failed since it became the first, or since one did not */
+    int64_t retries, tries;  /* attempts that a message has, 0: without end; that failed since it became the first */
     int64_t first_pause;     /* ns */
     char *queue;             /* messages, each behind its length: n bytes from `at` of `size`, full from `limit` on */
     size_t size, limit, at, n;

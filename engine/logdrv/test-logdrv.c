@@ -385,23 +385,56 @@ TEST(rotated_files_are_packed_by_a_process_of_their_own) {
     end(f);
 }
 
-/* A receiver on a socket of the file system; the writer with the configuration for it. */
-static int receiver(struct fixture *f, const char *name, const char *config, char *text, size_t size) {
+/* A receiver on a socket of the file system. */
+static int receiver_here(struct fixture *f) {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    size_t n = (size_t)snprintf(text, size, "net=unix\npath=");
 
     snprintf(un.sun_path, sizeof(un.sun_path), "%.60s/receiver", f->dir);
     unlink(un.sun_path);
     CHECK_INT(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
     CHECK_INT(listen(fd, 4), 0);
-    for (const char *p = un.sun_path; *p; p++)
+    return fd;
+}
+
+/* The same; the writer gets the configuration for it. */
+static int receiver(struct fixture *f, const char *name, const char *config, char *text, size_t size) {
+    char path[108];
+    int fd = receiver_here(f);
+    size_t n = (size_t)snprintf(text, size, "net=unix\npath=");
+
+    snprintf(path, sizeof(path), "%.60s/receiver", f->dir);
+    for (const char *p = path; *p; p++)
         n += (size_t)snprintf(text + n, size - n, "%02x", (unsigned char)*p);
     snprintf(text + n, size - n, "\ntag=746167\npid=5\nfacility=3\nblocking=1\n%s\n", config);
     f->w.driver->close(&f->w);
     f->w.driver = log_driver_find(name);
     f->w.config = text;
     return fd;
+}
+
+/* One that the container waits for, and that is gone when the writer opens; three lines are for it. */
+static void lines_for_nobody(struct fixture *f, const char *config, char *text, size_t size) {
+    struct log_wait wait;
+    int fd = receiver(f, "fluentd", config, text, size);
+
+    *(strstr(text, "blocking=1") + strlen("blocking=")) = '2';
+    close(fd);
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    write_lines(f, 0, 3);
+    CHECK(log_writer_waits(&f->w, &wait));
+    CHECK(wait.fd < 0);
+}
+
+/* As the writer's owner does: whenever it may try again, until nothing waits. */
+static void try_until_empty(struct fixture *f) {
+    struct log_wait wait;
+
+    while (log_writer_waits(&f->w, &wait)) {
+        usleep(1000);
+        if (clock_mono_ns() >= wait.retry_at)
+            f->w.driver->flush(&f->w);
+    }
 }
 
 static size_t read_all(int fd, char *to, size_t size) {
@@ -516,27 +549,12 @@ TEST(where_the_container_shall_wait_nothing_is_dropped) {
 
 TEST(a_receiver_that_is_not_there_yet_gets_all_once_it_is) {
     struct fixture *f = begin(0, 1, "");
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    struct log_wait wait;
     char config[512], got[4096] = "";
-    int fd = receiver(f, "fluentd", "pairs=0", config, sizeof(config)), one;
+    int fd, one;
 
-    *(strstr(config, "blocking=1") + strlen("blocking=")) = '2';
-    close(fd);
-    snprintf(un.sun_path, sizeof(un.sun_path), "%.60s/receiver", f->dir);
-    unlink(un.sun_path);
-    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
-    write_lines(f, 0, 3);
-    CHECK(log_writer_waits(&f->w, &wait));
-    CHECK(wait.fd < 0);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK_INT(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
-    CHECK_INT(listen(fd, 4), 0);
-    while (log_writer_waits(&f->w, &wait)) {
-        usleep(10000); /* as its owner does: until it may try again */
-        if (clock_mono_ns() >= wait.retry_at)
-            f->w.driver->flush(&f->w);
-    }
+    lines_for_nobody(f, "pairs=0", config, sizeof(config));
+    fd = receiver_here(f);
+    try_until_empty(f);
     one = accept(fd, NULL, NULL);
     f->w.driver->close(&f->w);
     CHECK(read_all(one, got, sizeof(got)) > 0);
@@ -551,25 +569,42 @@ TEST(a_receiver_that_is_not_there_yet_gets_all_once_it_is) {
 
 TEST(a_message_is_given_up_after_the_attempts_it_has) {
     struct fixture *f = begin(0, 1, "");
-    struct log_wait wait;
-    char config[512], path[512];
-    int fd = receiver(f, "fluentd", "pairs=0\nretries=2\npause=1000000", config, sizeof(config));
+    char config[512];
 
-    *(strstr(config, "blocking=1") + strlen("blocking=")) = '2';
-    close(fd);
-    snprintf(path, sizeof(path), "%.60s/receiver", f->dir);
-    unlink(path);
-    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
-    write_lines(f, 0, 3);
-    while (log_writer_waits(&f->w, &wait)) {
-        usleep(1000);
-        if (clock_mono_ns() >= wait.retry_at)
-            f->w.driver->flush(&f->w);
-    }
+    lines_for_nobody(f, "pairs=0\nretries=2\npause=1000000", config, sizeof(config));
+    try_until_empty(f);
     CHECK_INT(f->w.lost, 3);
     f->w.driver->close(&f->w);
     CHECK_INT(f->w.lost, 3);
     end(f);
+}
+
+/* A message that no socket holds at once, for one that takes a connection and closes it. */
+TEST(a_receiver_that_hangs_up_uses_up_the_attempts_as_well) {
+    struct fixture *f = begin(0, 1, "");
+    struct log_wait wait;
+    char config[512], *whole = malloc(2 * MIB(2) + sizeof(config) + 16);
+    int fd = receiver(f, "fluentd", "pairs=1\nretries=2\npause=1", config, sizeof(config)), taken = 0;
+    struct pollfd p = {fd, POLLIN, 0};
+    size_t n = (size_t)snprintf(whole, sizeof(config) + 8, "%sextra=", config);
+
+    memset(whole + n, '6', 2 * MIB(2));
+    memcpy(whole + n + 2 * MIB(2), "\n", 2);
+    f->w.config = whole;
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    feed(f, "hi\n", T0);
+    for (int i = 0; i < 1000 && log_writer_waits(&f->w, &wait); i++) {
+        f->w.driver->flush(&f->w);
+        if (poll(&p, 1, 0) == 1) {
+            close(accept(fd, NULL, NULL));
+            taken++;
+        }
+    }
+    CHECK_INT(taken, 2);
+    CHECK_INT(f->w.lost, 1);
+    close(fd);
+    end(f);
+    free(whole);
 }
 
 TEST(labels_and_variables_may_be_long) {
