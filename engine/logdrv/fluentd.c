@@ -48,7 +48,7 @@ static char *put_piece(const struct remote_piece *p, bool last, char *to) {
     to = PUT_STR(to, "partial_message");
     to = PUT_STR(to, "true");
     to = PUT_STR(to, "partial_id");
-    to = put_str(to, p->id, REMOTE_ID_LEN);
+    to = put_str(to, p->id, ID_LEN);
     to = PUT_STR(to, "partial_ordinal");
     to = put_str(to, number, (size_t)n);
     to = PUT_STR(to, "partial_last");

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -291,15 +290,6 @@ bool log_writer_full(const struct log_writer *w) {
 }
 
 /* ---- lines in pieces ------------------------------------------------------------------------------------------------------------ */
-static void random_id(char ret[REMOTE_ID_LEN + 1]) {
-    unsigned char raw[REMOTE_ID_LEN / 2] = {0};
-
-    if (getrandom(raw, sizeof(raw), 0) < 0)
-        memcpy(raw, &(int64_t){clock_wall_ns()}, sizeof(int64_t));
-    for (size_t i = 0; i < sizeof(raw); i++)
-        snprintf(ret + 2 * i, 3, "%02x", raw[i]);
-}
-
 const struct remote_piece *remote_piece(struct log_remote *r, enum log_stream stream, bool line) {
     struct remote_piece *p = &r->piece[stream == LOG_STDERR];
     bool inside = p->open;
@@ -310,7 +300,7 @@ const struct remote_piece *remote_piece(struct log_remote *r, enum log_stream st
     if (inside) {
         p->ordinal++;
     } else {
-        random_id(p->id);
+        id_new(p->id);
         p->ordinal = 1;
     }
     return p;
@@ -389,7 +379,7 @@ int remote_open(struct log_writer *w, struct err *e) {
         release(w);
         return err_errno(e, k, "the address of the log's receiver");
     }
-    random_id(r->epoch);
+    id_new(r->epoch);
     connected(r); /* the daemon has tried: a failure now is one of those that pass, and no message's */
     r->tries = 0;
     return w->path[0] ? log_driver_local.open(w, e) : 0;

@@ -26,10 +26,10 @@
 
 #include <sys/socket.h>
 
+#include "base/id.h"
 #include "logdrv/logdrv.h"
 
 #define REMOTE_QUEUE_DEFAULT MIB(1)
-#define REMOTE_ID_LEN 64
 /* What one block of output that was read before its reader knew of a full queue can become. */
 #define REMOTE_QUEUE_MAX MIB(64)
 
@@ -56,13 +56,13 @@ struct log_remote {
     int64_t facility, pid, zone, pairs, level;
     bool precise;
     /* journald: this run of the log, and how many messages it had */
-    char epoch[REMOTE_ID_LEN + 1];
+    char epoch[ID_LEN + 1];
     uint64_t ordinal;
     /* a line in pieces, per stream */
     struct remote_piece {
         bool open;
         uint64_t ordinal;
-        char id[REMOTE_ID_LEN + 1];
+        char id[ID_LEN + 1];
     } piece[2];
 };
 

@@ -173,13 +173,6 @@ static void add_request(struct child *c, struct nl_batch *b, int sock, const str
     }
 }
 
-static bool has_vlan(const struct plan *p) {
-    for (size_t i = 0; i < p->n_ops; i++)
-        if (p->ops[i].type == PLAN_VLAN)
-            return true;
-    return false;
-}
-
 static void name_vlans(struct child *c) {
     for (size_t i = 0; i < c->p->n_ops; i++) {
         const char *name = plan_s(c->p, &c->p->ops[i], 1);
@@ -215,7 +208,7 @@ static void send_net(struct child *c, int sock, struct nl_batch *b, bool vlan) {
 void child_net(struct child *c) {
     char mem[4096] __attribute__((aligned(8)));
     _cleanup_close_ int sock = -EBADF;
-    bool vlan = has_vlan(c->p);
+    bool vlan = plan_find(c->p, PLAN_VLAN) != NULL;
     struct nl_batch b;
 
     if (vlan)
