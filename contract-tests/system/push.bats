@@ -124,7 +124,10 @@ pulled_again() {
     docker rmi "$TO" "$N" >&2
     docker pull -q "$TO"
     KEPT=$(find "$ENGINE_ROOT"/overlay2/*/blob -size +2000k -newer "$STATE/manifests/v1" 2>/dev/null)
-    [ -n "$KEPT" ] || skip "no blob was kept: is the disk nearly full?"
+    if [ -z "$KEPT" ]; then
+        [ "$(df --output=pcent "$ENGINE_ROOT" | tr -dc 0-9)" -ge 85 ] || fail "no blob was kept"
+        skip "no blob is kept on a disk that is nearly full"
+    fi
     rm "$STATE"/blobs/* "$STATE/log"
 }
 
