@@ -13,7 +13,7 @@
 #include "image/blobs.h"
 #include "image/platform.h"
 #include "image/squeeze.h"
-#include "layers/unpack.h"
+#include "layers/test-archive.h"
 
 /* ---- platforms -------------------------------------------------------------------------------------------------------------------------- */
 
@@ -227,50 +227,15 @@ TEST(so_much_is_known_of_a_layer_and_no_more) {
 
 /* An archive of one file that compresses badly, so that the ring is too small for it. */
 static void make_archive(struct buf *b) {
-    static const char zeros[1024];
-    unsigned sum = 0;
+    _cleanup_buf_ struct buf file = BUF_INIT(FILE_BYTES);
     uint32_t x = 1;
-    char h[512] = "f";
 
-    snprintf(h + 100, 8, "%07o", 0644);
-    snprintf(h + 108, 8, "%07o", 0);
-    snprintf(h + 116, 8, "%07o", 0);
-    snprintf(h + 124, 12, "%011zo", (size_t)FILE_BYTES);
-    snprintf(h + 136, 12, "%011o", 1700000000);
-    h[156] = '0';
-    memcpy(h + 257, "ustar\00000", 8);
-    memset(h + 148, ' ', 8);
-    for (int i = 0; i < 512; i++)
-        sum += (unsigned char)h[i];
-    snprintf(h + 148, 8, "%06o", sum);
-    buf_add(b, h, sizeof h);
     for (size_t i = 0; i < FILE_BYTES; i++) {
         x = x * 1664525 + 1013904223;
-        buf_addc(b, (char)(x >> 24));
+        buf_addc(&file, (char)(x >> 24));
     }
-    buf_add(b, zeros, (size_t)(-(int64_t)FILE_BYTES & 511));
-    buf_add(b, zeros, sizeof zeros);
-}
-
-static int take_layer(void *arg, const struct unpack_event *ev, struct err *e) {
-    if (ev->type == UNPACK_LAYER)
-        *(struct unpack_event *)arg = *ev;
-    return 0;
-}
-
-static int store_layer(struct layers *layers, const struct buf *archive, struct layer **ret, struct err *e) {
-    struct unpack_event ev = {0};
-    struct unpack *u = NULL;
-    int r = unpack_start(layers, false, take_layer, &ev, &u, e);
-
-    if (r == 0)
-        r = unpack_feed(u, archive->data, archive->len, e);
-    if (r == 0)
-        r = unpack_finish(u, e);
-    if (r == 0)
-        r = layers_register(layers, NULL, u, 0, ev.diff_id, ev.size, ev.archive_size, ret, e);
-    unpack_free(u);
-    return r;
+    archive_add(b, "f", file.data, file.len);
+    archive_end(b);
 }
 
 static void read_all(struct squeeze *s, size_t piece, struct buf *b) {
@@ -339,7 +304,7 @@ TEST(a_layer_is_the_same_gzip_each_time) {
     make_archive(&archive);
     CHECK_INT(buf_check(&archive, NULL), 0);
     CHECK_INT(layers_new(p.db, &(struct layers_config){.data_root = p.root, .driver = "vfs", .libexec_dir = p.libexec}, &layers, &e), 0);
-    if (layers && store_layer(layers, &archive, &layer, &e) == 0)
+    if (layers && archive_store(layers, NULL, &archive, NULL, &layer, &e) == 0)
         squeeze_checks(layer, &archive);
     else
         CHECK_STR(err_msg(&e), "");

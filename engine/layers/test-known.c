@@ -11,7 +11,7 @@
 #include "base/test.h"
 #include "db/db.h"
 #include "layers/layers.h"
-#include "layers/unpack.h"
+#include "layers/test-archive.h"
 
 #define BLOB "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
@@ -55,57 +55,16 @@ static void store_done(struct store *s) {
     free(s->libexec);
 }
 
-/* An archive of empty files. */
-static void write_archive(struct buf *b, const char *const *names) {
-    static const char zeros[1024];
-
-    for (; *names; names++) {
-        char h[512] = "";
-        unsigned sum = 0;
-
-        snprintf(h, 100, "%s", *names);
-        snprintf(h + 100, 8, "%07o", 0644);
-        snprintf(h + 108, 8, "%07o", 0);
-        snprintf(h + 116, 8, "%07o", 0);
-        snprintf(h + 124, 12, "%011o", 0);
-        snprintf(h + 136, 12, "%011o", 1700000000);
-        h[156] = '0';
-        memcpy(h + 257, "ustar\00000", 8);
-        memset(h + 148, ' ', 8);
-        for (int i = 0; i < 512; i++)
-            sum += (unsigned char)h[i];
-        snprintf(h + 148, 8, "%06o", sum);
-        buf_add(b, h, sizeof h);
-    }
-    buf_add(b, zeros, sizeof zeros);
-}
-
-static int take_layer(void *arg, const struct unpack_event *ev, struct err *e) {
-    if (ev->type == UNPACK_LAYER)
-        *(struct unpack_event *)arg = *ev;
-    return 0;
-}
-
+/* A layer of empty files. */
 static struct layer *add(struct store *s, struct layer *parent, const char *const *names) {
     _cleanup_buf_ struct buf archive = BUF_INIT(KIB(64));
     _cleanup_err_ struct err e = ERR_INIT;
-    struct unpack_event ev = {0};
     struct layer *layer = NULL;
-    struct unpack *u = NULL;
-    int r;
 
-    write_archive(&archive, names);
-    r = unpack_start(s->layers, false, take_layer, &ev, &u, &e);
-    if (r == 0)
-        r = unpack_feed(u, archive.data, archive.len, &e);
-    if (r == 0)
-        r = unpack_finish(u, &e);
-    if (r == 0) {
-        unpack_came_from(u, BLOB, false);
-        r = layers_register(s->layers, parent, u, 0, ev.diff_id, ev.size, ev.archive_size, &layer, &e);
-    }
-    CHECK_STR(r < 0 ? err_msg(&e) : "", "");
-    unpack_free(u);
+    for (; *names; names++)
+        archive_add(&archive, *names, NULL, 0);
+    archive_end(&archive);
+    CHECK_STR(archive_store(s->layers, parent, &archive, BLOB, &layer, &e) < 0 ? err_msg(&e) : "", "");
     return layer;
 }
 
