@@ -400,6 +400,7 @@ void remote_close(struct log_writer *w) {
     if (w->path[0])
         log_driver_local.close(w);
     if (w->remote && !drain(w, CLOSE_MS))
-        w->lost++;
+        for (; w->remote->n > 0; w->lost++)
+            forget_first(w->remote);
     release(w);
 }

@@ -576,6 +576,11 @@ TEST(a_message_is_given_up_after_the_attempts_it_has) {
     CHECK_INT(f->w.lost, 3);
     f->w.driver->close(&f->w);
     CHECK_INT(f->w.lost, 3);
+    /* ... or with the end of the log. */
+    f->w.lost = 0;
+    lines_for_nobody(f, "pairs=0", config, sizeof(config));
+    f->w.driver->close(&f->w);
+    CHECK_INT(f->w.lost, 3);
     end(f);
 }
 

@@ -127,8 +127,8 @@ struct endpoint_request {
 
 /*
  * Take an address, publish the ports. Host and none networks give an endpoint without address. On failure nothing is kept.
- * Errors: no address left (ERR_INTERNAL); wanted address unusable (ERR_INVALID) or in use (ERR_FORBIDDEN); "driver failed programming external connectivity on endpoint NAME (ID): Bind for
- * 0.0.0.0:8080 failed: port is already allocated".
+ * Errors: no address left (ERR_INTERNAL); wanted address unusable (ERR_INVALID) or in use (ERR_FORBIDDEN); "driver failed programming external
+ * connectivity on endpoint NAME (ID): Bind for 0.0.0.0:8080 failed: port is already allocated".
  */
 int networks_join(struct networks *n, struct network *net, const struct endpoint_request *req, struct endpoint **ret, struct err *e);
 /*
