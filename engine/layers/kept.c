@@ -2,7 +2,6 @@
 /* Blobs that layers came from: what was in them is remembered, and the compressed file itself is kept beside the layer while there is room. */
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -119,19 +118,14 @@ static void measure(struct kept *k) {
     k->used = st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec;
 }
 
-/* How many bytes of blobs there may be, with `sum` there now. */
-static int64_t room(const struct layers *l, int64_t sum) {
-    struct statvfs fs;
-    int64_t part, free_bytes;
+/* How many bytes of blobs there may be on this disk, with `sum` there now. */
+static int64_t room(const struct statvfs *fs, int64_t sum) {
+    int64_t part = (int64_t)(fs->f_blocks / DISK_PART * fs->f_frsize), free_bytes = (int64_t)(fs->f_bavail * fs->f_frsize);
 
-    if (statvfs(l->home, &fs) < 0)
-        return KEPT_MAX;
-    part = (int64_t)(fs.f_blocks / DISK_PART * fs.f_frsize);
-    free_bytes = (int64_t)(fs.f_bavail * fs.f_frsize);
     return MAX(MIN(MIN(KEPT_MAX, part), sum + free_bytes - part), (int64_t)0);
 }
 
-void layers_trim_blobs(struct layers *l, int64_t max_bytes) {
+void kept_trim(struct layers *l, int64_t max_bytes, const struct statvfs *fs) {
     size_t n = 0;
     struct kept *v = list_kept(l, &n);
     int64_t sum = 0;
@@ -141,7 +135,7 @@ void layers_trim_blobs(struct layers *l, int64_t max_bytes) {
         sum += v[i].bytes;
     }
     if (n > 0) {
-        max_bytes = MIN(max_bytes, room(l, sum));
+        max_bytes = MIN(max_bytes, room(fs, sum));
         qsort(v, n, sizeof *v, latest_first);
     }
     sum = 0;
@@ -156,9 +150,16 @@ void layers_trim_blobs(struct layers *l, int64_t max_bytes) {
     free(v);
 }
 
+void layers_trim_blobs(struct layers *l, int64_t max_bytes) {
+    struct statvfs fs;
+
+    if (statvfs(l->home, &fs) == 0)
+        kept_trim(l, max_bytes, &fs);
+}
+
 void layers_make_room(struct layers *l) {
     struct statvfs fs;
 
     if (statvfs(l->home, &fs) == 0 && fs.f_bavail < fs.f_blocks / DISK_PART)
-        layers_trim_blobs(l, INT64_MAX);
+        kept_trim(l, INT64_MAX, &fs);
 }

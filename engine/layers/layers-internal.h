@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/idmap.h"
 #include "base/map.h"
@@ -36,7 +37,8 @@ struct layer_reaper;
 struct layers {
     struct db *db;
     char *data_root, *libexec_dir;
-    char *home; /* <data root>/<driver> */
+    char *home;  /* <data root>/<driver> */
+    int home_fd; /* settle.c's: what layers_settle() syncs by */
     const struct idmap *ids;
     bool overlay;
     char *backing;                /* name of the file system below, as /info shows it */
@@ -75,11 +77,15 @@ void layer_reaper_yield(struct layer_reaper *r, int change);
 #define LAYER_BLOB "blob" /* the kept one, in the layer's folder */
 /* `copy`, a copy of the layer that is being made in `staged`, gets its kept blob, too, where there is one. */
 void layer_blob_share(struct layer *layer, struct layer *copy, const char *staged);
+/* What layers_trim_blobs() does on a disk of which statvfs(3) says this. */
+void kept_trim(struct layers *l, int64_t max_bytes, const struct statvfs *fs);
 /* A disk that gets full does without kept blobs. Cheap where it is not. */
 void layers_make_room(struct layers *l);
 
 /* settle.c */
 void settle_init(struct layers *l);
+/* Once the home is there, and before anything is written into it. */
+int settle_open(struct layers *l, struct err *e);
 void settle_done(struct layers *l); /* waits for the sync under way */
 /*
  * A folder of so many bytes is finished. Once there are enough of them a thread begins to bring them to the disk while the next layers are still being made, so that

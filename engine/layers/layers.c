@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The store of read-only layers: rows, chains in memory, counting, registration. */
+#define OPENSSL_SUPPRESS_DEPRECATED /* as in hasher.h, which is not the first to include the library here */
 #include "layers/layers.h"
 
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "content/digest.h"
 #include "layers/framing.h"
 #include "layers/hasher.h"
 #include "layers/layers-internal.h"
@@ -47,9 +49,7 @@ void random_link(char ret[LINK_LEN + 1]) {
 }
 
 void layer_chain_id_of(const char *parent_chain, const char *diff_id, char ret[CHAIN_TEXT]) {
-    unsigned char d[SHA256_DIGEST_LENGTH];
     char text[2 * CHAIN_TEXT + 2];
-    SHA256_CTX sum;
     int n;
 
     if (str_empty(parent_chain)) {
@@ -57,11 +57,7 @@ void layer_chain_id_of(const char *parent_chain, const char *diff_id, char ret[C
         return;
     }
     n = snprintf(text, sizeof text, "%s %s", parent_chain, diff_id);
-    SHA256_Init(&sum);
-    SHA256_Update(&sum, text, (size_t)n);
-    SHA256_Final(d, &sum);
-    memcpy(ret, "sha256:", 7);
-    hex_encode(d, 32, ret + 7);
+    digest_of(text, (size_t)n, ret);
 }
 
 /* ---- loading ---------------------------------------------------------------------------------------------------------------- */
@@ -153,6 +149,8 @@ int layers_new(struct db *db, const struct layers_config *config, struct layers 
         r = db_migrate(db, "layers", steps, ELEMENTSOF(steps), e);
     if (r == 0)
         r = driver_probe(l, config->driver, e);
+    if (r == 0)
+        r = settle_open(l, e);
     if (r == 0) /* rows of versions that made them before the sync */
         r = db_exec(db, "DELETE FROM layer WHERE synced=0", DB_NONE, e);
     if (r == 0)

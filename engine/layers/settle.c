@@ -11,17 +11,23 @@
 
 #define AHEAD_BYTES MIB(24) /* so much is worth a sync of its own */
 
-static int sync_home(const struct layers *l, struct err *e) {
-    _cleanup_close_ int fd = open(l->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+static int open_home(const struct layers *l) {
+    return open(l->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
 
-    if (fd < 0 || syncfs(fd) < 0)
-        return err_errno(e, errno, "syncing %s", l->home);
-    return 0;
+/*
+ * What could not be written is told once to every descriptor that was open by then, and to a new one only if nobody has heard of it (syncfs(2)). So the one that
+ * counts is open from the start, and is no one else's: a sync ahead of time that fails takes nothing away from it.
+ */
+int settle_open(struct layers *l, struct err *e) {
+    l->home_fd = open_home(l);
+    return l->home_fd < 0 ? err_errno(e, errno, "open %s", l->home) : 0;
 }
 
 /* ---- ahead of time ------------------------------------------------------------------------------------------------------------- */
 
 void settle_init(struct layers *l) {
+    l->home_fd = -EBADF;
     pthread_mutex_init(&l->ahead.lock, NULL);
     pthread_cond_init(&l->ahead.ended, NULL);
 }
@@ -34,16 +40,20 @@ void settle_done(struct layers *l) {
     pthread_mutex_unlock(&l->ahead.lock);
     pthread_mutex_destroy(&l->ahead.lock);
     pthread_cond_destroy(&l->ahead.ended);
+    l->home_fd = close_fd(l->home_fd);
 }
 
 static void *sync_ahead(void *arg) {
     struct layers *l = arg;
+    int fd;
 
     pthread_mutex_lock(&l->ahead.lock);
     while (l->ahead.bytes >= (int64_t)AHEAD_BYTES) {
         l->ahead.bytes = 0;
         pthread_mutex_unlock(&l->ahead.lock);
-        ignore_result(sync_home(l, NULL) < 0); /* layers_settle() will say so */
+        fd = open_home(l);
+        ignore_result(fd < 0 || syncfs(fd) < 0); /* layers_settle() will say so */
+        fd = close_fd(fd);
         pthread_mutex_lock(&l->ahead.lock);
     }
     l->ahead.running = false;
@@ -109,7 +119,7 @@ int layers_settle(struct layer *top, struct err *e) {
     pthread_mutex_unlock(&l->lock);
     if (n == 0)
         return 0;
-    r = sync_home(l, e);
+    r = syncfs(l->home_fd) < 0 ? err_errno(e, errno, "syncing %s", l->home) : 0;
     if (r == 0)
         r = insert_rows(l, list, n, e);
     if (r < 0)

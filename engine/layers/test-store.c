@@ -10,7 +10,7 @@
 #include "base/test.h"
 #include "db/db.h"
 #include "db/journal.h"
-#include "layers/layers.h"
+#include "layers/layers-internal.h"
 
 #define LAYER "1111111111111111111111111111111111111111111111111111111111111111"
 #define ORPHAN "2222222222222222222222222222222222222222222222222222222222222222"
@@ -165,7 +165,13 @@ static bool has_blob(struct layer *layer) {
     return fd >= 0 && size == 64 << 10 && streq(digest, BLOB);
 }
 
+/* 1 GiB, a tenth of which is to stay free, and so much is. */
+static struct statvfs disk(int64_t free_bytes) {
+    return (struct statvfs){.f_frsize = 4 << 10, .f_blocks = 256 << 10, .f_bavail = (fsblkcnt_t)free_bytes / (4 << 10)};
+}
+
 TEST(kept_blobs_live_with_their_layer_while_there_is_room) {
+    const struct statvfs roomy = disk(512 << 20), nearly_full = disk(50 << 20);
     struct store s;
     struct layer *first, *second;
 
@@ -185,11 +191,13 @@ TEST(kept_blobs_live_with_their_layer_while_there_is_room) {
         return;
     CHECK(has_blob(second));
     CHECK(has_blob(first)); /* used last */
-    layers_trim_blobs(s.layers, 100 << 10);
+    kept_trim(s.layers, INT64_MAX, &roomy);
+    CHECK(has_blob(first) && has_blob(second));
+    kept_trim(s.layers, 100 << 10, &roomy);
     CHECK(has_blob(first));
     CHECK(!has_blob(second));
     CHECK(!there(&s, ORPHAN "/blob"));
-    layer_blob_drop(first);
+    kept_trim(s.layers, INT64_MAX, &nearly_full);
     CHECK(!has_blob(first));
     CHECK(!there(&s, LAYER "/blob"));
     layer_unref(first);
