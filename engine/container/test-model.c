@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "base/test.h"
@@ -345,4 +346,69 @@ TEST(records_round_trip) {
     ctr_view_unref(v);
     ctr_fixed_unref(f);
     ctr_fixed_unref(g);
+}
+
+/* As the first version laid them out: one row has it all. */
+static void write_old_rows(struct db *db) {
+    static const char *const first =
+        "CREATE TABLE container(id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL UNIQUE, fixed TEXT NOT NULL, life TEXT NOT NULL)"
+        " WITHOUT ROWID;";
+
+    CHECK_INT(db_migrate(db, "container", &first, 1, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        struct ctr_fixed *f = ctr_fixed_new();
+        _cleanup_buf_ struct buf fixed = BUF_INIT(MIB(1)), life = BUF_INIT(KIB(1));
+
+        REQUIRE(f);
+        memset(f->id, 'a' + i, 64);
+        CHECK_INT(ctr_fixed_write(f, &fixed, NULL), 0);
+        buf_addf(&life, "{\"state\":\"exited\",\"exitCode\":%d,\"net\":{}}", i);
+        CHECK_INT(db_exec(db, "INSERT INTO container(id, name, fixed, life) VALUES(?1, 'name' || ?2, ?3, ?4)",
+                          DB_ARGS(DB_TEXT(f->id), DB_INT(2 - i), DB_TEXT(buf_str(&fixed)), DB_TEXT(buf_str(&life))), NULL),
+                  0);
+        ctr_fixed_unref(f);
+    }
+}
+
+/* Each has the name, state and number that are its own. The second one is kept. */
+static int take_row(struct ctr_view *v, void *arg, struct err *e) {
+    struct ctr_view **b = arg;
+    int i = v->fixed->id[0] - 'a';
+
+    CHECK_INT(v->name[4] - '0', 2 - i);
+    CHECK_INT(v->state, ctr_exited);
+    CHECK_INT(v->exit_code, i);
+    CHECK(v->fixed->row > 0);
+    if (i == 1)
+        *b = v;
+    else
+        ctr_view_unref(v);
+    return 0;
+}
+
+TEST(records_of_the_first_version_are_carried_over) {
+    struct ctr_view *b = NULL, *again = NULL;
+    struct db *db = NULL;
+    char dir[] = "/tmp/test-model-XXXXXX";
+    _cleanup_free_ char *path = mkdtemp(dir) ? str_printf("%s/engine.db", dir) : NULL;
+    int64_t n = 0;
+
+    CHECK_INT(db_open(path, &db, NULL), 0);
+    REQUIRE(db);
+    write_old_rows(db);
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(container_store_setup(db, NULL), 0); /* the second time there is nothing to do */
+    CHECK_INT(container_store_each(db, take_row, &b, NULL), 0);
+    REQUIRE(b);
+    CHECK_INT(container_store_update(db, b, NULL), 0);
+    CHECK_INT(container_store_each(db, take_row, &again, NULL), 0);
+    CHECK_INT(container_store_delete(db, b->fixed, NULL), 0);
+    CHECK_INT(db_query_int(db, "SELECT count(*) FROM container", DB_NONE, &n, NULL), 0);
+    CHECK_INT(n, 2);
+    CHECK_INT(db_query_int(db, "SELECT count(*) FROM container_life", DB_NONE, &n, NULL), 0);
+    CHECK_INT(n, 2);
+    ctr_view_unref(b);
+    ctr_view_unref(again);
+    db_close(db);
+    fs_remove_tree(dir, NULL);
 }
