@@ -331,6 +331,8 @@ int codec_read(const struct codec_schema *s, unsigned type, void *ret, json_t *i
     struct reader r = {.s = s, .path = BUF_INIT(CODEC_PATH_MAX)};
     int ret_code = 0;
 
+    if (!in)
+        return 0;
     if (go_path)
         buf_adds(&r.path, go_path);
     if (t->kind == CODEC_OBJECT) {

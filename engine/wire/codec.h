@@ -122,7 +122,7 @@ enum {
 };
 
 /*
- * Read `in` into the zero-initialised (or earlier filled) value at `ret`, which is of `type`.
+ * Read `in` (NULL: a value that is absent, which changes nothing) into the zero-initialised (or earlier filled) value at `ret`, which is of `type`.
  *   go_path  where the value sits, for error texts ("HostConfig.LogConfig"); "" for the root; NULL for a whole request body,
  *            which puts the reference's "invalid JSON: " before the text.
  * Returns 0, or ERR_INVALID with Go's text ("json: cannot unmarshal string into Go struct field ..."), or out of memory. On failure `ret`

@@ -55,6 +55,14 @@ TEST(type_errors_read_like_the_reference) {
     CHECK_STR(create_error("null"), "ok");
 }
 
+TEST(what_is_absent_changes_nothing) {
+    struct api_container_create_request req = {0};
+
+    CHECK_INT(api_container_create_request_read(&req, NULL, NULL, NULL), 0);
+    CHECK(!req.image);
+    api_container_create_request_done(&req);
+}
+
 TEST(syntax_errors_read_like_the_reference) {
     static const struct {
         const char *text, *error;
