@@ -13,6 +13,8 @@
  *   min N                      a failure when the body before was shorter than N bytes
  *   listen N METHOD PATH       N more connections with the same request; until the heads of all replies are here
  *   heard N                    until each of these has got N lines that are JSON, then hang up
+ *   hold N                     N more connections that say nothing
+ *   leave                      hang up on all that listen or say nothing
  * Build: cc -O2 -o bench-client bench-client.c
  */
 #define _GNU_SOURCE
@@ -23,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -225,7 +228,7 @@ static int exchange(struct conn *c, const char *method, const char *path, const 
 
 /* ---- many that listen to the same ---- */
 
-#define LISTENERS_MAX 1000
+#define LISTENERS_MAX 16000
 
 static struct listener {
     int fd;
@@ -233,20 +236,30 @@ static struct listener {
 } listeners[LISTENERS_MAX];
 static int n_listeners;
 
+/* Without a method they say nothing. */
 static int listen_many(int count, const char *method, const char *path) {
     static struct conn c;
 
-    for (; n_listeners < count && n_listeners < LISTENERS_MAX; n_listeners++) {
-        int status;
+    if (n_listeners + count > LISTENERS_MAX)
+        return fail("more than %d connections", LISTENERS_MAX);
+    for (; count > 0; count--) {
+        int status = 0;
 
-        c = (struct conn){.fd = -1};
-        if (dial(&c) < 0 || send_request(&c, method, path, "", 0) < 0 || (status = head(&c)) < 0)
+        c.fd = -1;
+        if (dial(&c) < 0)
             return -1;
-        listeners[n_listeners] = (struct listener){.fd = c.fd};
+        listeners[n_listeners++] = (struct listener){.fd = c.fd};
+        if (method && (send_request(&c, method, path, "", 0) < 0 || (status = head(&c)) < 0))
+            return -1;
         if (status >= 400)
             return fail("%s %s: %d", method, path, status);
     }
     return 0;
+}
+
+static void leave(void) {
+    while (n_listeners > 0)
+        close(listeners[--n_listeners].fd);
 }
 
 static int hear(int lines) {
@@ -264,9 +277,8 @@ static int hear(int lines) {
             for (char *at = text; n > 0 && (at = memchr(at, '}', (size_t)(text + n - at))); at++)
                 l->lines += at + 1 < text + n && at[1] == '\n';
         }
-        close(l->fd);
     }
-    n_listeners = 0;
+    leave();
     return r;
 }
 
@@ -309,6 +321,12 @@ static int run_step(struct conn *kept, struct conn *second, char *step, double *
         return listen_many((int)strtol(word[1], NULL, 10), word[2], word[3]);
     if (strcmp(word[0], "heard") == 0)
         return hear((int)strtol(word[1], NULL, 10));
+    if (strcmp(word[0], "hold") == 0)
+        return listen_many((int)strtol(word[1], NULL, 10), NULL, NULL);
+    if (strcmp(word[0], "leave") == 0) {
+        leave();
+        return 0;
+    }
     if (strcmp(word[0], "raw") == 0) {
         int r = dial(&third) < 0 || send_request(&third, word[1], word[2], word[3], 1) < 0 || (status = head(&third)) < 0 ? -1 : 0;
 
@@ -327,7 +345,12 @@ static int run_step(struct conn *kept, struct conn *second, char *step, double *
 int main(int argc, char **argv) {
     static struct conn kept = {.fd = -1}, second = {.fd = -1};
     char *text = malloc(LINE_MAX_BYTES), *out = malloc(LINE_MAX_BYTES);
+    struct rlimit files;
 
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     if (argc != 2 || !text || !out || strlen(argv[1]) >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return 2;
     socket_path = argv[1];
@@ -348,6 +371,7 @@ int main(int argc, char **argv) {
         if (r < 0) {
             hang_up(&kept);
             hang_up(&second);
+            leave();
             printf("! %s\n", *failure ? failure : "failed");
         } else {
             printf("%s\n", out);
