@@ -24,7 +24,8 @@ static ssize_t decode(int64_t length, const char *raw, size_t n, size_t piece, c
             *ret_used = used;
             if (m < 0)
                 return -1;
-            memcpy(out + got, run, (size_t)m);
+            if (m > 0)
+                memcpy(out + got, run, (size_t)m);
             got += (size_t)m;
         }
         CHECK(k == 0 || used == n); /* nothing after the end is read, but what comes in one piece with it */
