@@ -18,7 +18,10 @@
 #define LIMIT_TOKEN_BYTES KIB(64)
 #define LIMIT_CHALLENGE_BYTES KIB(8)
 #define LIMIT_REDIRECTS 5
-#define LIMIT_SIGNATURES 100 /* looked at before an image counts as not signed */
+#define LIMIT_SLOW_SECONDS 3  /* a download that brings less than... */
+#define LIMIT_SLOW_BYTES 3072 /* ...in that time while others wait for its place gives it up */
+#define LIMIT_SLOW_ASIDE 16   /* so many go on beside the others; more are ended */
+#define LIMIT_SIGNATURES 100  /* looked at before an image counts as not signed */
 #define LIMIT_SIGNATURE_CLAIM KIB(64)
 
 /* Archives */
@@ -41,6 +44,7 @@
 #define LIMIT_HTTP_HEADERS 1000
 #define LIMIT_JSON_BODY MIB(16)
 #define LIMIT_JSON_DEPTH_DOCUMENT 128
+#define LIMIT_JSON_VALUES 200000  /* of one text; the smallest, "{}," costs 300 bytes once it is read */
 #define LIMIT_JSON_DEPTH_API 2048 /* what the JSON library itself bears */
 #define LIMIT_CONNECTIONS 16384
 #define LIMIT_HTTP_HEAD_SECONDS 300

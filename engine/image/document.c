@@ -54,10 +54,12 @@ struct image *image_unref(struct image *i) {
 json_t *image_json(const char *p, size_t n, const char *what, bool first, struct err *e) {
     _cleanup_err_ struct err local = ERR_INIT;
     json_error_t je;
-    json_t *o = json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY | (first ? JSON_DISABLE_EOF_CHECK : 0), &je),
-           *other = NULL;
+    json_t *o = NULL, *other = NULL;
     size_t end, blank = 0;
 
+    if (codec_count(p, n, e) < 0)
+        return err_wrap(e, "%s", what), NULL;
+    o = json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY | (first ? JSON_DISABLE_EOF_CHECK : 0), &je);
     if (o)
         return o;
     while (blank < n && strchr(" \t\r\n", p[blank]) && p[blank])

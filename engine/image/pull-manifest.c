@@ -6,13 +6,19 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "image/pull-internal.h"
+#include "wire/codec.h"
 
 /* ---- manifests ---------------------------------------------------------------------------------------------------------------------------- */
 
 static json_t *parse_manifest(const struct registry_manifest *m, struct err *e) {
     json_error_t je;
-    json_t *o = json_loadb(m->body.data ? m->body.data : "", m->body.len, JSON_REJECT_DUPLICATES, &je);
+    json_t *o;
 
+    if (codec_count(buf_str(&m->body), m->body.len, e) < 0) {
+        err_wrap(e, "manifest");
+        return NULL;
+    }
+    o = json_loadb(buf_str(&m->body), m->body.len, JSON_REJECT_DUPLICATES, &je);
     if (!json_is_object(o)) {
         err_set(e, ERR_INTERNAL, "manifest: %s", o ? "not an object" : je.text);
         json_decref(o);

@@ -86,7 +86,7 @@ static int search(struct call *c, const struct q_image_search *q, struct api_ima
     registry_auth_done(&auth);
     if (r < 0)
         return r;
-    o = json_loadb(buf_str(&body), body.len, 0, NULL);
+    o = codec_count(buf_str(&body), body.len, NULL) < 0 ? NULL : json_loadb(buf_str(&body), body.len, 0, NULL);
     if (!json_is_object(o))
         return err_set(e, ERR_INTERNAL, "error decoding registry search results: the index did not answer with a JSON object");
     ret->set = true;

@@ -13,6 +13,7 @@
 #include "image/image-internal.h"
 #include "image/policy.h"
 #include "registry/registry.h"
+#include "wire/codec.h"
 
 #define REMEMBERED 20000 /* signatures, newest first */
 
@@ -201,6 +202,8 @@ static int get_document(struct hunt *h, const char *what, bool referrers, json_t
     int r = referrers ? registry_get_referrers(h->session, what, &m, &why) : registry_get_manifest(h->session, what, &m, &why);
 
     *ret = NULL;
+    if (r == 0)
+        r = codec_count(buf_str(&m.body), m.body.len, &why);
     if (r == 0) {
         *ret = json_loadb(buf_str(&m.body), m.body.len, JSON_REJECT_DUPLICATES, &je);
         if (!json_is_object(*ret))

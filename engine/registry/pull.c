@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "content/digest.h"
 #include "registry/registry-internal.h"
+#include "wire/codec.h"
 
 #define TAGS_BYTES_MAX MIB(16)
 #define TAGS_MAX 100000
@@ -108,6 +109,9 @@ int registry_get_tags(struct registry_session *s, struct strv *ret, struct err *
     transfer_done(&t);
     if (r < 0)
         return registry_as_internal(r, e);
+    r = codec_count(buf_str(&body), body.len, e);
+    if (r < 0)
+        return err_wrap(e, "list of tags");
     o = json_loadb(buf_str(&body), body.len, 0, NULL);
     json_array_foreach(json_object_get(o, "tags"), i, tag) {
         if (i >= TAGS_MAX)

@@ -16,6 +16,7 @@
 struct parser {
     const char *p, *end;
     int depth;
+    size_t values;
     struct err *e;
 };
 
@@ -57,6 +58,10 @@ static void *unexpected(struct parser *s, const char *context) {
 static void *oom(struct parser *s) {
     err_oom(s->e);
     return NULL;
+}
+
+static int too_many(struct err *e) {
+    return err_set(e, ERR_INVALID, "json: more than %d values", LIMIT_JSON_VALUES);
 }
 
 static json_t *parse_word(struct parser *s, const char *word, json_t *value) {
@@ -347,6 +352,10 @@ static json_t *parse_value(struct parser *s) {
     skip_space(s);
     if (s->p >= s->end)
         return unexpected(s, "");
+    if (++s->values > LIMIT_JSON_VALUES) {
+        too_many(s->e);
+        return NULL;
+    }
     switch (*s->p) {
     case '{':
     case '[':
@@ -390,6 +399,30 @@ int codec_parse(const char *text, size_t n, json_t **ret, size_t *ret_end, struc
         *ret_end = (size_t)(s.p - text);
     *ret = v;
     return 0;
+}
+
+/* A value begins at the start, after each comma that stands in no string, and after each bracket that does not close at once. */
+int codec_count(const char *text, size_t n, struct err *e) {
+    struct parser s = {.p = text, .end = text + n, .values = 1};
+    bool quoted = false;
+
+    if (n / 2 < LIMIT_JSON_VALUES) /* no value is shorter than a digit and what ends it */
+        return 0;
+    while (s.p < s.end && s.values <= LIMIT_JSON_VALUES) {
+        char c = *s.p++;
+
+        if (quoted && c == '\\') {
+            s.p += s.p < s.end;
+        } else if (c == '"') {
+            quoted = !quoted;
+        } else if (!quoted && c == ',') {
+            s.values++;
+        } else if (!quoted && (c == '[' || c == '{')) {
+            skip_space(&s);
+            s.values += s.p < s.end && *s.p != ']' && *s.p != '}';
+        }
+    }
+    return s.values > LIMIT_JSON_VALUES ? too_many(e) : 0;
 }
 
 int codec_parse_body(const char *text, size_t n, json_t **ret, struct err *e) {

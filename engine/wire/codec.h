@@ -147,11 +147,17 @@ int codec_check(const struct codec_schema *s, unsigned type, const json_t *body,
 
 /*
  * JSON text to json_t by Go's grammar, with Go's syntax errors ("invalid character 'x' looking for beginning of value", "unexpected EOF")
- * as ERR_INVALID. Nesting is limited (1,000), duplicate keys: last wins, integers outside 64 bits become reals, bytes that
- * are not UTF-8 become U+FFFD.
+ * as ERR_INVALID. Nesting is limited (LIMIT_JSON_DEPTH_API) and so is the number of values, duplicate keys: last wins, integers outside 64 bits
+ * become reals, bytes that are not UTF-8 become U+FFFD.
  *   ret_end  where the value ended (may be NULL); with NULL anything but white space after it is an error.
  */
 int codec_parse(const char *text, size_t n, json_t **ret, size_t *ret_end, struct err *e);
+
+/*
+ * May this text from elsewhere be given to a parser that does not count, jansson's? ERR_INVALID when it has more than LIMIT_JSON_VALUES values: three bytes of text can
+ * cost a hundred times as many once they are read. What is no JSON passes; the parser will say so.
+ */
+int codec_count(const char *text, size_t n, struct err *e);
 
 /*
  * Body of a request, with the wording of the reference: "invalid JSON: ..." before syntax errors, "invalid JSON: got EOF while reading request

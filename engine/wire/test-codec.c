@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/limits.h"
 #include "base/test.h"
 #include "types.h"
 #include "validate.h"
@@ -143,6 +144,36 @@ TEST(nesting_is_bounded) {
     memset(deep, '[', n);
     CHECK(codec_parse(deep, n, &v, NULL, &e) < 0);
     CHECK_STR(err_msg(&e), "exceeded max depth");
+}
+
+/* "[{},{},...]" with n values in all; the text after them lies in a string and counts once. */
+static char *many_values(size_t n, size_t *ret_len) {
+    static const char tail[] = "\"[[,,\\\",{{\"]";
+    char *text = malloc(n * 3 + sizeof(tail)), *p = text;
+
+    if (!text)
+        abort();
+    *p++ = '[';
+    for (size_t i = 2; i < n; i++)
+        p = mempcpy(p, "{},", 3);
+    p = mempcpy(p, tail, sizeof(tail) - 1);
+    *ret_len = (size_t)(p - text);
+    return text;
+}
+
+TEST(the_number_of_values_is_bounded) {
+    for (size_t more = 0; more < 2; more++) {
+        _cleanup_err_ struct err e = ERR_INIT, counted = ERR_INIT;
+        size_t len;
+        _cleanup_free_ char *text = many_values(LIMIT_JSON_VALUES + more, &len);
+        json_t *v = NULL;
+
+        CHECK_INT(codec_parse(text, len, &v, NULL, &e), more ? -(int)ERR_INVALID : 0);
+        CHECK_INT(codec_count(text, len, &counted), more ? -(int)ERR_INVALID : 0);
+        CHECK_STR(err_msg(&e), more ? "json: more than 200000 values" : "no error");
+        CHECK_STR(err_msg(&counted), err_msg(&e));
+        json_decref(v);
+    }
 }
 
 static json_t *parse(const char *text) {
