@@ -66,6 +66,8 @@ def read(path):
         return json.load(f)
 top = read("/index.json")["manifests"][0]["digest"]
 print(len(read("/blobs/" + top.replace(":", "/"))["layers"]))' "$IMAGES/$1/oci"; }
+# how many downloads were too slow for the places they held
+put_aside() { grep -c 'too slow for the place' "$TOP/build/${OWN_LAB#hatake-}/engine/log" || true; }
 LAYER='r["method"] == "GET" and "/blobs/" in r["path"]'
 
 @test "a redirect to another place takes no credentials along" {
@@ -295,7 +297,8 @@ END
     with_flags --max-concurrent-downloads 2
     serve first 127.0.0.1 semantics
     touch "$STATE_OF/hold"
-    local one=$NAME two
+    local one=$NAME two aside
+    aside=$(put_aside)
     serve second 127.0.0.1 busybox
     touch "$STATE_OF/hold"
     two=$NAME
@@ -306,7 +309,29 @@ END
     rm "$STATE_OF/hold" "$BATS_TEST_TMPDIR/first/hold"
     poll grep -q 'Downloaded newer' "$BATS_TEST_TMPDIR/one"
     poll grep -q 'Downloaded newer' "$BATS_TEST_TMPDIR/two"
-    same 2 "$(cat "$BATS_TEST_TMPDIR/first/most")"
+    # Where this took so long that one that stood still was put aside, another one ran beside it.
+    [ "$(cat "$BATS_TEST_TMPDIR/first/most")" -le $((2 + $(put_aside) - aside)) ]
+}
+
+@test "registries that drip do not hold the places of others for good" {
+    local name aside
+    aside=$(put_aside)
+    "$BATS_TEST_DIRNAME/odd-images" layouts "$BATS_TEST_TMPDIR/images"
+    serve dripping 127.0.0.1 hello-world plain="$BATS_TEST_TMPDIR/images/plain" mixed="$BATS_TEST_TMPDIR/images/mixed" hollow="$BATS_TEST_TMPDIR/images/hollow" \
+        twice="$BATS_TEST_TMPDIR/images/twice" attested="$BATS_TEST_TMPDIR/images/attested" nested="$BATS_TEST_TMPDIR/images/nested"
+    rules '{"link": "drip"}'
+    for name in plain mixed hollow twice attested nested; do
+        pull_later "$BATS_TEST_TMPDIR/$name" "$AT/$name:latest"
+    done
+    poll eval "[ \$(cat '$STATE_OF/most') -ge 3 ]"
+    serve honest 127.0.0.2 semantics
+    pull "$NAME"
+    pulled
+    # All three places were held, so three at least had to leave them; nobody's download was given up for it.
+    [ $(($(put_aside) - aside)) -ge 3 ] || fail "only $(($(put_aside) - aside)) were put aside"
+    for name in plain mixed hollow twice attested nested; do
+        ! grep -q error "$BATS_TEST_TMPDIR/$name" || fail "$name: $(cat "$BATS_TEST_TMPDIR/$name")"
+    done
 }
 
 @test "two who pull the same image share one download, and one of them may leave" {

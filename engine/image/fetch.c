@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sections: one layer; the threads; joining and leaving; results. */
+/* Sections: one layer; the threads; who is too slow; joining and leaving; results. */
 #include "image/fetch.h"
 
 #include <openssl/evp.h>
@@ -11,11 +11,13 @@
 #include "base/clock.h"
 #include "base/engine.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "base/thread.h"
 #include "content/content.h"
 #include "content/digest.h"
+#include "image/pace.h"
 #include "layers/unpack.h"
 #include "registry/registry.h"
 
@@ -33,7 +35,9 @@ struct fetches {
     struct map wanted; /* chain id → struct fetch that somebody may still join */
     struct fetch *first, **last;
     size_t threads;
-    size_t unfinished; /* begun, neither READY nor FAILED */
+    size_t aside;                                          /* of them, those with a transfer too slow to count */
+    struct fetch *running[FETCHES_MAX + LIMIT_SLOW_ASIDE]; /* what the threads are at */
+    size_t unfinished;                                     /* begun, neither READY nor FAILED */
 };
 
 struct fetch {
@@ -52,7 +56,9 @@ struct fetch {
     bool keep; /* of the last one who left */
     struct err error;
     bool link_failed;
-    bool abandoned; /* atomic: read by the transfer */
+    struct pace pace;
+    bool abandoned, too_slow; /* atomic: read by the transfer */
+    int64_t received;         /* atomic: bytes that came, of the blob */
     /* of the thread that runs it */
     struct unpack *unpack;
     struct partial *partial;
@@ -71,6 +77,14 @@ struct fetch {
 
 static bool abandoned(void *arg) {
     return __atomic_load_n(&((struct fetch *)arg)->abandoned, __ATOMIC_RELAXED);
+}
+
+static bool given_up(void *arg) {
+    return abandoned(arg) || __atomic_load_n(&((struct fetch *)arg)->too_slow, __ATOMIC_RELAXED);
+}
+
+static void came(struct fetch *f, size_t n) {
+    __atomic_fetch_add(&f->received, (int64_t)n, __ATOMIC_RELAXED);
 }
 
 static void move_to(struct fetch *f, enum fetch_phase phase) {
@@ -123,6 +137,7 @@ static int take_bytes(void *arg, const void *bytes, size_t n, struct err *e) {
     int r = 0;
 
     f->refused = true;
+    came(f, n);
     if (n == 0)
         r = hand_on(f, e);
     else
@@ -153,6 +168,7 @@ static int take_earlier(struct fetch *f, struct err *e) {
         if (abandoned(f))
             return err_set(e, ERR_CANCELLED, "context canceled");
         EVP_DigestUpdate(f->sha, f->piece, (size_t)n);
+        came(f, (size_t)n);
         f->have += n;
     }
     return unpack_advance(f->unpack, f->have, e);
@@ -171,8 +187,11 @@ static int check_blob(struct fetch *f, struct err *e) {
 static int download(struct fetch *f, struct err *e) {
     for (int i = 0;; i++) {
         _cleanup_err_ struct err why = ERR_INIT;
-        int r = registry_blob(f->session, f->digest, f->have + (int64_t)f->piece_n, f->size, take_bytes, f, abandoned, f, &why);
+        int r = registry_blob(f->session, f->digest, f->have + (int64_t)f->piece_n, f->size, take_bytes, f, given_up, f, &why);
 
+        if (r == -ERR_CANCELLED && !abandoned(f) && given_up(f))
+            return err_set(e, ERR_INTERNAL, "the registry sent less than %d bytes in %d seconds while other downloads waited", LIMIT_SLOW_BYTES,
+                           LIMIT_SLOW_SECONDS);
         if (r != -ERR_CANCELLED || f->refused || abandoned(f) || i >= CANCEL_RETRIES)
             return r < 0 ? err_move(e, &why) : 0;
         poll(NULL, 0, 50);
@@ -302,18 +321,66 @@ static size_t fetches_at_once(const struct fetches *s) {
     return configured <= 0 ? FETCHES_DEFAULT : (size_t)MIN(configured, (int64_t)FETCHES_MAX);
 }
 
-/* The next one whose turn it is, taken out of the queue. Lock held. */
-static struct fetch *take_next(struct fetches *s) {
-    struct fetch *f = s->threads <= fetches_at_once(s) ? s->first : NULL;
+/* Those that take part in the number that may run. Lock held. */
+static size_t counted(const struct fetches *s) {
+    return s->threads - s->aside;
+}
 
-    if (!f)
-        return NULL;
-    s->first = f->next;
-    if (!s->first)
-        s->last = &s->first;
+/* How much the pull that this one is for has running, and before all, how much of it drips. Lock held. */
+static size_t load_of(const struct fetch *f) {
+    size_t load = 0;
+
+    for (size_t i = 0; i < ELEMENTSOF(f->owner->running); i++) {
+        const struct fetch *other = f->owner->running[i];
+
+        if (other && other->session == f->session)
+            load += other->pace.aside ? ELEMENTSOF(f->owner->running) : 1;
+    }
+    return load;
+}
+
+/* Lock held. */
+static void dequeue(struct fetch *f) {
+    struct fetches *s = f->owner;
+
+    for (struct fetch **at = &s->first; *at; at = &(*at)->next)
+        if (*at == f) {
+            *at = f->next;
+            if (!*at)
+                s->last = at;
+            break;
+        }
     f->next = NULL;
     f->queued = false;
-    return f;
+}
+
+/* The next one whose turn it is, taken out of the queue: of the pull that has the least running, the one that waits longest. Lock held. */
+static struct fetch *take_next(struct fetches *s) {
+    struct fetch *best = NULL;
+    size_t least = SIZE_MAX;
+
+    if (counted(s) > fetches_at_once(s))
+        return NULL;
+    for (struct fetch *f = s->first; f; f = f->next) {
+        size_t load = load_of(f);
+
+        if (load < least) {
+            best = f;
+            least = load;
+        }
+    }
+    if (best)
+        dequeue(best);
+    return best;
+}
+
+/* `f` runs from now on (in the place of NULL), or does no more (NULL in its place). Lock held. */
+static void note_running(struct fetches *s, const struct fetch *was, struct fetch *is) {
+    for (size_t i = 0; i < ELEMENTSOF(s->running); i++)
+        if (s->running[i] == was) {
+            s->running[i] = is;
+            return;
+        }
 }
 
 static void *work(void *arg) {
@@ -326,10 +393,13 @@ static void *work(void *arg) {
         bool last;
         int r;
 
+        note_running(s, NULL, f);
         pthread_mutex_unlock(&s->lock);
         r = abandoned(f) ? err_set(&error, ERR_CANCELLED, "context canceled") : run_fetch(f, &error);
         f->piece = (free(f->piece), NULL);
         pthread_mutex_lock(&s->lock);
+        note_running(s, f, NULL);
+        s->aside -= f->pace.aside;
         finished(f, r, &error);
         last = drop_ref(f);
         if (last) {
@@ -348,12 +418,53 @@ static void *work(void *arg) {
 static int more_threads(struct fetches *s, struct err *e) {
     int r;
 
-    if (s->threads >= fetches_at_once(s))
+    if (counted(s) >= fetches_at_once(s))
         return 0;
     r = thread_start(NULL, STACK, work, s);
     if (r == 0)
         s->threads++;
     return r < 0 && s->threads == 0 ? err_errno(e, -r, "starting a download thread") : 0;
+}
+
+/* ---- who is too slow ------------------------------------------------------------------------------------------------------------ */
+
+/* Does another pull wait for a place? What waits of the same one would come from where this comes from. Lock held. */
+static bool others_wait(const struct fetch *f) {
+    const struct fetch *q = f->owner->first;
+
+    while (q && q->session == f->session)
+        q = q->next;
+    return q;
+}
+
+/* Lock held. */
+static void look_at_pace(struct fetch *f, int64_t now) {
+    struct fetches *s = f->owner;
+
+    switch (pace_look(&f->pace, now, __atomic_load_n(&f->received, __ATOMIC_RELAXED), others_wait(f), s->aside)) {
+    case PACE_STEPS_ASIDE:
+        s->aside++;
+        log_kv(LOG_LVL_WARN, "a download is too slow for the place it holds and goes on beside the others", "digest", f->digest, NULL);
+        ignore_result(more_threads(s, NULL) < 0);
+        break;
+    case PACE_COMES_BACK:
+        s->aside--;
+        break;
+    case PACE_IS_GIVEN_UP:
+        __atomic_store_n(&f->too_slow, true, __ATOMIC_RELAXED);
+        break;
+    case PACE_GOES_ON:
+        break;
+    }
+}
+
+/* Every pull that waits looks, so that somebody does for as long as it matters. Only what the other side decides counts, not what this machine does with it. Lock held. */
+static void look_at_all(struct fetches *s) {
+    int64_t now = clock_mono_ns();
+
+    for (size_t i = 0; i < ELEMENTSOF(s->running); i++)
+        if (s->running[i] && s->running[i]->phase <= FETCH_DOWNLOADING)
+            look_at_pace(s->running[i], now);
 }
 
 int fetches_new(const struct engine *engine, struct layers *layers, struct content *content, struct fetches **ret, struct err *e) {
@@ -416,7 +527,7 @@ static int begin(struct fetches *s, const struct fetch_want *want, struct fetch 
         }
         return r;
     }
-    f->had_to_wait = s->unfinished++ >= fetches_at_once(s);
+    f->had_to_wait = s->unfinished++ - s->aside >= fetches_at_once(s);
     *s->last = f;
     s->last = &f->next;
     *ret = f;
@@ -438,20 +549,6 @@ int fetch_join(struct fetches *s, const struct fetch_want *want, struct fetch **
     }
     pthread_mutex_unlock(&s->lock);
     return r;
-}
-
-/* Lock held. */
-static void dequeue(struct fetch *f) {
-    struct fetches *s = f->owner;
-
-    for (struct fetch **at = &s->first; *at; at = &(*at)->next)
-        if (*at == f) {
-            *at = f->next;
-            if (!*at)
-                s->last = at;
-            break;
-        }
-    f->queued = false;
 }
 
 struct fetch *fetch_leave(struct fetch *f, bool keep) {
@@ -498,6 +595,7 @@ void fetches_wait(struct fetches *s, uint64_t *seen, int ms) {
     while (s->version == *seen && pthread_cond_timedwait(&s->moved, &s->lock, &t) == 0)
         ;
     *seen = s->version;
+    look_at_all(s);
     pthread_mutex_unlock(&s->lock);
 }
 
