@@ -27,13 +27,6 @@ many_layers() {
             "http://engine/images/create?fromSrc=-&repo=many&tag=$n" >/dev/null
     done
 }
-# own_end: end the daemon in order
-own_end() {
-    local pid
-    pid=$(engine_pid)
-    kill "$pid"
-    poll test ! -d "/proc/$pid"
-}
 check() { run -"$1" "$HATAKED" check --data-root "$ENGINE_ROOT" "${@:2}"; }
 sql() { python3 -c 'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print("\n".join("|".join(map(str, r)) for r in c.execute(sys.argv[2]))); c.commit()' "$ENGINE_ROOT/engine.db" "$1"; }
 # the folder of the top layer of the image with that name, and tag if it is not latest

@@ -83,3 +83,21 @@ leftovers() { inside find /var/lib/docker -mindepth 2 \( -name '*tmp*' -o -name 
     poll space_is_back "$before"
     same still "$(docker run --rm --name "$N" busybox echo still)"
 }
+
+@test "archives that swell: refused when the space is gone, which comes back; what fits is taken" {
+    local verb file pattern before
+    "$BATS_TEST_DIRNAME/odd-images" bombs "$BATS_TEST_TMPDIR/bombs"
+    before=$(used)
+    while IFS=$'\t' read -r verb file pattern; do
+        case $verb in
+        load) set -- load -qi "$BATS_TEST_TMPDIR/bombs/$file" ;;
+        *) set -- import "$BATS_TEST_TMPDIR/bombs/$file" ;;
+        esac
+        run docker "$@"
+        contains "$output" "${pattern:-Loaded image: zeros:latest}"
+        same "$([ -z "$pattern" ] || echo 1)" "${status#0}" "$file"
+        [ -n "$pattern" ] || docker rmi zeros >/dev/null
+        poll space_is_back "$before"
+        same '' "$(leftovers)" "$file"
+    done <"$BATS_TEST_TMPDIR/bombs/expect"
+}

@@ -166,6 +166,13 @@ engine_pid() { cat "$TOP/build/${OWN_LAB#hatake-}/engine/pid"; }
 own_restart() { ENGINE_FLAGS="$*" "$CI/lab" restart engine >&2 3>&-; }
 # own_start [FLAG...]: start it after it was killed
 own_start() { ENGINE_FLAGS="$*" "$CI/lab" up engine >&2 3>&-; }
+# own_end: end the daemon in order
+own_end() {
+    local pid
+    pid=$(engine_pid)
+    kill "$pid"
+    poll test ! -d "/proc/$pid"
+}
 own_kill() {
     local pid
     pid=$(engine_pid)
