@@ -332,6 +332,7 @@ struct subnets {
     struct cidr4 *v;
     size_t n, cap;
     unsigned but;
+    bool far;
 };
 
 static int add_subnet(struct subnets *s, struct cidr4 c, struct err *e) {
@@ -356,7 +357,8 @@ static int see_used(const struct nlmsghdr *h, void *arg, struct err *e) {
         const struct nlattr *a[RTA_MAX + 1];
 
         attrs(h, sizeof(*m), RTA_MAX, a);
-        if (m->rtm_family != AF_INET || m->rtm_table != RT_TABLE_MAIN || !m->rtm_dst_len || !a[RTA_DST] || (s->but && netl_u32(a[RTA_OIF]) == s->but))
+        if (m->rtm_family != AF_INET || m->rtm_table != RT_TABLE_MAIN || !m->rtm_dst_len || !a[RTA_DST] ||
+            (!s->far && m->rtm_scope != RT_SCOPE_LINK) || (s->but && netl_u32(a[RTA_OIF]) == s->but))
             return 0;
         return add_subnet(s, (struct cidr4){netl_be32(a[RTA_DST]), m->rtm_dst_len}, e);
     }
@@ -372,16 +374,16 @@ static int see_used(const struct nlmsghdr *h, void *arg, struct err *e) {
     return 0;
 }
 
-int link_used_subnets(const char *but, struct cidr4 **ret, size_t *ret_n, struct err *e) {
+int link_used_subnets(const char *but, bool far, struct cidr4 **ret, size_t *ret_n, struct err *e) {
     NETL_SOCK s = {.fd = -EBADF};
     struct rtmsg route = {.rtm_family = AF_INET};
     struct ifaddrmsg addr = {.ifa_family = AF_INET};
-    struct subnets all = {.but = but ? if_nametoindex(but) : 0};
+    struct subnets all = {.but = but ? if_nametoindex(but) : 0, .far = far};
     int r = netl_open(&s, NETLINK_ROUTE, e);
 
     if (r == 0)
         r = dump(&s, RTM_GETROUTE, &route, sizeof(route), see_used, &all, e);
-    if (r == 0)
+    if (r == 0 && far)
         r = dump(&s, RTM_GETADDR, &addr, sizeof(addr), see_used, &all, e);
     if (r < 0) {
         free(all.v);

@@ -44,8 +44,11 @@ int link_silence(const char *ifname, struct err *e);
 /* First global IPv4 address of an interface. ERR_NOT_FOUND when there is no such interface; addr 0 when it has no address. */
 int link_addr(const char *ifname, struct cidr4 *ret, struct err *e);
 
-/* Networks that the machine already uses: destinations of its main routes (without the default one) and of its addresses, except those on `but` (may be NULL). */
-int link_used_subnets(const char *but, struct cidr4 **ret, size_t *ret_n, struct err *e);
+/*
+ * Networks that the machine already uses, except those on the interface `but` (may be NULL): destinations of its main routes without the default one.
+ * `far`: also those behind a gateway, or led nowhere, and networks of addresses without a route (the interface is down).
+ */
+int link_used_subnets(const char *but, bool far, struct cidr4 **ret, size_t *ret_n, struct err *e);
 /* Names of bridges whose name begins with prefix. Caller frees each and the array. */
 int link_list_bridges(const char *prefix, char ***ret, size_t *ret_n, struct err *e);
 

@@ -220,6 +220,18 @@ int host_resolv_options(struct strv *ret, struct err *e) {
     return n;
 }
 
+int host_nameservers(struct strv *ret, struct err *e) {
+    struct resolv r = {0};
+    int n = read_host_file(&r, e);
+
+    if (n == 0) {
+        *ret = r.servers;
+        r.servers = STRV_INIT;
+    }
+    resolv_done(&r);
+    return n;
+}
+
 static bool is_loopback(const char *s) {
     return str_has_prefix(s, "127.") || streq(s, "::1");
 }

@@ -14,6 +14,7 @@
 #include "base/id.h"
 #include "base/map.h"
 #include "netplane/firewall.h"
+#include "netplane/firewalld.h"
 #include "netplane/ipam.h"
 #include "netplane/ipam6.h"
 #include "netplane/ports.h"
@@ -97,6 +98,7 @@ struct networks {
     pthread_mutex_t lock, change;
     struct map by_id, by_name; /* struct network; a name is used once */
     struct firewall *firewall;
+    struct firewalld *firewalld; /* NULL: no system bus, or no rules to be written */
     struct ports *ports;
     struct proxy *proxy;
     struct map adopted; /* first 32 digits of endpoint ids claimed during start */
@@ -140,6 +142,8 @@ int networks_add_rules(struct networks *n, const struct network *net, struct err
 int networks_drop_rules(struct networks *n, const struct network *net, struct err *e);
 /* Fits firewall_watch(): somebody else took rules away (arg: struct networks). */
 void rules_damaged(void *arg);
+/* firewalld started or reloaded: its zone has our bridges, and our rules are there. */
+void firewalld_fresh(void *arg);
 /*
  * A free network from the pools, the next one after the last. global: for a network of global scope. but: for this interface, looking away from what it has,
  * and the first one that is free.
@@ -178,6 +182,8 @@ struct endpoint *endpoint_free(struct endpoint *ep);
 /* ---- files.c ---- */
 /* Options of the machine's resolv.conf, as a container with the embedded DNS gets them; empty without the file. ret must be empty. */
 int host_resolv_options(struct strv *ret, struct err *e);
+/* The servers it names; systemd-resolved's own are looked up behind it. The same. */
+int host_nameservers(struct strv *ret, struct err *e);
 
 /* ---- names.c ---- */
 /* Say the endpoint's names (again); without networks.lock. Logs what fails: a container without a name still runs. */

@@ -352,12 +352,16 @@ static int open_planes(struct networks *n, bool forwarding_changed, struct err *
     struct ports_config pc = {.default_ip = NULL, .proxied = c->userland_proxy, .settle = proxy_settle};
     char *program = str_printf("%s/hatake-netd", n->engine->libexec_dir ? n->engine->libexec_dir : "/usr/libexec/hatake");
     char *dir = str_printf("%s/hatake", c->exec_root), *socket = str_printf("%s/hatake/netd.sock", c->exec_root);
+    _cleanup_err_ struct err why = ERR_INIT;
     int r = program && dir && socket ? 0 : err_oom(e);
 
     if (r == 0)
         r = fs_mkdir_p(dir, 0700, e);
     if (r == 0)
         r = firewall_new(&fc, &n->firewall, e);
+    /* Nobody hears of rules that are not to be written. Without firewalld there is nothing to ask; that it cannot be asked ends no start. */
+    if (r == 0 && c->iptables && firewalld_new(&n->firewalld, &why) < 0)
+        log_kv(LOG_LVL_WARN, "whether firewalld runs is unknown", "error", err_msg(&why), NULL);
     if (r == 0)
         r = proxy_new(program, socket, !c->userland_proxy, &n->proxy, e);
     pc.arg = n->proxy;
@@ -402,6 +406,8 @@ int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
         r = proxy_watch(n->proxy, e);
     if (r == 0)
         r = firewall_watch(n->firewall, rules_damaged, n, e);
+    if (r == 0)
+        r = firewalld_watch(n->firewalld, firewalld_fresh, n, e);
     if (r == 0 && proxy_refresh(n->proxy, &why) < 0)
         log_kv(LOG_LVL_WARN, "what the proxy holds is unknown", "error", err_msg(&why), NULL);
     if (r < 0) {
@@ -415,7 +421,8 @@ int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
 struct networks *networks_free(struct networks *n) {
     if (!n)
         return NULL;
-    /* Its thread may be at work on what follows. */
+    /* Their threads may be at work on what follows. */
+    n->firewalld = firewalld_free(n->firewalld);
     n->firewall = firewall_free(n->firewall);
     map_done(&n->by_name);
     for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {

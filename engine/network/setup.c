@@ -85,109 +85,6 @@ static int simple_network(struct networks *n, const char *name, const char *driv
 
 /* ---- the default bridge ------------------------------------------------------------------------------------------------------------ */
 
-static int pools_of(const struct engine_config *c, bool global, struct ipam_pool **ret, size_t *ret_n, struct err *e) {
-    static const struct ipam_pool global_pool = {{0x0a000000, 8}, 24};
-    size_t k = c->n_default_address_pools ? c->n_default_address_pools : ipam_n_default_pools, used = 0;
-    struct ipam_pool *v = calloc(k, sizeof(*v));
-
-    if (!v)
-        return err_oom(e);
-    for (size_t i = 0; i < k && !global; i++) {
-        const struct engine_address_pool *p = c->default_address_pools + i;
-        struct cidr6 a6;
-
-        if (!c->n_default_address_pools) {
-            v[used++] = ipam_default_pools[i];
-        } else if (cidr6_parse(p->base, &a6) == 0) {
-            continue;
-        } else if (cidr4_parse(p->base, &v[used].base) < 0 || p->size < v[used].base.prefix || p->size > 30) {
-            free(v);
-            return err_set(e, ERR_INVALID, "invalid address pool %s size %d", p->base, p->size);
-        } else {
-            v[used++].size = (uint8_t)p->size;
-        }
-    }
-    if (global)
-        v[used++] = global_pool;
-    *ret = v;
-    *ret_n = used;
-    return 0;
-}
-
-int networks_pick_subnet(struct networks *n, const char *but, bool global, struct cidr4 *ret, struct err *e) {
-    struct ipam_pool *pools = NULL;
-    struct cidr4 *taken = NULL, *more;
-    size_t n_pools = 0, n_taken = 0;
-    uint64_t first = 0;
-    int r = pools_of(n->engine->config, global, &pools, &n_pools, e);
-
-    if (r == 0)
-        r = link_used_subnets(but, &taken, &n_taken, e);
-    if (r == 0) {
-        pthread_mutex_lock(&n->lock);
-        more = realloc(taken, (n_taken + n->by_id.n + 1) * sizeof(*taken));
-        if (more) {
-            taken = more;
-            for (struct map_entry *i = NULL; (i = map_next(&n->by_id, i));) {
-                const struct network *net = i->value;
-
-                if (net->ipam && (!but || !streq(net->bridge, but)))
-                    taken[n_taken++] = net->addr;
-            }
-        }
-        r = more ? ipam_pick_subnet(pools, n_pools, taken, n_taken, but ? &first : &n->next_pool[global], ret, e) : err_oom(e);
-        pthread_mutex_unlock(&n->lock);
-    }
-    free(pools);
-    free(taken);
-    return r;
-}
-
-static bool clash6(struct networks *n, const struct cidr6 *c) {
-    bool clash = false;
-
-    pthread_mutex_lock(&n->lock);
-    for (struct map_entry *i = NULL; !clash && (i = map_next(&n->by_id, i));) {
-        const struct network *net = i->value;
-
-        clash = net->ipam6 && cidr6_overlap(&net->addr6, c);
-    }
-    pthread_mutex_unlock(&n->lock);
-    return clash;
-}
-
-/* The next network of the same size; false after the last one below `base`. */
-static bool next_net6(struct cidr6 *c, const struct cidr6 *base) {
-    for (int bit = c->prefix - 1; bit >= base->prefix; bit--) {
-        uint8_t mask = (uint8_t)(0x80 >> bit % 8);
-
-        c->addr.s6_addr[bit / 8] ^= mask;
-        if (c->addr.s6_addr[bit / 8] & mask)
-            return true;
-    }
-    return false;
-}
-
-int networks_pick_subnet6(struct networks *n, struct cidr6 *ret, struct err *e) {
-    const struct engine_config *c = n->engine->config;
-
-    for (size_t i = 0; i < c->n_default_address_pools; i++) {
-        const struct engine_address_pool *p = c->default_address_pools + i;
-        struct cidr6 base, net;
-
-        if (cidr6_parse(p->base, &base) < 0 || p->size < base.prefix || p->size > 126)
-            continue;
-        net = (struct cidr6){cidr6_net(&base), (uint8_t)p->size};
-        do {
-            if (!clash6(n, &net)) {
-                *ret = net;
-                return 0;
-            }
-        } while (next_net6(&net, &base));
-    }
-    return err_set(e, ERR_CONFLICT, "all predefined address pools have been fully subnetted");
-}
-
 /* Address of the bridge: --bip, else what an existing device has, else the last one we gave, else the first free pool. */
 static int choose_addr(struct networks *n, const char *ifname, const struct network *old, struct cidr4 *ret, struct err *e) {
     const struct engine_config *c = n->engine->config;
@@ -220,7 +117,7 @@ static int choose_addr(struct networks *n, const char *ifname, const struct netw
     if (old && old->ipam && cidr4_net(&old->addr) != cidr4_net(ret)) {
         struct cidr4 *taken = NULL;
         size_t k = 0;
-        bool clash = link_used_subnets(ifname, &taken, &k, NULL) < 0;
+        bool clash = link_used_subnets(ifname, true, &taken, &k, NULL) < 0;
 
         for (size_t i = 0; i < k; i++)
             clash = clash || cidr4_overlap(&taken[i], &old->addr);
@@ -380,40 +277,73 @@ static void route_loopback(struct networks *n, const char *ifname) {
         log_kv(LOG_LVL_WARN, "published ports will not answer on 127.0.0.1 without the proxy", "bridge", ifname, NULL);
 }
 
-int networks_apply_rules(struct networks *n, struct err *e) {
+/* Every bridge there is, as the rules see it. */
+static int all_bridges(struct networks *n, struct firewall_bridge **ret, size_t *ret_n, struct err *e) {
     struct network **all = NULL;
-    struct firewall_bridge *v = NULL;
+    struct firewall_bridge *v;
     size_t k = 0, used = 0;
     int r = networks_all(n, &all, &k, e);
 
     if (r < 0)
         return r;
     v = calloc(k + 1, sizeof(*v));
-    for (size_t i = 0; v && i < k; i++) {
-        if (all[i]->kind == NETWORK_BRIDGE && !all[i]->removing && all[i]->ifindex)
+    for (size_t i = 0; i < k; i++) {
+        if (v && all[i]->kind == NETWORK_BRIDGE && !all[i]->removing && all[i]->ifindex)
             rules_of(all[i], &v[used++]);
-    }
-    r = v ? firewall_apply(n->firewall, v, used, e) : err_oom(e);
-    for (size_t i = 0; r == 0 && i < used; i++)
-        route_loopback(n, v[i].ifname);
-    for (size_t i = 0; i < k; i++)
         network_unref(all[i]);
+    }
     free(all);
-    free(v);
-    return r;
-}
-
-int networks_add_rules(struct networks *n, const struct network *net, struct err *e) {
-    struct firewall_bridge b;
-
-    rules_of(net, &b);
-    if (firewall_add_bridge(n->firewall, &b, NULL) < 0)
-        return networks_apply_rules(n, e);
-    route_loopback(n, b.ifname);
+    if (!v)
+        return err_oom(e);
+    *ret = v;
+    *ret_n = used;
     return 0;
 }
 
+int networks_apply_rules(struct networks *n, struct err *e) {
+    _cleanup_free_ struct firewall_bridge *v = NULL;
+    size_t k = 0;
+    int r = all_bridges(n, &v, &k, e);
+
+    if (r == 0)
+        r = firewall_apply(n->firewall, v, k, e);
+    for (size_t i = 0; r == 0 && i < k; i++)
+        route_loopback(n, v[i].ifname);
+    return r;
+}
+
+/* The engine starts, and its containers run, whatever firewalld says. */
+static void trust_bridges(struct networks *n) {
+    _cleanup_err_ struct err why = ERR_INIT;
+    _cleanup_free_ struct firewall_bridge *v = NULL;
+    _cleanup_free_ const char **names = NULL;
+    size_t k = 0;
+    int r = all_bridges(n, &v, &k, &why);
+
+    if (r == 0) {
+        names = calloc(k + 1, sizeof(*names));
+        for (size_t i = 0; names && i < k; i++)
+            names[i] = v[i].ifname;
+        r = names ? firewalld_trust(n->firewalld, names, k, &why) : err_oom(&why);
+    }
+    if (r < 0)
+        log_kv(LOG_LVL_ERROR, "firewalld may keep containers from the network", "error", err_msg(&why), NULL);
+}
+
+int networks_add_rules(struct networks *n, const struct network *net, struct err *e) {
+    const char *name = net->bridge;
+    struct firewall_bridge b;
+
+    rules_of(net, &b);
+    if (firewall_add_bridge(n->firewall, &b, NULL) == 0)
+        route_loopback(n, b.ifname);
+    else if (networks_apply_rules(n, e) < 0)
+        return -1;
+    return firewalld_trust(n->firewalld, &name, 1, e);
+}
+
 int networks_drop_rules(struct networks *n, const struct network *net, struct err *e) {
+    firewalld_forget(n->firewalld, net->bridge);
     return firewall_drop_bridge(n->firewall, net->bridge, NULL) < 0 ? networks_apply_rules(n, e) : 0;
 }
 
@@ -462,6 +392,15 @@ void networks_repair(struct networks *n) {
     if (networks_apply_rules(n, &why) < 0)
         log_kv(LOG_LVL_ERROR, "firewall rules cannot be written anew", "error", err_msg(&why), NULL);
     pthread_mutex_unlock(&n->change);
+}
+
+void firewalld_fresh(void *arg) {
+    struct networks *n = arg;
+
+    pthread_mutex_lock(&n->change);
+    trust_bridges(n);
+    pthread_mutex_unlock(&n->change);
+    networks_repair(n);
 }
 
 void rules_damaged(void *arg) {
@@ -522,5 +461,8 @@ int networks_setup(struct networks *n, struct err *e) {
         snprintf(n->host_gateway, sizeof(n->host_gateway), "%s", c->host_gateway_ip);
     else if (bridge)
         ipv4_format(bridge->addr.addr, n->host_gateway);
-    return networks_apply_rules(n, e);
+    r = networks_apply_rules(n, e);
+    if (r == 0)
+        trust_bridges(n);
+    return r;
 }
