@@ -37,6 +37,30 @@ answers() { in_neighbour curl -sSf --max-time 5 "http://$SUBJECT_ADDRESS:$1/"; }
     docker network rm "$N-net"
 }
 
+# Ends a stretch of what the kernel tells about rules, and says how many changes of the rule set the stretch before had.
+changes_until() { # MARK: a table of that name, made and seen
+    in_engine_net nft add table ip "$1"
+    poll grep -qx "add table ip $1" "$BATS_TEST_TMPDIR/seen"
+    poll grep -q "new generation" <(sed "1,/^add table ip $1\$/d" "$BATS_TEST_TMPDIR/seen")
+    sed "/^add table ip $1\$/q" "$BATS_TEST_TMPDIR/seen" | tac | sed '/^add table ip/{1!q}' | grep -c 'new generation'
+}
+
+@test "a container on two networks with six ports: its start is one change of the rules, its end is one" {
+    docker network create "$N-net"
+    docker network create "$N-other"
+    docker create --name "$N" --network "$N-net" -p 8093:80 -p 8094:81 -p 127.0.0.1:8095:82 -p 8096-8098:83-85/udp busybox sleep 1000
+    docker network connect "$N-other" "$N"
+    in_engine_net nft monitor >"$BATS_TEST_TMPDIR/seen" 3>&- &
+    poll eval "in_engine_net nft add table ip listening; in_engine_net nft delete table ip listening; grep -q listening '$BATS_TEST_TMPDIR/seen'"
+    changes_until before
+    docker start "$N"
+    same 2 "$(changes_until started)" "changes of the rules, that of the mark among them"
+    docker rm -f "$N"
+    same 2 "$(changes_until ended)" "changes of the rules, that of the mark among them"
+    in_engine_net nft 'delete table ip before; delete table ip started; delete table ip ended'
+    docker network rm "$N-net" "$N-other"
+}
+
 @test "one rule that its owner takes away stays away, and his own rules stay" {
     docker network create -o com.docker.network.bridge.name=fwown0 "$N-net"
     in_engine_net iptables -I DOCKER-USER -s 203.0.113.7 -j DROP
