@@ -50,7 +50,8 @@ changes_until() { # MARK: a table of that name, made and seen
     docker network create "$N-other"
     docker create --name "$N" --network "$N-net" -p 8093:80 -p 8094:81 -p 127.0.0.1:8095:82 -p 8096-8098:83-85/udp busybox sleep 1000
     docker network connect "$N-other" "$N"
-    in_engine_net nft monitor >"$BATS_TEST_TMPDIR/seen" 3>&- &
+    # Not by in_engine_net: the process to be ended is the monitor itself.
+    ip netns exec "$SUBJECT_NETNS" nft monitor >"$BATS_TEST_TMPDIR/seen" 3>&- &
     poll eval "in_engine_net nft add table ip listening; in_engine_net nft delete table ip listening; grep -q listening '$BATS_TEST_TMPDIR/seen'"
     changes_until before
     docker start "$N"
