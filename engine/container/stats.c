@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* GET /containers/{id}/stats: readings of control groups (v1 and v2) and network counters. */
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/sysinfo.h>
 
@@ -12,9 +10,9 @@
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "container/groupfiles.h"
 #include "container/more.h"
 #include "container/validate.h"
-#include "kern/cgroup.h"
 #include "wire/call.h"
 #include "wire/loop.h"
 #include "wire/stream.h"
@@ -23,45 +21,12 @@
 #define DEVICES_MAX 4096
 #define LINKS_MAX 1024
 #define PERIOD NSEC_PER_SEC
-#define PIECE KIB(16)
-
-/* ---- files ------------------------------------------------------------------------------------------------------------------------------- */
-struct source {
-    struct cgroup_layout layout;
-    char *group;
-};
-
-/* Contents of a file of the container's group; "" when there is none. Such a file comes whole in one read that has room for it (kernfs). */
-static const char *read_group(const struct source *s, const char *controller, const char *file, struct buf *b) {
-    const struct cgroup_hierarchy *h = cgroup_of(&s->layout, controller);
-    _cleanup_close_ int fd = -EBADF;
-    char path[PATH_MAX];
-    ssize_t n = PIECE;
-
-    buf_reset(b);
-    if (!h || snprintf(path, sizeof path, "%s%s/%s", h->mount, s->group, file) >= (int)sizeof path)
-        return "";
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    while (fd >= 0 && n == PIECE) {
-        char *room = buf_reserve(b, PIECE);
-
-        n = room ? read(fd, room, PIECE) : 0;
-        if (n > 0)
-            buf_commit(b, (size_t)n);
-    }
-    return buf_str(b);
-}
 
 static int64_t number(const char *text) {
     return (int64_t)strtoull(text, NULL, 10);
 }
 
-static int64_t group_number(const struct source *s, const char *controller, const char *file) {
-    _cleanup_buf_ struct buf b = BUF_INIT(PIECE);
-
-    return number(read_group(s, controller, file, &b));
-}
-
+/* ---- lines of a name and a number ---------------------------------------------------------------------------------------------------------- */
 int64_t ctr_stat_value(const char *text, const char *name) {
     size_t n = strlen(name);
 
@@ -78,39 +43,19 @@ static int64_t value_or_zero(const char *text, const char *name) {
 }
 
 /* ---- processors -------------------------------------------------------------------------------------------------------------------------- */
-static void machine_cpu(struct api_stats_cpu *cpu) {
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE * 4);
-    int64_t ticks = 0, hertz = sysconf(_SC_CLK_TCK);
-    const char *s;
-    char *end;
-
-    if (fs_read_file("/proc/stat", &b, NULL) < 0)
-        return;
-    s = buf_str(&b);
-    if (str_has_prefix(s, "cpu "))
-        s += 4;
-    for (int i = 0; i < 7; i++, s = end)
-        ticks += (int64_t)strtoull(s, &end, 10);
-    cpu->system_cpu_usage = ticks * (NSEC_PER_SEC / hertz);
-    for (s = strstr(buf_str(&b), "\ncpu"); s; s = strstr(s + 1, "\ncpu"))
-        cpu->online_cpus++;
-}
-
-static int cpu_v1(const struct source *s, struct api_stats_cpu *cpu, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+static int cpu_v1(struct group_files *g, struct api_stats_cpu *cpu, struct err *e) {
     int64_t tick = NSEC_PER_SEC / sysconf(_SC_CLK_TCK);
     const char *text;
     char *end;
 
-    cpu->cpu_usage->total_usage = group_number(s, "cpuacct", "cpuacct.usage");
-    text = read_group(s, "cpuacct", "cpuacct.stat", &b);
+    text = group_files_text(g, GROUP_CPUACCT_STAT);
     cpu->cpu_usage->usage_in_usermode = value_or_zero(text, "user") * tick;
     cpu->cpu_usage->usage_in_kernelmode = value_or_zero(text, "system") * tick;
-    text = read_group(s, "cpu", "cpu.stat", &b);
+    text = group_files_text(g, GROUP_CPU_STAT);
     cpu->throttling_data->periods = value_or_zero(text, "nr_periods");
     cpu->throttling_data->throttled_periods = value_or_zero(text, "nr_throttled");
     cpu->throttling_data->throttled_time = value_or_zero(text, "throttled_time");
-    text = read_group(s, "cpuacct", "cpuacct.usage_percpu", &b);
+    text = group_files_text(g, GROUP_CPUACCT_PERCPU);
     for (size_t i = 0; i < CPUS_MAX; i++, text = end) {
         int64_t v = (int64_t)strtoull(text, &end, 10);
         int64_t *list;
@@ -121,6 +66,7 @@ static int cpu_v1(const struct source *s, struct api_stats_cpu *cpu, struct err 
         if (!list)
             return err_oom(e);
         list[i] = v;
+        cpu->cpu_usage->total_usage += v; /* what cpuacct.usage is: the sum of this file */
         cpu->cpu_usage->percpu_usage.v = list;
         cpu->cpu_usage->percpu_usage.n = i + 1;
         cpu->cpu_usage->percpu_usage.set = true;
@@ -128,9 +74,8 @@ static int cpu_v1(const struct source *s, struct api_stats_cpu *cpu, struct err 
     return 0;
 }
 
-static void cpu_v2(const struct source *s, struct api_stats_cpu *cpu) {
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
-    const char *text = read_group(s, "cpu", "cpu.stat", &b);
+static void cpu_v2(struct group_files *g, struct api_stats_cpu *cpu) {
+    const char *text = group_files_text(g, GROUP_CPU_STAT);
 
     cpu->cpu_usage->total_usage = value_or_zero(text, "usage_usec") * 1000;
     cpu->cpu_usage->usage_in_usermode = value_or_zero(text, "user_usec") * 1000;
@@ -147,18 +92,42 @@ static int64_t machine_memory(void) {
     return sysinfo(&si) == 0 ? (int64_t)si.totalram * si.mem_unit : 0;
 }
 
-static int add_stats(struct api_stats_memory *m, const char *text, const char *const *names, const char *prefix, struct err *e) {
-    for (size_t i = 0; names[i]; i++) {
+struct word {
+    const char *text;
+    size_t n;
+};
+
+static int compare_word(const void *a, const void *b) {
+    const struct word *w = a;
+    const char *name = *(const char *const *)b;
+    int r = strncmp(w->text, name, w->n);
+
+    return r != 0 ? r : name[w->n] ? -1 : 0;
+}
+
+/* The values of names in alphabetical order, all behind a prefix; 0 for one that the text has not. In one pass: the text has some 40 lines. */
+static int add_stats(struct api_stats_memory *m, const char *text, const char *const *names, size_t n, const char *prefix, struct err *e) {
+    size_t n_prefix = strlen(prefix), first = m->stats.n;
+
+    for (size_t i = 0; i < n; i++) {
         char name[64];
-        struct api_int_map_entry *x;
-        int64_t v;
 
         snprintf(name, sizeof name, "%s%s", prefix, names[i]);
-        v = ctr_stat_value(text, name);
-        x = api_int_map_add(&m->stats, name);
-        if (!x)
+        if (!api_int_map_add(&m->stats, name))
             return err_oom(e);
-        x->value = v == -1 ? 0 : v;
+    }
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        struct word w = {text, strcspn(text, " \n")};
+        const char *const *found;
+
+        end = strchrnul(text + w.n, '\n');
+        if (w.n < n_prefix || memcmp(text, prefix, n_prefix) != 0)
+            continue;
+        w.text += n_prefix;
+        w.n -= n_prefix;
+        found = bsearch(&w, names, n, sizeof *names, compare_word);
+        if (found)
+            m->stats.v[first + (size_t)(found - names)].value = number(w.text + w.n);
     }
     m->stats.set = true;
     return 0;
@@ -171,26 +140,25 @@ static void set_limit(struct api_stats_memory *m, const char *text) {
     m->limit = all > 0 && limit > (uint64_t)all ? all : (int64_t)limit;
 }
 
-static int memory_v1(const struct source *s, struct api_stats_memory *m, struct err *e) {
+static int memory_v1(struct group_files *g, struct api_stats_memory *m, struct err *e) {
     static const char *const both[] = {"active_anon", "active_file", "cache",   "dirty", "inactive_anon", "inactive_file", "mapped_file", "pgfault",
-                                       "pgmajfault",  "pgpgin",      "pgpgout", "rss",   "rss_huge",      "unevictable",   "writeback",   NULL};
-    static const char *const once[] = {"hierarchical_memory_limit", "hierarchical_memsw_limit", NULL};
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+                                       "pgmajfault",  "pgpgin",      "pgpgout", "rss",   "rss_huge",      "unevictable",   "writeback"};
+    static const char *const once[] = {"hierarchical_memory_limit", "hierarchical_memsw_limit"};
     const char *text;
     int r;
 
-    m->usage = group_number(s, "memory", "memory.usage_in_bytes");
-    m->max_usage = group_number(s, "memory", "memory.max_usage_in_bytes");
-    m->failcnt = group_number(s, "memory", "memory.failcnt");
-    set_limit(m, read_group(s, "memory", "memory.limit_in_bytes", &b));
-    text = read_group(s, "memory", "memory.stat", &b);
-    r = add_stats(m, text, both, "", e);
+    m->usage = group_files_number(g, GROUP_MEMORY_USAGE);
+    m->max_usage = group_files_number(g, GROUP_MEMORY_MOST);
+    m->failcnt = group_files_number(g, GROUP_MEMORY_FAILURES);
+    set_limit(m, group_files_text(g, GROUP_MEMORY_LIMIT));
+    text = group_files_text(g, GROUP_MEMORY_STAT);
+    r = add_stats(m, text, both, ELEMENTSOF(both), "", e);
     if (r >= 0)
-        r = add_stats(m, text, both, "total_", e);
-    return r < 0 ? r : add_stats(m, text, once, "", e);
+        r = add_stats(m, text, both, ELEMENTSOF(both), "total_", e);
+    return r < 0 ? r : add_stats(m, text, once, ELEMENTSOF(once), "", e);
 }
 
-static int memory_v2(const struct source *s, struct api_stats_memory *m, struct err *e) {
+static int memory_v2(struct group_files *g, struct api_stats_memory *m, struct err *e) {
     static const char *const names[] = {"active_anon",
                                         "active_file",
                                         "anon",
@@ -221,14 +189,12 @@ static int memory_v2(const struct source *s, struct api_stats_memory *m, struct 
                                         "unevictable",
                                         "workingset_activate",
                                         "workingset_nodereclaim",
-                                        "workingset_refault",
-                                        NULL};
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+                                        "workingset_refault"};
 
-    m->usage = group_number(s, "memory", "memory.current");
-    m->failcnt = value_or_zero(read_group(s, "memory", "memory.events", &b), "oom");
-    set_limit(m, read_group(s, "memory", "memory.max", &b));
-    return add_stats(m, read_group(s, "memory", "memory.stat", &b), names, "", e);
+    m->usage = group_files_number(g, GROUP_MEMORY_CURRENT);
+    m->failcnt = value_or_zero(group_files_text(g, GROUP_MEMORY_EVENTS), "oom");
+    set_limit(m, group_files_text(g, GROUP_MEMORY_MAX));
+    return add_stats(m, group_files_text(g, GROUP_MEMORY_STAT), names, ELEMENTSOF(names), "", e);
 }
 
 /* ---- devices ----------------------------------------------------------------------------------------------------------------------------- */
@@ -245,12 +211,11 @@ static int add_device(struct api_stats_blkio_entry_list *l, int64_t maj, int64_t
 }
 
 /* Lines "8:0 Read 4096"; the sum at the end has no device. */
-static int devices_v1(const struct source *s, const char *file, struct api_stats_blkio_entry_list *l, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+static int devices_v1(struct group_files *g, enum group_file file, struct api_stats_blkio_entry_list *l, struct err *e) {
     int r = 0;
 
     l->set = true;
-    for (const char *at = read_group(s, "blkio", file, &b); r >= 0 && at && *at; at = strchr(at, '\n'), at = at ? at + 1 : NULL) {
+    for (const char *at = group_files_text(g, file); r >= 0 && at && *at; at = strchr(at, '\n'), at = at ? at + 1 : NULL) {
         unsigned maj, min;
         char op[16];
         int64_t v;
@@ -261,11 +226,10 @@ static int devices_v1(const struct source *s, const char *file, struct api_stats
     return r;
 }
 
-static int devices_v2(const struct source *s, struct api_stats_blkio *io, struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
+static int devices_v2(struct group_files *g, struct api_stats_blkio *io, struct err *e) {
     int r = 0;
 
-    for (const char *at = read_group(s, "io", "io.stat", &b); r >= 0 && at && *at; at = strchr(at, '\n'), at = at ? at + 1 : NULL) {
+    for (const char *at = group_files_text(g, GROUP_IO_STAT); r >= 0 && at && *at; at = strchr(at, '\n'), at = at ? at + 1 : NULL) {
         unsigned maj, min;
         int64_t in, out;
 
@@ -279,14 +243,14 @@ static int devices_v2(const struct source *s, struct api_stats_blkio *io, struct
     return r;
 }
 
-static int read_devices(const struct source *s, struct api_stats_blkio *io, struct err *e) {
+static int read_devices(struct group_files *g, struct api_stats_blkio *io, struct err *e) {
     int r;
 
-    if (s->layout.pure_v2)
-        return devices_v2(s, io, e);
-    r = devices_v1(s, "blkio.throttle.io_service_bytes_recursive", &io->io_service_bytes_recursive, e);
+    if (group_files_v2(g))
+        return devices_v2(g, io, e);
+    r = devices_v1(g, GROUP_BLKIO_BYTES, &io->io_service_bytes_recursive, e);
     if (r >= 0)
-        r = devices_v1(s, "blkio.throttle.io_serviced_recursive", &io->io_serviced_recursive, e);
+        r = devices_v1(g, GROUP_BLKIO_TIMES, &io->io_serviced_recursive, e);
     io->io_queue_recursive.set = io->io_service_time_recursive.set = io->io_wait_time_recursive.set = true;
     io->io_merged_recursive.set = io->io_time_recursive.set = io->sectors_recursive.set = true;
     return r;
@@ -384,39 +348,39 @@ static int set_before(const struct api_container_stats_response *before, struct 
     return str_set(&s->preread, before->read) < 0 ? err_oom(e) : 0;
 }
 
-static int read_running(struct container *c, const struct source *s, const struct ctr_view *v, struct api_container_stats_response *ret,
+static int read_running(struct container *c, struct group_files *g, const struct ctr_view *v, struct api_container_stats_response *ret,
                         struct err *e) {
-    _cleanup_buf_ struct buf b = BUF_INIT(PIECE);
     char now[CLOCK_TEXT_MAX];
     int r;
 
     clock_format(clock_wall_ns(), now);
     if (str_set(&ret->read, now) < 0)
         return err_oom(e);
-    ret->pids_stats->current = group_number(s, "pids", "pids.current");
-    ret->pids_stats->limit = number(read_group(s, "pids", "pids.max", &b));
-    machine_cpu(ret->cpu_stats);
-    if (s->layout.pure_v2)
-        cpu_v2(s, ret->cpu_stats);
-    r = s->layout.pure_v2 ? 0 : cpu_v1(s, ret->cpu_stats, e);
+    ret->pids_stats->current = group_files_number(g, GROUP_PIDS_CURRENT);
+    ret->pids_stats->limit = group_files_number(g, GROUP_PIDS_MAX);
+    group_cache_machine(c->cs->group_cache, &ret->cpu_stats->system_cpu_usage, &ret->cpu_stats->online_cpus);
+    if (group_files_v2(g))
+        cpu_v2(g, ret->cpu_stats);
+    r = group_files_v2(g) ? 0 : cpu_v1(g, ret->cpu_stats, e);
     if (r >= 0)
-        r = s->layout.pure_v2 ? memory_v2(s, ret->memory_stats, e) : memory_v1(s, ret->memory_stats, e);
+        r = group_files_v2(g) ? memory_v2(g, ret->memory_stats, e) : memory_v1(g, ret->memory_stats, e);
     if (r >= 0)
-        r = read_devices(s, ret->blkio_stats, e);
+        r = read_devices(g, ret->blkio_stats, e);
     return r < 0 ? r : read_networks(c, v, &ret->networks, e);
 }
 
 int container_stats(struct container *c, const struct api_container_stats_response *before, struct api_container_stats_response *ret, struct err *e) {
     _cleanup_view_ struct ctr_view *v = container_view(c);
     _cleanup_free_ char *group = ctr_cgroup_path(c->cs->engine->config, v->fixed);
-    struct source s = {.group = group};
+    struct group_files *g = NULL;
     int r = group ? set_empty(v, ret, e) : err_oom(e);
 
     if (r < 0 || (v->state != ctr_running && v->state != ctr_paused))
         return r;
-    r = cgroup_detect(&s.layout, e);
+    r = group_files_take(c->cs->group_cache, c->id, v->started_at, group, &g, e);
     if (r >= 0)
-        r = read_running(c, &s, v, ret, e);
+        r = read_running(c, g, v, ret, e);
+    group_files_put(c->cs->group_cache, g);
     return r < 0 || !before ? r : set_before(before, ret, e);
 }
 

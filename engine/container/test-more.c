@@ -5,8 +5,11 @@
 #include "base/test.h"
 #include "container/departed.h"
 #include "container/files.h"
+#include "container/groupfiles.h"
 #include "container/links.h"
 #include "container/more.h"
+#include "kern/cgroup.h"
+#include "wire/loop.h"
 
 TEST(top_refuses_borrowed_titles) {
     _cleanup_err_ struct err e = ERR_INIT;
@@ -57,6 +60,44 @@ TEST(numbers_of_stat_files) {
     CHECK(ctr_stat_value(text, "rss") == 5);
     CHECK(ctr_stat_value(text, "none") == -1);
     CHECK(ctr_stat_value("", "x") == -1);
+}
+
+TEST(files_of_groups_are_kept_for_the_run_and_the_container_they_are_of) {
+    struct group_files *first, *second, *many[GROUP_FILES_KEPT + 1];
+    int64_t ns = 0, online = 0;
+    struct group_cache *cache;
+    struct cgroup_layout l;
+    struct loop *loop;
+
+    if (cgroup_detect(&l, NULL) < 0)
+        TEST_SKIP("no control groups on this machine");
+    CHECK(loop_new("test", &loop, NULL) == 0 && group_cache_new(loop, &cache, NULL) == 0);
+    CHECK(group_files_take(cache, "a", 1, "/none-of-this-name", &first, NULL) == 0);
+    CHECK_STR(group_files_text(first, GROUP_PIDS_CURRENT), "");
+    CHECK_INT(group_files_number(first, GROUP_MEMORY_STAT), 0);
+    CHECK(group_files_take(cache, "a", 1, "/none-of-this-name", &second, NULL) == 0);
+    CHECK(second != first);
+    group_files_put(cache, first);
+    group_files_put(cache, second); /* one of each container is kept */
+    CHECK(group_files_take(cache, "a", 1, "/none-of-this-name", &first, NULL) == 0 && first == second);
+    group_files_put(cache, first);
+    for (size_t i = 0; i < ELEMENTSOF(many); i++) {
+        char id[16];
+
+        snprintf(id, sizeof id, "m%zu", i);
+        CHECK(group_files_take(cache, id, 1, "", &many[i], NULL) == 0);
+    }
+    for (size_t i = 0; i < ELEMENTSOF(many); i++)
+        group_files_put(cache, many[i]); /* more than are kept, and of the groups that are there for sure */
+    CHECK(group_files_take(cache, "m64", 1, "", &first, NULL) == 0 && first == many[64]);
+    CHECK(!cgroup_of(&l, "memory") || group_files_text(first, l.pure_v2 ? GROUP_CPU_STAT : GROUP_MEMORY_STAT)[0]);
+    group_files_put(cache, first);
+    CHECK(group_files_take(cache, "m64", 2, "", &first, NULL) == 0); /* another run: never the files of the one before */
+    group_files_put(cache, first);
+    group_cache_machine(cache, &ns, &online);
+    CHECK(ns > 0 && online > 0);
+    group_cache_free(cache);
+    loop_free(loop);
 }
 
 TEST(variables_of_a_link) {
