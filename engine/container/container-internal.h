@@ -24,8 +24,10 @@
 #include "types.h"
 
 struct endpoint;
+struct group_cache;
 struct image;
 struct volume;
+struct ctr_freezing;
 struct ctr_reaper;
 struct logwatch;
 struct loop_watch;
@@ -223,6 +225,8 @@ struct containers {
     struct container **sorted; /* by id, for prefixes */
     size_t n_sorted, cap_sorted;
     struct ctr_reaper *reaper;
+    struct ctr_freezing *freezing;
+    struct group_cache *group_cache; /* for statistics */
     struct departed *departed;
     atomic_bool stopping, pruning;
     atomic_size_t n_links;     /* of all containers: without any there is nothing to look for */

@@ -7,6 +7,8 @@
 #include "base/str.h"
 #include "container/container-internal.h"
 #include "container/departed.h"
+#include "container/freezing.h"
+#include "container/groupfiles.h"
 #include "container/life.h"
 #include "container/links.h"
 #include "container/reaper.h"
@@ -515,6 +517,10 @@ int containers_new(struct engine *engine, struct containers **ret, struct err *e
     pthread_mutex_init(&cs->users_lock, NULL);
     r = ctr_reaper_new(&cs->reaper, e);
     if (r >= 0)
+        r = ctr_freezing_new(engine->loop, cs->reaper, &cs->freezing, e);
+    if (r >= 0)
+        r = group_cache_new(engine->loop, &cs->group_cache, e);
+    if (r >= 0)
         r = departed_new(&cs->departed, e);
     if (r >= 0)
         r = container_store_setup(engine->db, e);
@@ -532,6 +538,8 @@ struct containers *containers_free(struct containers *cs) {
     if (!cs)
         return NULL;
     cs->reaper = ctr_reaper_free(cs->reaper);
+    ctr_freezing_free(cs->freezing);
+    group_cache_free(cs->group_cache);
     departed_free(cs->departed);
     loop_unwatch(cs->logwatch_fd);
     logwatch_free(cs->logwatch);

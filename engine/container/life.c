@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "container/freezing.h"
 #include "container/mounts.h"
 #include "container/netting.h"
 #include "container/reaper.h"
@@ -233,6 +234,7 @@ int container_pause(struct container *c, struct err *e) {
         r = ctr_pause(&h.running, &h.paused, &facts, e);
     if (r < 0)
         return r;
+    ctr_freezing_used(c->cs->freezing);
     container_health_stopped(c);
     container_event(c, "pause", NULL);
     return 0;
@@ -249,6 +251,7 @@ int container_unpause(struct container *c, struct err *e) {
     r = thaw(&h, e);
     if (r < 0)
         return r;
+    ctr_freezing_used(c->cs->freezing);
     container_event(c, "unpause", NULL);
     return 0;
 }

@@ -71,7 +71,7 @@ TEST(files_of_groups_are_kept_for_the_run_and_the_container_they_are_of) {
 
     if (cgroup_detect(&l, NULL) < 0)
         TEST_SKIP("no control groups on this machine");
-    CHECK(loop_new("test", &loop, NULL) == 0 && group_cache_new(loop, &cache, NULL) == 0);
+    CHECK(loop_new("test", &loop, NULL) == 0 && loop_start(loop, NULL) == 0 && group_cache_new(loop, &cache, NULL) == 0);
     CHECK(group_files_take(cache, "a", 1, "/none-of-this-name", &first, NULL) == 0);
     CHECK_STR(group_files_text(first, GROUP_PIDS_CURRENT), "");
     CHECK_INT(group_files_number(first, GROUP_MEMORY_STAT), 0);
@@ -96,6 +96,7 @@ TEST(files_of_groups_are_kept_for_the_run_and_the_container_they_are_of) {
     group_files_put(cache, first);
     group_cache_machine(cache, &ns, &online);
     CHECK(ns > 0 && online > 0);
+    loop_stop(loop);
     group_cache_free(cache);
     loop_free(loop);
 }

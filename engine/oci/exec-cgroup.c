@@ -6,12 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
+
+#define FREEZE_LOOKS 2000 /* 10 s */
+#define REMOVE_LOOKS 200  /* 0.4 s */
 
 /* mkdir -p below a cgroup mount; the parents of the wanted group may be new too. */
 static int make_group(const struct kern *k, const char *dir) {
@@ -219,10 +223,17 @@ int child_join_cgroups(const struct kern *k, const struct plan *p, const char **
     return 0;
 }
 
-static void nap_ms(long ms) {
-    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+/*
+ * Between two looks at what the kernel does on its own and tells nobody of. It mostly takes as long as a process needs to wake up, which is shorter than any
+ * sleep: so the first looks only let others run, and who is kept waiting waits longer and longer.
+ */
+static void nap(int looks) {
+    struct timespec t = {.tv_nsec = looks < 40 ? 100000 : looks < 140 ? 1000000 : 5000000};
 
-    nanosleep(&t, NULL);
+    if (looks < 20)
+        sched_yield();
+    else
+        nanosleep(&t, NULL);
 }
 
 /* Groups that processes inside made below ours go first. */
@@ -250,11 +261,11 @@ int oci_cgroup_remove(const struct kern *k, const struct plan *p) {
 
         if (p->ops[i].type != PLAN_CGROUP)
             continue;
-        for (int try = 0; try < 60; try++) {
+        for (int looks = 0; looks < REMOVE_LOOKS; looks++) {
             r = remove_group(plan_s(p, &p->ops[i], 0), 0);
             if (r != -EBUSY)
                 break;
-            nap_ms(try < 20 ? 1 : 10);
+            nap(looks);
         }
         if (r < 0)
             result = r;
@@ -356,7 +367,7 @@ int oci_cgroup_freeze(const struct kern *k, const struct plan *p, bool freeze) {
     value = v2 ? (freeze ? "1" : "0") : (freeze ? "FROZEN" : "THAWED");
     want = v2 ? (freeze ? "frozen 1" : "frozen 0") : value;
     snprintf(path, sizeof path, "%s/%s", dir, file);
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < FREEZE_LOOKS; i++) {
         /* v1: a group can stay FREEZING when a process forks meanwhile; writing again gets it there. */
         int r = i == 0 || (!v2 && i % 10 == 0) ? kern_write_file(k, AT_FDCWD, path, value) : 0;
 
@@ -367,7 +378,7 @@ int oci_cgroup_freeze(const struct kern *k, const struct plan *p, bool freeze) {
             return r;
         if (strstr(text, want))
             return 0;
-        nap_ms(i < 100 ? 1 : 5);
+        nap(i);
     }
     ignore_result(kern_write_file(k, AT_FDCWD, path, v2 ? "0" : "THAWED"));
     return -ETIMEDOUT;
