@@ -22,6 +22,7 @@
 #include "wire/stream.h"
 
 #define EVENT_BYTES_MAX MIB(4)
+#define REST_MAX_NS (5 * NSEC_PER_MSEC)
 
 struct event {
     atomic_int refs;
@@ -47,7 +48,12 @@ struct events {
     struct event *ring[LIMIT_EVENT_BACKLOG];
     uint64_t seq; /* number of the newest event; it is ring[seq % LIMIT_EVENT_BACKLOG] */
     atomic_llong listeners;
-    struct subscriber *first; /* loop thread only */
+    /* loop thread only */
+    struct subscriber *first;
+    struct event *waiting[LIMIT_EVENT_BACKLOG]; /* to be delivered, in order */
+    size_t n_waiting;
+    struct loop_timer *timer; /* runs while some wait */
+    int64_t rest_until;       /* CLOCK_MONOTONIC: who published then is not delivered before */
 };
 
 /* ---- the event and its text ------------------------------------------------------------------------------------------------ */
@@ -207,8 +213,13 @@ static void finish(struct subscriber *s) {
     subscriber_free(s);
 }
 
+static void deliver_waiting(struct events *ev);
+
 static void on_until(struct loop_timer *t, void *data) {
-    finish(data);
+    struct subscriber *s = data;
+
+    deliver_waiting(s->ev);
+    finish(s);
 }
 
 struct delivery {
@@ -217,16 +228,42 @@ struct delivery {
 };
 
 /* A failed write means the client is gone: on_gone follows from the loop, so nothing is done here. */
+static void deliver_to(struct subscriber *s, struct event *const *events, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (events[i]->seq > s->after_seq && event_matches(events[i], &s->filters))
+            ignore_result(stream_add(s->stream, events[i]->line.data, events[i]->line.len, NULL) < 0);
+    ignore_result(stream_send(s->stream, NULL) < 0);
+}
+
+/*
+ * One call of the system for each listener, however many events there are. After that comes a rest as long as the work was, so that in a burst of events
+ * many listeners cost no more than half of this thread, and with them half of a processor: what comes meanwhile goes together.
+ */
+static void deliver_waiting(struct events *ev) {
+    int64_t began = clock_mono_ns(), now;
+
+    for (struct subscriber *s = ev->first; s; s = s->next)
+        deliver_to(s, ev->waiting, ev->n_waiting);
+    while (ev->n_waiting > 0)
+        event_unref(ev->waiting[--ev->n_waiting]);
+    ev->timer = loop_timer_free(ev->timer);
+    now = clock_mono_ns();
+    ev->rest_until = now + MIN(now - began, REST_MAX_NS);
+}
+
+static void on_rested(struct loop_timer *t, void *data) {
+    deliver_waiting(data);
+}
+
 static void deliver(void *data) {
     struct delivery *d = data;
+    struct events *ev = d->ev;
+    int64_t left = ev->rest_until - clock_mono_ns();
 
-    for (struct subscriber *s = d->ev->first, *next; s; s = next) {
-        next = s->next;
-        if (d->event->seq > s->after_seq && event_matches(d->event, &s->filters))
-            ignore_result(stream_write(s->stream, d->event->line.data, d->event->line.len, NULL) < 0);
-    }
-    event_unref(d->event);
+    ev->waiting[ev->n_waiting++] = d->event;
     free(d);
+    if (left <= 0 || ev->n_waiting == ELEMENTSOF(ev->waiting) || (!ev->timer && loop_timer(ev->loop, left, 0, on_rested, ev, &ev->timer, NULL) < 0))
+        deliver_waiting(ev);
 }
 
 /* ---- publishing ------------------------------------------------------------------------------------------------------------------ */
@@ -247,6 +284,9 @@ struct events *events_free(struct events *ev) {
         return NULL;
     while (ev->first)
         subscriber_free(ev->first);
+    loop_timer_free(ev->timer);
+    while (ev->n_waiting > 0)
+        event_unref(ev->waiting[--ev->n_waiting]);
     for (size_t i = 0; i < LIMIT_EVENT_BACKLOG; i++)
         event_unref(ev->ring[i]);
     pthread_mutex_destroy(&ev->lock);

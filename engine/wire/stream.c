@@ -154,8 +154,7 @@ static void on_event(struct loop_watch *w, int fd, uint32_t events, void *data) 
     }
 }
 
-int stream_write(struct stream *s, const void *p, size_t n, struct err *e) {
-    size_t before;
+int stream_add(struct stream *s, const void *p, size_t n, struct err *e) {
     char size[24];
 
     if (s->gone)
@@ -167,11 +166,8 @@ int stream_write(struct stream *s, const void *p, size_t n, struct err *e) {
         buf_consume(&s->queue, s->at);
         s->at = 0;
     }
-    before = s->queue.len;
-    if (s->framing == STREAM_CHUNKED) {
-        snprintf(size, sizeof(size), "%zx\r\n", n);
-        buf_adds(&s->queue, size);
-    }
+    if (s->framing == STREAM_CHUNKED)
+        buf_add(&s->queue, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", n));
     buf_add(&s->queue, p, n);
     if (s->framing == STREAM_CHUNKED)
         buf_adds(&s->queue, "\r\n");
@@ -179,7 +175,13 @@ int stream_write(struct stream *s, const void *p, size_t n, struct err *e) {
         fail_soon(s);
         return err_set(e, ERR_TOO_LARGE, "the client does not read");
     }
-    if (before > 0)
+    return 0;
+}
+
+int stream_send(struct stream *s, struct err *e) {
+    if (s->gone)
+        return err_set(e, ERR_CANCELLED, "the client is gone");
+    if (s->filled || stream_queued(s) == 0)
         return 0; /* the loop is waiting for room already */
     if (flush(s) < 0) {
         fail_soon(s);
@@ -190,6 +192,12 @@ int stream_write(struct stream *s, const void *p, size_t n, struct err *e) {
         set_events(s);
     }
     return 0;
+}
+
+int stream_write(struct stream *s, const void *p, size_t n, struct err *e) {
+    int r = stream_add(s, p, n, e);
+
+    return r < 0 ? r : stream_send(s, e);
 }
 
 static void on_late(struct loop_timer *t, void *data) {

@@ -41,6 +41,10 @@ int stream_new(struct loop *l, struct taken *t, enum stream_framing framing, siz
                struct stream **ret, struct err *e);
 /* Send or queue; one piece is never split by another. ERR_CANCELLED after the client has gone, ERR_TOO_LARGE (and on_gone soon) when the bound is passed. */
 int stream_write(struct stream *s, const void *p, size_t n, struct err *e);
+/* The same for the first of several pieces: it waits for the stream_write() or stream_send() that follows before the thread returns to the loop. */
+int stream_add(struct stream *s, const void *p, size_t n, struct err *e);
+/* Send what was added. */
+int stream_send(struct stream *s, struct err *e);
 /* Bytes waiting in the queue. */
 size_t stream_queued(const struct stream *s);
 /* Finish: the rest is sent in the background (at most 30 s), the connection then serves further requests or is closed. */
