@@ -50,9 +50,6 @@ serve() {
     PORT=$(cat "$state/ready")
 }
 
-# ask PATH [OPTION...]: a POST whose answer comes as it is made
-ask() { curl -sSN --max-time 600 --unix-socket "${ENGINE_HOST#unix://}" -X POST -H 'Content-Type: application/x-tar' "${@:2}" "http://engine/v1.45/$1"; }
-
 @test "what registries should not send" {
     local name pattern before away rss
     serve hostile
@@ -121,20 +118,25 @@ END
 @test "twenty pulls and loads at once of images that share layers, some broken, some left: the others are whole, and nothing stays" {
     local before away i of=$BATS_TEST_TMPDIR jobs=() leavers=()
     serve shared
+    # Not a function: in the background that would be a shell of its own, which is not what shall be killed. Nor before it is curl indeed.
+    local ask=(curl -sSN --max-time 600 --unix-socket "${ENGINE_HOST#unix://}" -X POST)
     echo '{"fail": [["/blobs/", 503, 4, {}]]}' >"$of/state/rules"
     before=$(used) away=$(outside)
     "$CI/leaks" snapshot "$of/census" --lab engine
     for i in 0 1 2 3 4 5 6 7 8 9; do
-        ask "images/create?fromImage=127.0.0.1:$PORT/shared$i&tag=latest" >"$of/pull$i" 2>&1 3>&- &
+        "${ask[@]}" "http://x/v1.45/images/create?fromImage=127.0.0.1:$PORT/shared$i&tag=latest" >"$of/pull$i" 2>&1 3>&- &
         jobs+=($!)
-        ask images/load -T "$of/images/shared$i.tar" >"$of/load$i" 2>&1 3>&- &
+        "${ask[@]}" http://x/v1.45/images/load -H 'Content-Type: application/x-tar' -T "$of/images/shared$i.tar" >"$of/load$i" 2>&1 3>&- &
         jobs+=($!)
         if [ $((i % 3)) = 0 ]; then # and somebody who wants the same for a moment
-            ask "images/create?fromImage=127.0.0.1:$PORT/shared$i&tag=latest" >"$of/leaver$i" 2>&1 3>&- &
-            leavers+=($!)
+            "${ask[@]}" "http://x/v1.45/images/create?fromImage=127.0.0.1:$PORT/shared$i&tag=latest" >"$of/leaver$i" 2>&1 3>&- &
+            leavers+=("$! $of/leaver$i")
         fi
     done
-    for i in "${leavers[@]}"; do kill "$i" 2>/dev/null || true; done
+    for i in "${leavers[@]}"; do
+        poll test -s "${i#* }"
+        kill "${i% *}" 2>/dev/null || true
+    done
     for i in "${jobs[@]}"; do job_ends 0 "$i"; done
     for i in 0 1 2 3 4 5 6 7; do
         contains "$(cat "$of/pull$i")" 'Status: '
