@@ -470,8 +470,8 @@ static int add_fluentd(const struct ctr_fixed *f, const char *name, const struct
     _cleanup_free_ char *shown = str_printf("/%s", name);
     const char *precise = ctr_log_option(f, "fluentd-sub-second-precision"), *text;
     struct ctr_log_address a;
-    uint64_t retries = 0;
-    int64_t pause = 0;
+    uint64_t retries = 0, most = 0;
+    int64_t pause = 0, every = 0;
     bool ns = false;
     int r = fluentd_address(ctr_log_option(f, "fluentd-address"), &a, e);
 
@@ -495,6 +495,12 @@ static int add_fluentd(const struct ctr_fixed *f, const char *name, const struct
     if (!str_empty(text = ctr_log_option(f, "fluentd-max-retries")))
         ignore_result(parse_u64(text, &retries));
     buf_addf(b, "pairs=%zu\nprecise=%d\nretries=%" PRIu64 "\npause=%" PRId64 "\n", extra->n + 2, ns, retries > INT64_MAX ? 0 : retries, pause);
+    /* As in the reference: events, whatever unit they are given in, and both for who does not wait alone. */
+    if (fluentd_async(f) && !str_empty(text = ctr_log_option(f, "fluentd-buffer-limit")))
+        ignore_result(ctr_size_parse(text, &most));
+    if (fluentd_async(f) && !str_empty(text = ctr_log_option(f, "fluentd-async-reconnect-interval")))
+        ignore_result(duration_read(text, &every, NULL));
+    buf_addf(b, "most=%" PRIu64 "\nevery=%" PRId64 "\n", most > INT64_MAX ? 0 : most, every);
     if (streq(a.scheme, "unix"))
         return use_unix("unix", a.path, p, b, e);
     return use_inet("tcp", a.host, a.port, fluentd_async(f), b, e);

@@ -146,7 +146,17 @@ static bool connected(struct log_remote *r) {
         return false;
     }
     r->connection++;
+    r->since = clock_mono_ns();
     return true;
+}
+
+/* Who balances load by names or addresses wants connections that do not last: between two messages a new one may take the old one's place. */
+static void renew(struct log_remote *r) {
+    if (r->every <= 0 || r->fd < 0 || r->sent > 0 || clock_mono_ns() - r->since < r->every)
+        return;
+    close_fd(r->fd);
+    r->fd = -EBADF;
+    r->retry_at = 0;
 }
 
 bool remote_datagram(struct log_writer *w, const char *p, size_t n) {
@@ -189,7 +199,7 @@ static bool reserve(struct log_remote *r, size_t need) {
     size_t size = r->size;
     char *fresh;
 
-    if (r->n + need > r->limit && !waits(r))
+    if ((r->n + need > r->limit || (r->most && r->queued >= r->most)) && !waits(r))
         return false;
     if (r->at + r->n + need <= r->size)
         return true;
@@ -212,6 +222,7 @@ static void forget_first(struct log_remote *r) {
     size_t n = HEAD + first_length(r);
 
     r->n -= n;
+    r->queued--;
     r->at = r->n ? r->at + n : 0;
     r->sent = 0;
     r->tries = 0;
@@ -232,6 +243,7 @@ static bool drain(struct log_writer *w, int ms) {
             w->lost++;
             continue;
         }
+        renew(r);
         if (!connected(r))
             return false;
         n = first_length(r);
@@ -265,7 +277,7 @@ void remote_send(struct log_writer *w, const char *message, size_t n) {
         w->lost += !remote_datagram(w, message, n);
         return;
     }
-    if (r->n + HEAD + n > r->limit)
+    if (r->n + HEAD + n > r->limit || (r->most && r->queued >= r->most))
         drain(w, 0);
     if (!reserve(r, HEAD + n)) {
         w->lost++;
@@ -274,6 +286,7 @@ void remote_send(struct log_writer *w, const char *message, size_t n) {
     memcpy(r->queue + r->at + r->n, &length, HEAD);
     memcpy(r->queue + r->at + r->n + HEAD, message, n);
     r->n += HEAD + n;
+    r->queued++;
 }
 
 bool log_writer_waits(const struct log_writer *w, struct log_wait *ret) {
@@ -349,6 +362,8 @@ static int read_config(struct log_remote *r, const char *config) {
     r->precise = get_int(config, "precise") != 0;
     r->retries = get_int(config, "retries");
     r->first_pause = get_int(config, "pause");
+    r->most = (uint64_t)get_int(config, "most");
+    r->every = get_int(config, "every");
     if (r->first_pause <= 0)
         r->first_pause = PAUSE_FIRST;
     r->blocking = get_int(config, "blocking") == 2 ? REMOTE_WAITS : get_int(config, "blocking") == 1 ? REMOTE_WAITS_CONNECTED : REMOTE_DROPS;

@@ -11,7 +11,8 @@
  *   syslog:   format  unix | rfc3164 | rfc5424 | rfc5424micro; facility (number)
  *   gelf:     extra (hex: the inside of an object, with a leading comma, or nothing); pack  gzip | zlib | none; level
  *   fluentd:  extra (hex: keys and values in MessagePack), pairs (their number); precise  1: times with nanoseconds; retries: attempts until a
- *             message is given up, 0: without end; pause: ns from the first of them to the second, 0: the usual
+ *             message is given up, 0: without end; pause: ns from the first of them to the second, 0: the usual; most: messages in the queue while
+ *             the container does not wait, 0: as many as fit; every: ns after which a connection that works is replaced by a new one, 0: never
  *   journald: extra (hex: fields in the journal's native form)
  *
  * Delivery. Datagrams go out at once. Streams have a queue of whole messages; after a broken connection a message that was not sent whole is sent again, and
@@ -43,6 +44,8 @@ struct log_remote {
     int64_t retry_at, pause; /* monotonic ns */
     int64_t retries, tries;  /* attempts that a message has, 0: without end; that failed since it became the first */
     int64_t first_pause;     /* ns */
+    int64_t every, since;    /* ns that a connection may last, 0: for ever; when this one was made */
+    uint64_t most, queued;   /* messages that may be in the queue, 0: any number; that are */
     char *queue;             /* messages, each behind its length: n bytes from `at` of `size`, full from `limit` on */
     size_t size, limit, at, n;
     size_t sent;   /* bytes of the first message that are out */

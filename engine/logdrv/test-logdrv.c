@@ -584,6 +584,41 @@ TEST(a_message_is_given_up_after_the_attempts_it_has) {
     end(f);
 }
 
+TEST(a_queue_may_be_bounded_by_messages) {
+    struct fixture *f = begin(0, 1, "");
+    char config[512];
+    int fd = receiver(f, "fluentd", "pairs=0\nmost=2", config, sizeof(config));
+
+    *(strstr(config, "blocking=1") + strlen("blocking=")) = '0';
+    close(fd);
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    write_lines(f, 0, 3);
+    CHECK_INT(f->w.lost, 1);
+    f->w.driver->close(&f->w);
+    CHECK_INT(f->w.lost, 3);
+    end(f);
+}
+
+TEST(a_connection_is_made_anew_when_it_has_lasted_long_enough) {
+    struct fixture *f = begin(0, 1, "");
+    char config[512];
+    int fd = receiver(f, "fluentd", "pairs=0\nevery=1", config, sizeof(config)), first, second;
+
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    first = accept(fd, NULL, NULL);
+    feed(f, "hi\n", T0);
+    f->w.driver->flush(&f->w);
+    second = accept(fd, NULL, NULL);
+    CHECK_INT(read(first, config, sizeof(config)), 0); /* closed, and nothing was said there */
+    CHECK(read(second, config, sizeof(config)) > 0);
+    CHECK_INT(f->w.lost, 0);
+    f->w.driver->close(&f->w);
+    close(first);
+    close(second);
+    close(fd);
+    end(f);
+}
+
 /* A message that no socket holds at once, for one that takes a connection and closes it. */
 TEST(a_receiver_that_hangs_up_uses_up_the_attempts_as_well) {
     struct fixture *f = begin(0, 1, "");
