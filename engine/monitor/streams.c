@@ -282,6 +282,7 @@ static void log_watch(struct mon *m) {
 
 static void log_flush(struct mon *m) {
     m->log.driver->flush(&m->log);
+    mon_tell_lost(m, false);
     log_watch(m);
 }
 

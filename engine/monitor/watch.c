@@ -81,6 +81,22 @@ void mon_log(struct mon *m, enum log_level level, const char *fmt, ...) {
     mon_send(m, &h, text);
 }
 
+#define LOST_EVERY (10 * NSEC_PER_SEC)
+
+void mon_tell_lost(struct mon *m, bool at_end) {
+    int64_t now;
+
+    if (m->log.lost == m->log_lost)
+        return;
+    now = clock_mono_ns();
+    if (!at_end && m->log_lost_at && now - m->log_lost_at < LOST_EVERY)
+        return;
+    mon_log(m, LOG_LVL_WARN, "the log driver %s could not keep %llu messages of the container, %llu in all", m->log.driver->name,
+            (unsigned long long)(m->log.lost - m->log_lost), (unsigned long long)m->log.lost);
+    m->log_lost = m->log.lost;
+    m->log_lost_at = now;
+}
+
 struct proc *proc_find(struct mon *m, const char *id) {
     if (!*id)
         return &m->first;
@@ -154,8 +170,10 @@ static void container_ended(struct mon *m) {
     if (oom_news(m) || (kills > 0 && !m->oom_killed))
         tell_oom(m);
     proc_close(m, &m->first);
-    if (m->has_log)
+    if (m->has_log) {
         m->log.driver->close(&m->log);
+        mon_tell_lost(m, true);
+    }
     m->has_log = false;
     m->log_out = (struct src){SRC_LOG, -EBADF, 0, NULL};
     src_close(m, &m->oom);

@@ -94,8 +94,10 @@ struct mon {
     struct proc first;
     struct proc *execs;
     struct log_writer log;
-    uint64_t trace; /* of the request under way, else of the start */
-    bool tell_all;  /* the daemon wants to hear more than failures */
+    uint64_t log_lost;   /* of its lost messages, those that the daemon was told of... */
+    int64_t log_lost_at; /* ...and when (monotonic ns) */
+    uint64_t trace;      /* of the request under way, else of the start */
+    bool tell_all;       /* the daemon wants to hear more than failures */
     bool has_log, started, acked, exit_sent, cleared, timer_on;
     int64_t started_at, finished_at;
     uint64_t ticks;
@@ -113,6 +115,8 @@ void mon_event(struct mon *m, enum mp_type type, int64_t a, int64_t b, int64_t c
 void mon_send(struct mon *m, const struct mp_head *h, const void *body);
 /* A line for the daemon's log; without a daemon nobody hears it. */
 void mon_log(struct mon *m, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Say in the daemon's log how many messages the log driver has lost: at once, then every ten seconds at most, and what is left at the end. */
+void mon_tell_lost(struct mon *m, bool at_end);
 struct proc *proc_find(struct mon *m, const char *id);
 void mon_control_lost(struct mon *m);
 /* Of one that has ended: wait no longer for others who hold its streams. */
