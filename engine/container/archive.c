@@ -14,8 +14,10 @@
 #include "base/str.h"
 #include "container/files-wire.h"
 #include "container/more.h"
+#include "kern/kern.h"
 #include "kern/proc.h"
 #include "layers/layers.h"
+#include "wire/loop.h"
 
 #define POLL_MS 1000
 
@@ -25,6 +27,7 @@ struct helper {
     const struct ctr_files_io *io;
     struct container *c;
     bool lent;         /* it reads the archive from the client itself */
+    bool in_running;   /* it works in the mounts of a running container */
     const char *event; /* to be put out before the first byte of an archive: whoever has it all can look for it then */
 };
 
@@ -175,6 +178,46 @@ static int spawn(struct helper *h, const char *libexec, int in, int out, int req
     return program ? spawn_start(program, argv, envp, fds, ns >= 0 ? 4 : 3, &h->pid, e) : err_oom(e);
 }
 
+/* One that has done its work and is on its way out. */
+struct leaving {
+    struct loop *loop;
+    struct loop_watch *watch;
+    pid_t pid;
+    int fd; /* its pidfd */
+};
+
+static void leaving_end(struct leaving *l) {
+    loop_unwatch(l->watch);
+    close_fd(l->fd);
+    ignore_result(spawn_wait(l->pid) < 0);
+    free(l);
+}
+
+static void on_left(struct loop_watch *w, int fd, uint32_t events, void *data) {
+    leaving_end(data);
+}
+
+static void watch_leaving(void *data) {
+    struct leaving *l = data;
+
+    if (loop_watch(l->loop, l->fd, EPOLLIN, on_left, l, &l->watch, NULL) < 0)
+        leaving_end(l);
+}
+
+/* Its end takes long when files it replaced lose their blocks then (files.h). */
+static bool wait_later(struct loop *loop, pid_t pid) {
+    struct leaving *l = calloc(1, sizeof *l);
+
+    if (!l)
+        return false;
+    *l = (struct leaving){.loop = loop, .pid = pid, .fd = kern_linux.pidfd_open(pid, 0)};
+    if (l->fd >= 0 && loop_post(loop, watch_leaving, l, NULL) >= 0)
+        return true;
+    close_fd(l->fd);
+    free(l);
+    return false;
+}
+
 static void helper_end(struct helper *h, bool done) {
     h->in = close_fd(h->in);
     h->out = close_fd(h->out);
@@ -182,7 +225,9 @@ static void helper_end(struct helper *h, bool done) {
         return;
     if (!done)
         kill(h->pid, SIGKILL);
-    ignore_result(spawn_wait(h->pid) < 0);
+    /* A root it has mounted itself must be gone before the container may start. */
+    if (!done || !h->in_running || !wait_later(h->c->cs->engine->loop, h->pid))
+        ignore_result(spawn_wait(h->pid) < 0);
     h->pid = 0;
 }
 
@@ -402,7 +447,7 @@ static int work(struct container *c, enum ctr_files what, const struct ctr_files
     _cleanup_buf_ struct buf request = BUF_INIT(FILES_REQUEST_MAX);
     _cleanup_close_ int ns = -EBADF;
     bool running = what != CTR_FILES_LAYER && (v->state == ctr_running || v->state == ctr_paused);
-    struct helper h = {.in = -EBADF, .out = -EBADF, .io = io, .c = c};
+    struct helper h = {.in = -EBADF, .out = -EBADF, .io = io, .c = c, .in_running = running};
     struct body_lent lent;
     int lends = 0;
     int r = write_request(&request, c, v->fixed, what, running, o, e);

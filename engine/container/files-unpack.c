@@ -11,6 +11,9 @@
 #include "base/strv.h"
 #include "container/files.h"
 
+#define KEEP_BYTES MIB(1) /* a replaced file of fewer is given up at once */
+#define KEEP_MAX 64
+
 /* What a folder gets when all is in it. */
 struct late {
     char *path;
@@ -23,6 +26,8 @@ struct unpacker {
     struct late *late;
     size_t n_late, cap_late;
     int64_t entries;
+    int kept[KEEP_MAX]; /* replaced files, whose space is given back when the process ends */
+    size_t n_kept;
 };
 
 char *files_absolute(const char *path) {
@@ -132,8 +137,28 @@ int files_make_parents(const struct idmap *ids, const char *path, struct err *e)
     return 0;
 }
 
+/* A descriptor is what a file without a name lives on by. */
+static void keep_alive(struct unpacker *u, const char *path, const struct stat *st) {
+    int fd;
+
+    if (!u->how->ends_soon || u->n_kept == KEEP_MAX || !S_ISREG(st->st_mode) || st->st_nlink != 1 || st->st_blocks * 512 < (int64_t)KEEP_BYTES)
+        return;
+    fd = openat(AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0)
+        u->kept[u->n_kept++] = fd;
+}
+
+/* After a failure for want of space: is there some now? */
+static bool gave_back(struct unpacker *u, int why) {
+    bool any = (why == ENOSPC || why == EDQUOT) && u->n_kept > 0;
+
+    while (any && u->n_kept > 0)
+        close_fd(u->kept[--u->n_kept]);
+    return any;
+}
+
 /* 1: the folder that is there stays. */
-static int make_room(const struct unpacker *u, const struct tar_entry *t, const char *path, struct err *e) {
+static int make_room(struct unpacker *u, const struct tar_entry *t, const char *path, struct err *e) {
     struct stat st;
     bool dir = t->type == TAR_DIR;
     int r;
@@ -145,6 +170,7 @@ static int make_room(const struct unpacker *u, const struct tar_entry *t, const 
                        streq(u->how->dest, "/") ? "" : u->how->dest, path, dir ? "directory" : "non-directory", u->how->dest);
     if (S_ISDIR(st.st_mode) && dir)
         return 1;
+    keep_alive(u, path, &st);
     r = fs_remove_tree_at(AT_FDCWD, path, e);
     return r < 0 ? r : 0;
 }
@@ -175,7 +201,7 @@ static int write_file(struct unpacker *u, const struct tar_entry *t, const char 
             if (left == 0)
                 return err_set(e, ERR_INTERNAL, "archive/tar: invalid tar header");
             k = pwrite(fd, p, (size_t)MIN(n, left), at);
-            if (k < 0 && errno == EINTR)
+            if (k < 0 && (errno == EINTR || gave_back(u, errno)))
                 continue;
             if (k < 0)
                 return failed(u, "write", path, e);

@@ -9,7 +9,7 @@
  * Request: struct files_request, pairs of texts, what was received of the archive before. When `framed`, descriptor 0 is the client's connection, and the
  * archive the body that is read from it as wire/body.h says; without it everything until the end of a pipe. Texts are each ended by a NUL:
  *   mode    stat | get | put | export | layer | folder  path    in the container, as asked for
- *   place   an empty folder to mount on        running "1": descriptor 4 is there
+ *   place   an empty folder to mount on        running "1": descriptor 4 is there, and nobody waits for the helper's end
  *   lower   one per layer, top first           upper, work   the writable layer
  *   whole   the finished folder (vfs; for a layer: the folder of changes)
  *   below   what the whole folder is compared with (a layer of vfs)

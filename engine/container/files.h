@@ -44,6 +44,11 @@ struct files_unpack {
     bool exact;
     int64_t uid, gid;
     const struct idmap *ids; /* all numbers are those inside; NULL: the machine's */
+    /*
+     * The process ends soon, and nobody waits for that: large files that are replaced lose their names now and their blocks then, or when the disk is full.
+     * Giving many blocks back takes long where the file system tells the disk of each (mount option "discard").
+     */
+    bool ends_soon;
 };
 /* Unpack everything the reader delivers into the working directory. The umask must be 0. */
 int files_unpack(struct tar_reader *r, const struct files_unpack *how, struct err *e);

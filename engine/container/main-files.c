@@ -10,10 +10,12 @@
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "base/strv.h"
+#include "container/files-input.h"
 #include "container/files-wire.h"
 #include "container/files.h"
 #include "kern/overlay.h"
@@ -21,8 +23,8 @@
 #include "layers/inflate.h"
 
 #define BINDS_MAX 1024
-#define INPUT_SIZE KIB(256)
 #define DRAIN_MAX (256 << 10) /* of an archive that was refused */
+#define DRAIN_NS (5 * NSEC_PER_SEC)
 #define NAMESPACE_FD 4
 #define LINKS_MAX 255
 
@@ -32,12 +34,10 @@ struct bind {
 
 /* The archive. */
 struct input {
-    unsigned char *buffer;
+    struct files_input from;
     struct inflate *plain;
-    bool framed; /* it is the body of a request */
-    struct body_frame frame;
-    const unsigned char *raw; /* received and not gone through */
-    size_t n_raw;
+    int64_t length, had; /* content; length negative: told by its end alone */
+    int64_t until;       /* files_input_next() */
 };
 
 struct request {
@@ -134,7 +134,8 @@ static int read_request(struct request *q, struct err *e) {
         return err_set(e, ERR_INTERNAL, "bad request");
     p = q->text.data + sizeof head;
     end = p + head.texts;
-    q->in = (struct input){.framed = head.framed, .frame = head.frame, .raw = (const unsigned char *)end, .n_raw = head.early};
+    q->in.from = (struct files_input){.framed = head.framed, .frame = head.frame, .raw = (const unsigned char *)end, .n_raw = head.early};
+    q->in.length = head.frame.chunked ? -1 : (int64_t)head.frame.left;
     while (p < end) {
         const char *key = p, *value = memchr(p, 0, (size_t)(end - p));
         const char *stop = value && value + 1 < end ? memchr(value + 1, 0, (size_t)(end - value - 1)) : NULL;
@@ -557,49 +558,24 @@ static int get(const char *path, const char *asked, bool exact, struct err *e) {
     return send_archive(S_ISDIR(st.st_mode) ? "." : name, name, exact, NULL, e); /* whoever copies is on the machine */
 }
 
-static int64_t receive(struct input *in, size_t n, struct err *e) {
-    ssize_t k;
-
-    do
-        k = read(0, in->buffer, n);
-    while (k < 0 && errno == EINTR);
-    if (k == 0 && in->framed)
-        return err_set(e, ERR_CANCELLED, "the client went away while sending");
-    return k < 0 ? err_errno(e, errno, "reading the archive") : k;
-}
-
 static int64_t fill(void *arg, const unsigned char **ret_p, struct err *e) {
     struct input *in = arg;
-    int64_t k = 0;
+    int64_t k = files_input_next(&in->from, in->until, ret_p, e);
 
-    if (!in->framed) {
-        *ret_p = in->buffer;
-        return receive(in, INPUT_SIZE, e);
-    }
-    while (k == 0 && !in->frame.ended) {
-        if (in->n_raw == 0) {
-            k = receive(in, body_frame_want(&in->frame, INPUT_SIZE), e);
-            if (k < 0)
-                return k;
-            in->raw = in->buffer;
-            in->n_raw = (size_t)k;
-        }
-        k = body_frame_next(&in->frame, &in->raw, &in->n_raw, ret_p, e);
-    }
+    in->had += MAX(k, (int64_t)0);
     return k;
 }
 
 /* Leave the connection at the end of the body, when there is little left of it, and say whether it is there. */
 static int end_body(struct input *in, struct err *e) {
     const unsigned char *p;
-    int64_t had = 0, k = 1;
+    int64_t from = in->had, k = 1;
     char whole;
 
-    while (k > 0 && in->buffer && had < DRAIN_MAX && (in->frame.chunked || in->frame.left <= DRAIN_MAX)) {
+    in->until = clock_mono_ns() + DRAIN_NS;
+    while (k > 0 && in->had - from < DRAIN_MAX && clock_mono_ns() < in->until && in->length - in->had <= DRAIN_MAX)
         k = fill(in, &p, NULL);
-        had += k;
-    }
-    whole = in->frame.ended && in->n_raw == 0;
+    whole = files_input_whole(&in->from);
     return send_frame(FILES_BODY, &whole, 1, e);
 }
 
@@ -628,7 +604,8 @@ static int check_writable(const struct request *q, const char *where, struct err
 
 static int put(struct request *q, const char *path, const char *where, struct err *e) {
     /* What is exact is of this machine, as it is when it is read. */
-    struct files_unpack how = {.keep_kind = q->keep_kind, .chown = q->owner != NULL, .exact = q->exact, .ids = q->exact ? NULL : q->ids};
+    struct files_unpack how = {
+        .keep_kind = q->keep_kind, .chown = q->owner != NULL, .exact = q->exact, .ids = q->exact ? NULL : q->ids, .ends_soon = q->running};
     struct input *in = &q->in;
     struct tar_reader *reader = NULL;
     _cleanup_free_ char *gid = q->owner && strchr(q->owner, ':') ? strdup(strchr(q->owner, ':') + 1) : NULL;
@@ -648,7 +625,7 @@ static int put(struct request *q, const char *path, const char *where, struct er
     how.dest = where;
     if (enter(path) < 0)
         return path_error("open", path, errno, e);
-    in->plain = in->buffer ? inflate_new(fill, in) : NULL;
+    in->plain = inflate_new(fill, in);
     reader = in->plain ? tar_reader_new(fill_plain, in, drop_raw, NULL) : NULL;
     r = reader ? files_unpack(reader, &how, e) : err_oom(e);
     if (r >= 0)
@@ -663,13 +640,17 @@ static int put(struct request *q, const char *path, const char *where, struct er
     return r;
 }
 
+static int start_input(void *arg, struct err *e) {
+    return files_input_start(arg, e);
+}
+
 static int run(struct request *q, struct err *e) {
     static const int more[] = {SYS_readlinkat, SYS_readlink, SYS_lgetxattr, SYS_llistxattr, SYS_lremovexattr, SYS_lseek, SYS_chdir, SYS_sendfile};
     _cleanup_free_ char *path = NULL, *where = NULL;
     int r = read_request(q, e);
 
     umask(0);
-    if (r >= 0 && q->in.framed && fcntl(0, F_SETFL, 0) < 0) /* the engine's connections do not wait */
+    if (r >= 0 && q->in.from.framed && fcntl(0, F_SETFL, 0) < 0) /* the engine's connections do not wait */
         r = err_errno(e, errno, "the archive's connection");
     if (r >= 0)
         r = become_root(q, e);
@@ -679,7 +660,7 @@ static int run(struct request *q, struct err *e) {
     where = path ? follow(path) : NULL;
     if (!where)
         return err_oom(e);
-    r = cage_confine(more, ELEMENTSOF(more), e);
+    r = cage_confine(more, ELEMENTSOF(more), streq(q->mode, "put") ? start_input : NULL, &q->in.from, e);
     if (r < 0)
         return r;
     if (streq(q->mode, "stat")) {
@@ -698,11 +679,9 @@ static int run(struct request *q, struct err *e) {
         return get(path, q->path, q->exact, e);
     if (!streq(q->mode, "put"))
         return send_archive(".", "", false, q->ids, e);
-    q->in.buffer = malloc(INPUT_SIZE);
     r = put(q, path, where, e);
-    if (q->in.framed && end_body(&q->in, r < 0 ? NULL : e) < 0)
+    if (q->in.from.framed && end_body(&q->in, r < 0 ? NULL : e) < 0)
         r = -(int)ERR_INTERNAL;
-    free(q->in.buffer);
     return r;
 }
 

@@ -131,8 +131,8 @@ static int confine(const int *more, size_t n_more, int (*ready)(void *arg, struc
     return r;
 }
 
-int cage_confine(const int *more, size_t n_more, struct err *e) {
-    return confine(more, n_more, NULL, NULL, e);
+int cage_confine(const int *more, size_t n_more, int (*ready)(void *arg, struct err *e), void *arg, struct err *e) {
+    return confine(more, n_more, ready, arg, e);
 }
 
 int cage_enter(int dirfd, int (*ready)(void *arg, struct err *e), void *arg, struct err *e) {

@@ -17,6 +17,6 @@
 /* dirfd: the folder that becomes "/". It is closed. `ready` may be NULL; threads it makes come under the filter as well. */
 int cage_enter(int dirfd, int (*ready)(void *arg, struct err *e), void *arg, struct err *e);
 /* All but the mounts, for a process that has made its root itself. `more`: numbers of further system calls that stay allowed. */
-int cage_confine(const int *more, size_t n_more, struct err *e);
+int cage_confine(const int *more, size_t n_more, int (*ready)(void *arg, struct err *e), void *arg, struct err *e);
 
 #endif
