@@ -37,6 +37,11 @@ static void run(struct call *c, void *data) {
         f->running++;
         CHECK_SOON(f->open);
     }
+    if (strcmp(call_method(c), "PUT") == 0) {
+        char first;
+
+        CHECK_INT(call_body_read(c, &first, 1, NULL), 1);
+    }
     call_reply_empty(c, 204);
 }
 
@@ -94,29 +99,57 @@ static void send_text(int fd, const char *s) {
     CHECK(send(fd, s, strlen(s), MSG_NOSIGNAL) == (ssize_t)strlen(s));
 }
 
-/* A byte now and then does not keep a head open. */
-TEST(limit_slow_head) {
+/* A byte now and then keeps neither a head nor a short body open. */
+TEST(limit_slow_head_and_body) {
     struct http_options o = {.head_seconds = 2};
     struct fixture f;
-    int fd, used;
-    bool ended = false;
+    int slow[2], used;
+    bool ended[2] = {false};
+
+    REQUIRE(start(&f, &o));
+    for (int i = 0; i < 2; i++)
+        slow[i] = dial(&f);
+    used = dial(&f);
+    send_text(slow[0], "GET / HTTP/1.1\r\nHost: d\r\nX: ");
+    send_text(slow[1], "POST / HTTP/1.1\r\nHost: d\r\nContent-Length: 100000\r\n\r\n");
+    send_text(used, "GET / HTTP/1.1\r\nHost: d\r\n\r\n");
+    CHECK(answered(used));
+    for (int ms = 0; ms < TEST_PATIENCE_MS && !(ended[0] && ended[1]); ms += 100) {
+        for (int i = 0; i < 2; i++) {
+            ended[i] = ended[i] || closed_within(slow[i], 50);
+            if (!ended[i])
+                send(slow[i], "x", 1, MSG_NOSIGNAL);
+        }
+    }
+    CHECK(ended[0] && ended[1]);
+    CHECK_INT(f.running, 0);
+    /* forgotten keep-alives go the same way */
+    CHECK(closed(used));
+    for (int i = 0; i < 2; i++)
+        close(slow[i]);
+    close(used);
+    stop(&f);
+}
+
+/* Nor what is left of a body that a handler has read the beginning of. */
+TEST(limit_slow_rest_of_a_body) {
+    struct http_options o = {.rest_ms = 200};
+    struct fixture f;
+    bool heard = false;
+    int fd;
 
     REQUIRE(start(&f, &o));
     fd = dial(&f);
-    used = dial(&f);
-    send_text(fd, "GET / HTTP/1.1\r\nHost: d\r\nX: ");
-    send_text(used, "GET / HTTP/1.1\r\nHost: d\r\n\r\n");
-    CHECK(answered(used));
-    for (int ms = 0; ms < TEST_PATIENCE_MS && !ended; ms += 100) {
-        ended = closed_within(fd, 100);
-        if (!ended)
+    send_text(fd, "PUT / HTTP/1.1\r\nHost: d\r\nContent-Length: 200000\r\n\r\nx");
+    for (int ms = 0; ms < TEST_PATIENCE_MS && !heard; ms += 20) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+
+        heard = poll(&p, 1, 20) == 1;
+        if (!heard)
             send(fd, "x", 1, MSG_NOSIGNAL);
     }
-    CHECK(ended);
-    /* forgotten keep-alives go the same way */
-    CHECK(closed(used));
+    CHECK(heard && answered(fd));
     close(fd);
-    close(used);
     stop(&f);
 }
 

@@ -49,7 +49,6 @@ struct call *call_new(struct http_server *s, const char *target) {
     c->server = s;
     c->refs = 1;
     c->dummy = c->out_fd = c->gone_fd = -EBADF;
-    c->patience_ms = -1;
     c->body = BUF_INIT(LIMIT_JSON_BODY);
     c->reply = BUF_INIT(LIMIT_REPLY_BYTES);
     pthread_mutexattr_init(&attr);

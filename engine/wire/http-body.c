@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "wire/http-internal.h"
 
@@ -66,13 +67,16 @@ static int receive(struct call *c, struct err *e) {
         struct pollfd p = {.fd = c->out_fd, .events = POLLIN};
 
         if (n > 0) {
+            /* Not only of a client that stops: one that sends a byte now and then has no more time in all. */
+            if (c->until && clock_mono_ns() >= c->until)
+                return left_early(e);
             c->raw = c->room;
             c->n_raw = (size_t)n;
             return 0;
         }
         if (n == 0 || (errno != EAGAIN && errno != EINTR))
             return left_early(e);
-        if (errno == EAGAIN && poll(&p, 1, c->patience_ms) == 0)
+        if (errno == EAGAIN && poll(&p, 1, http_poll_ms(c->until)) == 0 && c->until)
             return left_early(e);
     }
 }
@@ -194,7 +198,7 @@ bool http_body_end(struct call *c, size_t max) {
     const void *piece;
     size_t had = 0;
 
-    c->patience_ms = HTTP_PATIENCE_MS;
+    c->until = clock_mono_ns() + c->server->opts.rest_ms * NSEC_PER_MSEC;
     if (c->lost || (!c->frame.ended && !c->frame.chunked && c->frame.left > max))
         return false;
     while (had <= max) {

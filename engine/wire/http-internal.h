@@ -34,7 +34,7 @@
 #define HTTP_DRAIN_MAX (256u << 10)   /* body that is read and forgotten so that the connection can be kept; what Go's server does */
 #define HTTP_PIECE_BYTES (256u << 10) /* of a long body that are received at a time */
 #define HTTP_SHORT_BODY (128u << 10)  /* what is announced to be no longer is collected before its handler runs */
-#define HTTP_PATIENCE_MS 5000         /* for what is left of a body when the reply is there */
+#define HTTP_PATIENCE_MS 5000         /* for all that is left of a body when the reply is there; for taking a short reply */
 #define HTTP_CHUNK_ABOVE 2048         /* longer replies are chunked, as the reference's are */
 #define HTTP_HEADERS_MAX 24           /* headers of a reply */
 #define HTTP_HEADERS_TEXT 1000        /* bytes of their names and values that are kept in one piece of memory */
@@ -139,7 +139,7 @@ struct call {
     bool direct;              /* the body is received from out_fd */
     bool lost;                /* where it goes on is not known any more */
     struct body_frame frame;  /* of what was received so far */
-    int patience_ms;          /* for the next piece; -1: for ever */
+    int64_t until;            /* CLOCK_MONOTONIC: when the rest of the body must be here; 0: whenever it comes */
     unsigned char *room;      /* HTTP_PIECE_BYTES */
     const unsigned char *raw; /* received and not gone through: in `early` or in `room` */
     size_t n_raw;
@@ -153,6 +153,7 @@ struct call {
     struct buf body;         /* COLLECT */
     bool held;               /* STREAM: suspended, until the handler wants the body or has answered */
     bool held_head;          /* STREAM: the library will call for the head once more */
+    bool awaited;            /* COLLECT, DRAIN: the connection is in an idle list, which bounds the time its body may take */
     bool body_ended;         /* all of it has been received */
     int64_t received;        /* STREAM: of HTTP/1.0, what is in `early` */
     size_t drained;
@@ -180,7 +181,9 @@ struct MHD_Response *http_response(struct call *c);
 /* Head of a reply as text: status line, headers of the call, Date. extra: further lines, each with CRLF. */
 void http_head_text(struct call *c, int status, const char *extra, struct buf *out);
 const char *http_reason(int status);
-/* All of it, or a negative ERR_; waits at most timeout_ms for room at any time (-1: for ever). */
+/* What poll(2) may wait for a moment of CLOCK_MONOTONIC; 0: for ever. At most a minute at a time. */
+int http_poll_ms(int64_t until);
+/* All of it, or a negative ERR_; waits at most timeout_ms for room in all (-1: for ever). */
 int http_send_all(int fd, const void *p, size_t n, int timeout_ms, struct err *e);
 /* All of the reply of `c`; `closes`: and that the connection ends with it. */
 int http_write_reply(struct call *c, int fd, bool closes, struct err *e);

@@ -107,7 +107,14 @@ void http_head_text(struct call *c, int status, const char *extra, struct buf *o
     buf_addf(out, "Date: %s\r\n%s\r\n", date, extra);
 }
 
+int http_poll_ms(int64_t until) {
+    int64_t left = until - clock_mono_ns();
+
+    return until == 0 ? -1 : left <= 0 ? 0 : (int)MIN((left + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC, (int64_t)60000);
+}
+
 int http_send_all(int fd, const void *p, size_t n, int timeout_ms, struct err *e) {
+    int64_t until = timeout_ms < 0 ? 0 : clock_mono_ns() + timeout_ms * NSEC_PER_MSEC;
     const char *at = p;
 
     while (n > 0) {
@@ -124,8 +131,8 @@ int http_send_all(int fd, const void *p, size_t n, int timeout_ms, struct err *e
             continue;
         if (errno != EAGAIN)
             return err_set(e, ERR_CANCELLED, "the client has closed the connection");
-        r = poll(&w, 1, timeout_ms);
-        if (r == 0)
+        r = poll(&w, 1, http_poll_ms(until));
+        if (r == 0 && until)
             return err_set(e, ERR_CANCELLED, "the client does not read");
         if (r > 0 && (w.revents & (POLLERR | POLLHUP | POLLNVAL)))
             return err_set(e, ERR_CANCELLED, "the client has closed the connection");

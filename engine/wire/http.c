@@ -132,6 +132,32 @@ static void reap(struct loop_timer *t, void *data) {
         malloc_trim(0);
 }
 
+/*
+ * A body that the library receives has as long as a head: the connection is idle, as it were, until all of it is there. Long bodies that a handler reads have no
+ * such end: what feeds a load or a build may pause for hours, and one of the long workers is all that it holds.
+ */
+static void await_body(struct call *c) {
+    struct http_server *s = c->server;
+
+    if (!c->conn)
+        return;
+    pthread_mutex_lock(&s->lock);
+    idle_append(s, c->conn, false);
+    c->awaited = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void body_is_here(struct call *c) {
+    struct http_server *s = c->server;
+
+    if (!c->awaited || !c->conn)
+        return;
+    pthread_mutex_lock(&s->lock);
+    idle_remove(s, c->conn);
+    c->awaited = false;
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* ---- running handlers ---------------------------------------------------------------------------------------------------------- */
 
 static void calls_add(struct call *c) {
@@ -200,6 +226,8 @@ void http_finish(struct call *c) {
             if (c->length >= 0 && c->length - c->received > HTTP_DRAIN_MAX) {
                 http_raw_reply(c);
                 c->state = CALL_ABORT;
+            } else {
+                await_body(c);
             }
             release(c);
         }
@@ -321,6 +349,7 @@ static enum MHD_Result on_head(struct call *c, struct http_listener *l, const ch
     if (c->route.exec == HTTP_INLINE) {
         /* Nobody wants this body. A long one is not waited for: the answer comes first and the connection closes. */
         c->state = CALL_DRAIN;
+        await_body(c);
         if (c->length <= (int64_t)HTTP_DRAIN_MAX)
             return MHD_YES;
         run_inline(c);
@@ -333,6 +362,7 @@ static enum MHD_Result on_head(struct call *c, struct http_listener *l, const ch
             call_reply_error(c, 413, "request body too large");
             return refuse(c);
         }
+        await_body(c);
         return MHD_YES;
     }
     c->state = CALL_STREAM;
@@ -385,6 +415,7 @@ static enum MHD_Result on_piece(struct call *c, const char *p, size_t *n) {
 static enum MHD_Result on_end(struct call *c) {
     struct MHD_Response *r;
 
+    body_is_here(c);
     switch (c->state) {
     case CALL_COLLECT:
     case CALL_END:
@@ -503,6 +534,7 @@ int http_new(struct engine *engine, struct loop *loop, const struct http_hooks *
     s->opts.max_kept = s->opts.max_kept ? s->opts.max_kept : LIMIT_KEPT_CONNECTIONS;
     s->opts.kept_ms = s->opts.kept_ms ? s->opts.kept_ms : LIMIT_KEPT_MS;
     s->opts.head_seconds = s->opts.head_seconds ? s->opts.head_seconds : LIMIT_HTTP_HEAD_SECONDS;
+    s->opts.rest_ms = s->opts.rest_ms ? s->opts.rest_ms : HTTP_PATIENCE_MS;
     s->opts.threads = s->opts.threads ? s->opts.threads : 2;
     s->opts.quick = s->opts.quick ? s->opts.quick : 64;
     s->opts.slow = s->opts.slow ? s->opts.slow : 4096;

@@ -53,7 +53,8 @@ struct http_options {
     size_t max_connections; /* 0: LIMIT_CONNECTIONS; beyond it the longest idle one is dropped */
     size_t max_kept;        /* 0: LIMIT_KEPT_CONNECTIONS; of connections that had a request more are closed when idle for kept_ms */
     int64_t kept_ms;        /* 0: LIMIT_KEPT_MS */
-    int head_seconds;       /* 0: LIMIT_HTTP_HEAD_SECONDS: a connection may be without a complete request this long */
+    int head_seconds;       /* 0: LIMIT_HTTP_HEAD_SECONDS: a connection may be without a complete request this long; once more for a short body */
+    int64_t rest_ms;        /* 0: 5 seconds: for what is left of a body that nobody wants any more */
     unsigned threads;       /* library threads per listener; 0: 2 */
     size_t quick, slow;     /* concurrent handlers per class; 0: 64 and 4096 */
 };
