@@ -64,18 +64,21 @@ enum route_result router_match(const struct api_operation *table, size_t n, cons
     struct route r = {.version = API_VERSION_MAX};
     char *clean = uri_clean_path(path);
     bool is_clean = !clean || streq(clean, path);
+    char letter;
 
     free(clean);
     if (!is_clean)
         return ROUTE_REDIRECT;
     path = take_version(path, &r);
+    letter = *path ? path[1] : '\0';
     /* The list of networks has two paths. */
     if (streq(method, "GET") && streq(path, "/networks/"))
         path = "/networks";
-    /* Two rounds: a template without a variable wins. */
+    /* Two rounds: a template without a variable wins. All begin with a slash and a fixed letter, which tells most of them apart. */
     for (int round = 0; round < 2 && !r.op; round++)
         for (size_t i = 0; i < n && !r.op; i++)
-            if (streq(table[i].method, method) && (round == 1) == (strchr(table[i].path, '{') != NULL) && match_template(&table[i], path, &r))
+            if (table[i].path[1] == letter && streq(table[i].method, method) && (round == 1) == (strchr(table[i].path, '{') != NULL) &&
+                match_template(&table[i], path, &r))
                 r.op = &table[i];
     *ret = r;
     if (!r.op && !streq(method, "OPTIONS"))

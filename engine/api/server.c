@@ -27,6 +27,7 @@ struct server {
     struct engine *engine;
     const struct api_operation *table;
     size_t n_table;
+    server_fast_fn fast; /* or NULL */
     struct http_server *http;
     struct strv sockets; /* files of our unix sockets */
     struct tls_front **fronts;
@@ -75,11 +76,6 @@ static const struct api_operation special[] = {
 
 /* ---- hooks of the HTTP server ----------------------------------------------------------------------------------------------------- */
 
-/* Handlers that only read memory and are called all the time by every client. */
-static bool is_fast(const struct api_operation *op) {
-    return streq(op->path, "/_ping") || streq(op->path, "/version") || streq(op->path, "/info");
-}
-
 static void route(struct call *c, struct http_route *ret, void *data) {
     struct server *s = data;
     struct route r = {.version = API_VERSION_MAX};
@@ -103,7 +99,7 @@ static void route(struct call *c, struct http_route *ret, void *data) {
         call_set_header(c, "Ostype", "linux");
         call_set_header(c, "Server", s->server_header);
     }
-    if (what != ROUTE_FOUND || !op->handler || is_fast(op)) {
+    if (what != ROUTE_FOUND || !op->handler || (s->fast && s->fast(s->engine, op, call_query(c)))) {
         ret->exec = HTTP_INLINE;
         return;
     }
@@ -200,7 +196,7 @@ static void run(struct call *c, void *data) {
 
 /* ---- life ----------------------------------------------------------------------------------------------------------------------------- */
 
-int server_new_with(struct engine *engine, const struct api_operation *table, size_t n, struct server **ret, struct err *e) {
+int server_new_with(struct engine *engine, const struct api_operation *table, size_t n, server_fast_fn fast, struct server **ret, struct err *e) {
     struct server *s = calloc(1, sizeof(*s));
     const char *v = getenv("HATAKE_VALIDATE");
     struct http_hooks hooks = {.data = s, .route = route, .run = run};
@@ -211,6 +207,7 @@ int server_new_with(struct engine *engine, const struct api_operation *table, si
     s->engine = engine;
     s->table = table;
     s->n_table = n;
+    s->fast = fast;
     s->validate = v && streq(v, "1");
     s->server_header = str_printf("Docker/%s (linux)", engine->version ? engine->version : "26.1.5");
     r = s->server_header ? http_new(engine, engine->loop, &hooks, NULL, &s->http, e) : err_oom(e);

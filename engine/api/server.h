@@ -23,8 +23,14 @@ struct server;
 struct api_operation;
 
 int server_new(struct engine *engine, struct server **ret, struct err *e);
-/* As server_new() over another operation table (tests). */
-int server_new_with(struct engine *engine, const struct api_operation *table, size_t n, struct server **ret, struct err *e);
+/*
+ * Would this GET be answered from memory now, without a file and in little time? Then it is, on the thread that has read it: handing it to a worker and back
+ * takes longer than most answers.
+ */
+typedef bool (*server_fast_fn)(struct engine *engine, const struct api_operation *op, const char *query);
+
+/* As server_new() over another operation table (tests). fast may be NULL. */
+int server_new_with(struct engine *engine, const struct api_operation *table, size_t n, server_fast_fn fast, struct server **ret, struct err *e);
 
 /*
  * Listen on a unix socket at `path` with that group and mode (0660; gid -1: leave it). A left-over socket file nobody listens on is replaced; a live

@@ -52,7 +52,11 @@ bool log_level_parse(const char *s, enum log_level *ret) {
 }
 
 void log_set_trace(const char *trace) {
-    snprintf(trace_now, sizeof(trace_now), "%s", trace ? trace : "");
+    size_t n = trace ? strnlen(trace, sizeof(trace_now) - 1) : 0;
+
+    if (n > 0)
+        memcpy(trace_now, trace, n);
+    trace_now[n] = '\0';
 }
 
 const char *log_trace(void) {

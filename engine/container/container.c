@@ -450,6 +450,20 @@ void containers_count(struct containers *cs, struct container_counts *ret) {
     *ret = n;
 }
 
+bool containers_in_memory(struct containers *cs, size_t max, bool sizes) {
+    bool yes;
+
+    pthread_mutex_lock(&cs->lock);
+    yes = cs->n_sorted <= max;
+    for (size_t i = 0; yes && sizes && i < cs->n_sorted; i++) {
+        _cleanup_view_ struct ctr_view *v = container_view(cs->sorted[i]);
+
+        yes = atomic_load(&v->sized);
+    }
+    pthread_mutex_unlock(&cs->lock);
+    return yes;
+}
+
 void containers_image_use(struct containers *cs, const char *image_id, struct container_image_use *ret) {
     struct container_image_use u = {0};
 

@@ -56,6 +56,8 @@ struct container_counts {
     int64_t all, running, paused, stopped;
 };
 void containers_count(struct containers *cs, struct container_counts *ret);
+/* There are at most `max`, and `sizes`: what all of them take on the disk is known, as none of them can be writing. No file is looked at. */
+bool containers_in_memory(struct containers *cs, size_t max, bool sizes);
 
 /* Who uses an image. */
 struct container_image_use {

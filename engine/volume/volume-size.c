@@ -61,6 +61,16 @@ bool volume_is_plain(const struct volume *v) {
     return !v->remote && !v->record.options.n;
 }
 
+bool volumes_none_to_measure(struct volumes *vs) {
+    bool none = true;
+
+    pthread_mutex_lock(&vs->lock);
+    for (struct map_entry *i = NULL; none && (i = map_next(&vs->by_name, i));)
+        none = !volume_is_plain(i->value);
+    pthread_mutex_unlock(&vs->lock);
+    return none;
+}
+
 int volumes_usage(struct volumes *vs, struct api_volume_list *ret, struct err *e) {
     struct volume **all = NULL;
     size_t n = 0;

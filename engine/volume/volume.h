@@ -116,5 +116,7 @@ size_t volumes_holders(struct volumes *vs, const struct volume *v);
 /* The local volumes without options, with UsageData, as GET /system/df has them: how many containers hold them, and bytes of what lies in them (-1: cannot be told). */
 struct api_volume_list;
 int volumes_usage(struct volumes *vs, struct api_volume_list *ret, struct err *e);
+/* That list would be empty: no folder has to be gone through. */
+bool volumes_none_to_measure(struct volumes *vs);
 
 #endif

@@ -213,22 +213,29 @@ int call_json(struct call *c, json_t **ret, struct err *e) {
 
 /* ---- reply ------------------------------------------------------------------------------------------------------------------ */
 
-static bool clean_text(const char *s) {
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            return false;
-    return true;
+/* The length of a text with its NUL; 0: it has control bytes. */
+static size_t clean_length(const char *s) {
+    const char *at = s;
+
+    for (; *at; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            return 0;
+    return (size_t)(at - s) + 1;
+}
+
+static bool same_name(const char *a, const char *b) {
+    return (*a | 0x20) == (*b | 0x20) && strcasecmp(a, b) == 0; /* most differ in the first letter */
 }
 
 void call_set_header(struct call *c, const char *name, const char *value) {
-    size_t n_name = strlen(name) + 1, n_value = strlen(value) + 1, i = 0;
+    size_t n_name = clean_length(name), n_value = clean_length(value), i = 0;
     char *at;
 
-    if (!clean_text(name) || !clean_text(value)) {
+    if (n_name == 0 || n_value == 0) {
         log_kv(LOG_LVL_WARN, "a reply header with control bytes was left out", "header", name, NULL);
         return;
     }
-    while (i < c->n_out && strcasecmp(c->out[i].name, name) != 0)
+    while (i < c->n_out && !same_name(c->out[i].name, name))
         i++;
     at = i < HTTP_HEADERS_MAX ? header_memory(c, n_name + n_value) : NULL;
     if (!at)
