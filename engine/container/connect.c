@@ -308,6 +308,8 @@ static int plug_running(struct container *c, struct network *net, const struct a
     if (r >= 0) {
         r = add_interface(c, ep, after == ep, e);
         if (r < 0) {
+            /* Where the container has made an interface of that name, the next one may be free. */
+            c->next_interface++;
             endpoint_drop_link(ep);
             ignore_result(move_ports(c, after, before, NULL));
         }

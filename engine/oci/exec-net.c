@@ -30,6 +30,8 @@ static unsigned index_of(int sock, const char *name) {
     return ioctl(sock, SIOCGIFINDEX, &q) < 0 ? 0 : (unsigned)q.ifr_ifindex;
 }
 
+#define RENAME_FAULT "failed to add interface %s to sandbox: error renaming interface \"%s\" to \"%s\""
+
 static int add_veth(struct nl_batch *b, int sock, const struct plan *p, const struct plan_op *op, struct nl_ns ns, struct oci_fault *f) {
     const char *bridge = plan_s(p, op, 1);
     unsigned master = 0;
@@ -42,6 +44,9 @@ static int add_veth(struct nl_batch *b, int sock, const struct plan *p, const st
     if (op->i[1])
         nl_link_hairpin(b, plan_s(p, op, 0));
     r = nl_send(sock, b, NULL);
+    /* The machine's end has a name of chance: a name that is taken is the other end's, by an interface that the container made. */
+    if (r == -EEXIST)
+        return fault_set(f, r, RENAME_FAULT, plan_s(p, op, 0), plan_s(p, op, 0), plan_s(p, op, 2));
     return r < 0 ? fault_set(f, r, "failed to add the host (%s) <=> sandbox (%s) pair interfaces", plan_s(p, op, 0), plan_s(p, op, 2)) : 0;
 }
 
@@ -173,6 +178,21 @@ static void add_request(struct child *c, struct nl_batch *b, int sock, const str
     }
 }
 
+/* A running container keeps its namespace when this fails, so nothing of it may stay there. Those of the first `named` operations have their names already. */
+static void drop_vlans(const struct plan *p, int sock, size_t named) {
+    char mem[256] __attribute__((aligned(8))), name[IFNAMSIZ];
+    struct nl_batch b;
+
+    for (size_t i = 0; i < p->n_ops; i++) {
+        if (p->ops[i].type != PLAN_VLAN)
+            continue;
+        vlan_first_name(i, name);
+        nl_init(&b, mem, sizeof mem);
+        nl_link_delete(&b, i < named ? plan_s(p, &p->ops[i], 1) : name);
+        ignore_result(nl_send(sock, &b, NULL) < 0);
+    }
+}
+
 static void name_vlans(struct child *c) {
     for (size_t i = 0; i < c->p->n_ops; i++) {
         const char *name = plan_s(c->p, &c->p->ops[i], 1);
@@ -184,8 +204,13 @@ static void name_vlans(struct child *c) {
         sock = nl_open();
         vlan_first_name(i, q.ifr_name);
         snprintf(q.ifr_newname, sizeof(q.ifr_newname), "%s", name);
-        if (sock < 0 || ioctl(sock, SIOCSIFNAME, &q) < 0)
-            child_fail_errno(c, sock < 0 ? sock : errno, "error during container init: interface %s", name);
+        if (sock < 0 || ioctl(sock, SIOCSIFNAME, &q) < 0) {
+            int why = sock < 0 ? sock : errno;
+
+            if (sock >= 0)
+                drop_vlans(c->p, sock, i);
+            child_fail_errno(c, why, RENAME_FAULT, q.ifr_name, q.ifr_name, name);
+        }
     }
 }
 
@@ -201,6 +226,8 @@ static void send_net(struct child *c, int sock, struct nl_batch *b, bool vlan) {
         nanosleep(&pause, NULL);
         r = nl_send(sock, b, NULL);
     }
+    if (r < 0 && vlan)
+        drop_vlans(c->p, sock, c->p->n_ops);
     if (r < 0)
         child_fail_errno(c, r, "error during container init: configuring the network");
 }
