@@ -99,18 +99,21 @@ void buf_addf(struct buf *b, const char *fmt, ...) {
     va_end(ap);
 }
 
-void buf_addi(struct buf *b, int64_t v) {
+void buf_addu(struct buf *b, uint64_t v) {
     char tmp[24];
     size_t at = sizeof(tmp);
-    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
 
     do {
-        tmp[--at] = (char)('0' + u % 10);
-        u /= 10;
-    } while (u);
-    if (v < 0)
-        tmp[--at] = '-';
+        tmp[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
     buf_add(b, tmp + at, sizeof(tmp) - at);
+}
+
+void buf_addi(struct buf *b, int64_t v) {
+    if (v < 0)
+        buf_addc(b, '-');
+    buf_addu(b, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
 /* Length of the valid UTF-8 sequence at s (1-4), or 0 when the first byte starts none (RFC 3629: no surrogates, no overlong forms). */

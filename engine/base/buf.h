@@ -42,6 +42,7 @@ void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf,
 void buf_addv(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* Decimal; a good deal faster than buf_addf. */
 void buf_addi(struct buf *b, int64_t v);
+void buf_addu(struct buf *b, uint64_t v);
 /*
  * A JSON string with its quotes, escaped as Go's encoding/json does by default: <, >, & and U+2028/9 as \u escapes; bytes that are not UTF-8
  * become U+FFFD. NULL is written as "".

@@ -76,7 +76,9 @@ TEST(buf_numbers_and_long_formats) {
     buf_addi(&b, INT64_MIN);
     buf_addc(&b, ' ');
     buf_addi(&b, 0);
-    CHECK_STR(buf_str(&b), "-9223372036854775808 0");
+    buf_addc(&b, ' ');
+    buf_addu(&b, UINT64_MAX);
+    CHECK_STR(buf_str(&b), "-9223372036854775808 0 18446744073709551615");
     buf_reset(&b);
     buf_addf(&b, "<%s>", long_text);
     CHECK_INT(b.len, 601);

@@ -26,6 +26,11 @@ static int64_t number(const char *text) {
     return (int64_t)strtoull(text, NULL, 10);
 }
 
+/* Of a file that may say "max". */
+static uint64_t number_or_max(const char *text) {
+    return str_has_prefix(text, "max") ? UINT64_MAX : strtoull(text, NULL, 10);
+}
+
 /* ---- lines of a name and a number ---------------------------------------------------------------------------------------------------------- */
 int64_t ctr_stat_value(const char *text, const char *name) {
     size_t n = strlen(name);
@@ -134,7 +139,7 @@ static int add_stats(struct api_stats_memory *m, const char *text, const char *c
 }
 
 static void set_limit(struct api_stats_memory *m, const char *text) {
-    uint64_t limit = str_has_prefix(text, "max") ? UINT64_MAX : strtoull(text, NULL, 10);
+    uint64_t limit = number_or_max(text);
     int64_t all = machine_memory();
 
     m->limit = all > 0 && limit > (uint64_t)all ? all : (int64_t)limit;
@@ -351,13 +356,16 @@ static int set_before(const struct api_container_stats_response *before, struct 
 static int read_running(struct container *c, struct group_files *g, const struct ctr_view *v, struct api_container_stats_response *ret,
                         struct err *e) {
     char now[CLOCK_TEXT_MAX];
+    const char *text;
     int r;
 
     clock_format(clock_wall_ns(), now);
     if (str_set(&ret->read, now) < 0)
         return err_oom(e);
     ret->pids_stats->current = group_files_number(g, GROUP_PIDS_CURRENT);
-    ret->pids_stats->limit = group_files_number(g, GROUP_PIDS_MAX);
+    /* The reference shows "no limit" as 0 on control groups of the first kind, and as the largest number on those of the second. */
+    text = group_files_text(g, GROUP_PIDS_MAX);
+    ret->pids_stats->limit = group_files_v2(g) ? (int64_t)number_or_max(text) : number(text);
     group_cache_machine(c->cs->group_cache, &ret->cpu_stats->system_cpu_usage, &ret->cpu_stats->online_cpus);
     if (group_files_v2(g))
         cpu_v2(g, ret->cpu_stats);

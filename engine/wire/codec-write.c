@@ -277,7 +277,11 @@ static void write_value(const struct codec_schema *s, unsigned type, const void 
         buf_adds(out, *(const bool *)v ? "true" : "false");
         break;
     case CODEC_INT:
-        buf_addi(out, *(const int64_t *)v);
+        /* Kept in 64 bits with a sign; those above INT64_MAX come out as what they are ("no limit" is UINT64_MAX at times). */
+        if (t->flags & CODEC_UNSIGNED)
+            buf_addu(out, (uint64_t) * (const int64_t *)v);
+        else
+            buf_addi(out, *(const int64_t *)v);
         break;
     case CODEC_DOUBLE:
         add_double(out, *(const double *)v);

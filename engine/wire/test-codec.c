@@ -504,3 +504,12 @@ TEST(damaged_bodies_do_no_harm) {
         json_decref(again);
     }
 }
+
+/* "No limit" of control groups of the second kind. */
+TEST(numbers_without_a_sign_use_all_their_bits) {
+    struct api_stats_pids pids = {.current = 1, .limit = -1};
+    _cleanup_buf_ struct buf b = BUF_INIT(1000);
+
+    CHECK_INT(api_stats_pids_write(&pids, 145, &b, NULL), 0);
+    CHECK_STR(buf_str(&b), "{\"current\":1,\"limit\":18446744073709551615}");
+}
