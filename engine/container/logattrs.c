@@ -82,6 +82,25 @@ int ctr_log_chosen(const struct ctr_fixed *f, struct api_string_map *ret, struct
     return r;
 }
 
+#define JOURNAL_NAME_MAX 64 /* characters, as systemd-journald allows */
+
+bool ctr_log_journal_name(char *name) {
+    for (char *k = name; *k; k++)
+        *k = *k >= 'a' && *k <= 'z' ? (char)(*k - 32) : (*k >= 'A' && *k <= 'Z') || (*k >= '0' && *k <= '9') ? *k : '_';
+    return *name >= 'A' && *name <= 'Z' && strlen(name) <= JOURNAL_NAME_MAX;
+}
+
+int ctr_log_journal_details(const struct ctr_fixed *f, struct strv *ret, struct err *e) {
+    _cleanup_(ctr_log_chosen_done) struct api_string_map m = {0};
+    int r = ctr_log_chosen(f, &m, e);
+
+    for (size_t i = 0; r >= 0 && i < m.n; i++)
+        if (ctr_log_journal_name(m.v[i].key) && strv_addf(ret, "%s=%s", m.v[i].key, m.v[i].value) < 0)
+            r = err_oom(e);
+    strv_sort(ret);
+    return r;
+}
+
 int ctr_log_attrs_fit(size_t n, struct err *e) {
     return n <= LOG_ATTRS_MAX
                ? 0

@@ -13,6 +13,13 @@ const char *ctr_log_option(const struct ctr_fixed *f, const char *key);
 /* Labels and variables that the options choose, added to `ret`. */
 int ctr_log_chosen(const struct ctr_fixed *f, struct api_string_map *ret, struct err *e);
 void ctr_log_chosen_done(struct api_string_map *m);
+/*
+ * Turn a label's or a variable's name into that of the journal's field, in place: capital letters, digits, underscores. False: systemd-journald takes no
+ * field of that name (it begins with a letter and has at most 64 characters), and keeps the rest of the record.
+ */
+bool ctr_log_journal_name(char *name);
+/* What a record of the driver journald shows as its details: NAME=VALUE of the fields that the options choose, added to `ret` and sorted. */
+int ctr_log_journal_details(const struct ctr_fixed *f, struct strv *ret, struct err *e);
 /* logtag.c. The tag: the option's template filled in, or the short id when there is none. */
 int ctr_log_tag(const struct ctr_fixed *f, const char *name, char **ret, struct err *e);
 /* What the options add to each record is n bytes long: 0, or an error that says that it is too much. */

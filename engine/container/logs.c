@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "container/container-internal.h"
+#include "container/logattrs.h"
 #include "system/system.h"
 #include "wire/call.h"
 #include "wire/loop.h"
@@ -55,9 +56,11 @@ void ctr_log_format(const struct ctr_log_request *req, const struct logread_reco
         buf_addc(&line, ' ');
     }
     if (req->details) {
-        for (size_t i = 0; rec->attrs && i < rec->attrs->n; i++) {
+        const struct strv *attrs = req->attrs ? req->attrs : rec->attrs;
+
+        for (size_t i = 0; attrs && i < attrs->n; i++) {
             buf_adds(&line, i ? "," : "");
-            add_detail(&line, rec->attrs->v[i]);
+            add_detail(&line, attrs->v[i]);
         }
         buf_addc(&line, ' ');
     }
@@ -152,6 +155,7 @@ struct follow {
     struct container *c; /* counted */
     struct ctr_log_request req;
     char *path;
+    struct strv attrs;
     struct loop *loop;
     struct taken conn;
     struct stream *stream;
@@ -170,6 +174,7 @@ static void follow_free(struct follow *f) {
     taken_done(&f->conn);
     container_unref(f->c);
     free(f->path);
+    strv_done(&f->attrs);
     pthread_mutex_destroy(&f->lock);
     free(f);
 }
@@ -290,11 +295,12 @@ static int follow_start(struct call *call, struct container *c, const struct ctr
     f->req = *req;
     f->path = strdup(req->path);
     f->req.path = f->path;
+    f->req.attrs = req->attrs ? &f->attrs : NULL;
     f->loop = call_loop(call);
     f->w.condition = CTR_WAIT_NOT_RUNNING;
     f->w.done = follow_done;
     pthread_mutex_init(&f->lock, NULL);
-    r = f->path ? open_log(&f->req, true, &f->reader, e) : err_oom(e);
+    r = f->path && (!req->attrs || strv_copy(&f->attrs, req->attrs) >= 0) ? open_log(&f->req, true, &f->reader, e) : err_oom(e);
     if (r >= 0)
         r = call_take(call, &f->conn, e);
     if (r < 0) {
@@ -332,6 +338,7 @@ int op_container_logs(struct call *call, struct err *e) {
     _cleanup_(q_container_logs_done) struct q_container_logs q = {0};
     _cleanup_container_ struct container *c = NULL;
     _cleanup_view_ struct ctr_view *v = NULL;
+    _cleanup_strv_ struct strv attrs = STRV_INIT;
     struct ctr_log_request req;
     const char *type;
     int r = q_container_logs_read(&q, call_query(call), call_api_version(call), e);
@@ -348,6 +355,12 @@ int op_container_logs(struct call *call, struct err *e) {
         return r;
     if (str_empty(v->fixed->log_file))
         return err_set(e, ERR_NOT_IMPLEMENTED, "configured logging driver does not support reading");
+    if (req.details && streq(v->fixed->host.log_config->type, "journald")) {
+        r = ctr_log_journal_details(v->fixed, &attrs, e);
+        if (r < 0)
+            return r;
+        req.attrs = &attrs;
+    }
     type = ctr_stream_type(!req.framed, call_api_version(call));
     if (q.follow && ctr_state_alive(v->state))
         return follow_start(call, c, &req, type, e);

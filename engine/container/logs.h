@@ -13,6 +13,7 @@ struct ctr_log_request {
     bool out, err; /* streams wanted */
     bool framed;   /* 8-byte headers */
     bool timestamps, details;
+    const struct strv *attrs; /* details of every record, where records keep none of their own (borrowed); NULL: the record's */
     int64_t tail, since_ns, until_ns;
 };
 

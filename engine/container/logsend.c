@@ -537,11 +537,10 @@ static int add_journald(const struct ctr_fixed *f, const char *name, const char 
     for (size_t i = 0; i < extra->n; i++) {
         _cleanup_free_ char *key = strdup(extra->v[i].key);
 
-        /* Names in the journal: capital letters, digits, underscores. */
-        for (char *k = key; k && *k; k++)
-            *k = *k >= 'a' && *k <= 'z' ? (char)(*k - 32) : (*k >= 'A' && *k <= 'Z') || (*k >= '0' && *k <= '9') ? *k : '_';
-        if (key)
-            journal_field(&fields, key, extra->v[i].value);
+        if (!key)
+            return err_oom(e);
+        ctr_log_journal_name(key);
+        journal_field(&fields, key, extra->v[i].value);
     }
     return add_extra(b, buf_str(&fields), fields.len, e);
 }

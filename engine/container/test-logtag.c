@@ -53,3 +53,30 @@ TEST(what_is_no_template_is_refused) {
             CHECK_STR(wrong[i], "(refused)");
         }
 }
+
+/* As systemd-journald keeps them, so that reading a copy shows the same. */
+TEST(details_of_the_journal_have_its_names) {
+    struct api_string_map_entry options[] = {{.key = (char *)"labels", .value = (char *)"l.b,la,9x,_y"},
+                                             {.key = (char *)"env", .value = (char *)"EA"}};
+    struct api_log_config config = {.config = {.v = options, .n = ELEMENTSOF(options)}};
+    struct api_string_map_entry labels[] = {{.key = (char *)"9x", .value = (char *)"digit"},
+                                            {.key = (char *)"_y", .value = (char *)"underscore"},
+                                            {.key = (char *)"l.b", .value = (char *)"two\nlines"},
+                                            {.key = (char *)"la", .value = (char *)"1"},
+                                            {.key = (char *)"other", .value = (char *)"2"}};
+    char *env[] = {(char *)"EA=x", (char *)"EB=no"};
+    struct ctr_fixed f = {.host.log_config = &config, .config = {.labels = {.v = labels, .n = ELEMENTSOF(labels)}, .env = {.v = env, .n = 2}}};
+    _cleanup_strv_ struct strv details = STRV_INIT;
+    char longest[66];
+
+    CHECK(ctr_log_journal_details(&f, &details, NULL) == 0);
+    CHECK_INT(details.n, 3);
+    CHECK_STR(details.v[0], "EA=x");
+    CHECK_STR(details.v[1], "LA=1");
+    CHECK_STR(details.v[2], "L_B=two\nlines");
+    memset(longest, 'a', sizeof(longest));
+    longest[65] = 0;
+    CHECK(!ctr_log_journal_name(longest));
+    longest[64] = 0;
+    CHECK(ctr_log_journal_name(longest));
+}
