@@ -119,6 +119,11 @@ static bool has_apparmor(const struct container *c) {
     return c->cs->engine->facts && c->cs->engine->facts->apparmor;
 }
 
+/* The kernel's control groups of the second kind have no such switch. */
+static bool oom_kill_is_choice(const struct container *c) {
+    return !c->cs->engine->facts || c->cs->engine->facts->oom_kill_disable;
+}
+
 /* Everything below is borrowed from the view; only what is marked is owned, and released by the caller. */
 static int write_all(struct container *c, const struct ctr_view *v, bool size, int version, struct buf *out, struct err *e) {
     const struct ctr_fixed *f = v->fixed;
@@ -153,6 +158,9 @@ static int write_all(struct container *c, const struct ctr_view *v, bool size, i
     /* Until its first start a container shows what was asked for, then what it got: nothing where there are no profiles. */
     if ((!v->ever_started || has_apparmor(c)) && ctr_security_parse(&f->host.security_opt, &sec, NULL) >= 0)
         res.app_armor_profile = (char *)(v->ever_started ? ctr_apparmor_profile(&f->host, &sec) : sec.apparmor);
+    /* Nor does it show, once it was started, whether it is killed when there is no memory where there is no choice. */
+    if (v->ever_started && !oom_kill_is_choice(c))
+        host.has_oom_kill_disable = false;
     host.links = (struct api_string_list){0}; /* owned */
     if (r >= 0)
         r = ctr_links_shown(c->cs, v, &host.links, e);

@@ -351,9 +351,6 @@ static int check_cpu(const struct api_host_config *h, struct err *e) {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     int r;
 
-    if ((val(h->has_cpu_realtime_period, h->cpu_realtime_period) != 0 || val(h->has_cpu_realtime_runtime, h->cpu_realtime_runtime) != 0) &&
-        access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0)
-        return err_set(e, ERR_INTERNAL, "Your kernel does not support CPU real-time scheduler");
     if (nano > 0 && period > 0)
         return err_set(e, ERR_INVALID, "Conflicting options: Nano CPUs and CPU Period cannot both be set");
     if (nano > 0 && quota > 0)
@@ -484,6 +481,15 @@ static int check_storage(const struct api_host_config *h, struct err *e) {
     return 0;
 }
 
+/* A create with it is refused where control groups cannot do it; an update of a container is not asked. */
+static int check_realtime(const struct api_host_config *h, struct err *e) {
+    bool wanted = val(h->has_cpu_realtime_period, h->cpu_realtime_period) != 0 || val(h->has_cpu_realtime_runtime, h->cpu_realtime_runtime) != 0;
+
+    if (wanted && access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0)
+        return err_set(e, ERR_INTERNAL, "Your kernel does not support CPU real-time scheduler");
+    return 0;
+}
+
 int ctr_validate(const struct engine_config *cfg, const struct api_container_config *config, const struct api_host_config *host,
                  struct strv *warnings, struct err *e) {
     int r = check_config(config, e);
@@ -503,6 +509,8 @@ int ctr_validate(const struct engine_config *cfg, const struct api_container_con
             r = err_set(e, ERR_INVALID, "invalid Annotations: the empty string is not permitted as an annotation key");
     if (r >= 0 && !str_empty(host->isolation) && !streq(host->isolation, "default"))
         r = err_set(e, ERR_INTERNAL, "Invalid isolation: \"%s\" - linux only supports 'default'", host->isolation);
+    if (r >= 0)
+        r = check_realtime(host, e);
     if (r >= 0)
         r = check_modes(config, host, warnings, e);
     if (r >= 0)
@@ -619,10 +627,10 @@ int ctr_host_defaults(const struct engine_config *cfg, struct api_host_config *h
         h->memory_swappiness = h->has_memory_swappiness = 0;
     if (h->has_pids_limit && h->pids_limit <= 0)
         h->pids_limit = h->has_pids_limit = 0;
+    ctr_discard_memory(h);
     if (!h->has_oom_kill_disable)
         h->oom_kill_disable = false;
     h->has_oom_kill_disable = true;
-    ctr_discard_memory(h);
     if (h->has_blkio_weight && !blkio_weight_works())
         h->blkio_weight = 0;
     h->cpu_percent = MIN(h->cpu_percent, 0);
