@@ -142,12 +142,14 @@ bus2() { docker run --rm --name "$N-2" "$@"; }
 
 @test "--shutdown-timeout: a container that does not listen is killed after it" {
     docker run -d --name "$N" busybox sh -c 'trap "" TERM; while :; do sleep 1; done'
+    subject sh -c 'echo 0 >/proc/sys/net/ipv4/ip_forward'
     # shellcheck disable=SC2086
-    both_flags $SECOND --bridge none
+    both_flags $SECOND --ip-forward=true --bridge none
     same 'exited 137' "$(docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$N")"
 }
 
-@test "--bridge none: no default network, containers have loopback alone" {
+@test "--bridge none: no default network, containers have loopback alone, the machine forwards for networks to come" {
+    same 1 "$(subject cat /proc/sys/net/ipv4/ip_forward)"
     same 'host none' "$(docker network ls --format '{{.Name}}' | sort | paste -sd' ')"
     same lo "$(bus busybox ls /sys/class/net)"
 }

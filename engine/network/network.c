@@ -390,7 +390,8 @@ int networks_new(struct engine *engine, struct networks **ret, struct err *e) {
         r = err_set(e, ERR_INVALID,
                     "Error initializing network controller: error obtaining controller instance: failed to register \"bridge\" driver: cannot create "
                     "new chains, EnableIPTable is disabled");
-    if (r == 0 && engine->config->ip_forward && !streq_ptr(engine->config->bridge, "none"))
+    /* Without a default bridge, too: networks that users make need it. */
+    if (r == 0 && engine->config->ip_forward)
         r = link_forwarding_on(&changed, e);
     if (r == 0)
         r = open_planes(n, changed, e);
