@@ -13,6 +13,12 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/*
+ * So much of a file is best written at once, in bytes. The page cache looks for one piece of memory as large as the write (ext4 since Linux 6.16, xfs before); beyond
+ * eight pages it moves others out of the way to get one, which on a machine whose memory is all in use takes longer than the write (PAGE_ALLOC_COSTLY_ORDER).
+ */
+#define FS_WRITE_AT_ONCE ((size_t)32 << 10)
+
 /* Create a folder and its parents; existing ones are fine and keep their mode. */
 int fs_mkdir_p(const char *path, mode_t mode, struct err *e);
 /* Read a regular file of at most ret->max bytes into ret (R23: O_NONBLOCK, regular files only; files of procfs and sysfs count as regular). */

@@ -240,7 +240,7 @@ int partial_append(struct partial *p, const void *bytes, size_t n, struct err *e
     if ((int64_t)n > p->size - p->have)
         return err_set(e, ERR_INVALID, "more than the %lld bytes announced", (long long)p->size);
     while (n > 0) {
-        ssize_t put = pwrite(p->fd, at, n, p->have);
+        ssize_t put = pwrite(p->fd, at, MIN(n, FS_WRITE_AT_ONCE), p->have);
 
         if (put < 0 && errno == EINTR)
             continue;

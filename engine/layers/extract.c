@@ -94,7 +94,7 @@ static int copy_segment(struct extractor *x, struct tar_reader *r, int fd, const
                 return err_set(e, ERR_INVALID, "unexpected EOF");
         }
         part = MIN(*n_pending, offset + n - at);
-        put = pwrite(fd, *pending, (size_t)part, at);
+        put = pwrite(fd, *pending, MIN((size_t)part, FS_WRITE_AT_ONCE), at);
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0)
@@ -122,6 +122,7 @@ static int write_file(struct extractor *x, struct tar_reader *r, const struct ta
     int64_t n_pending = 0;
     struct timespec times[2];
     _cleanup_close_ int fd = new_fd;
+    struct stat st;
     int k = 0;
 
     if (fd < 0)
@@ -140,8 +141,8 @@ static int write_file(struct extractor *x, struct tar_reader *r, const struct ta
     if (t->sparse && ftruncate(fd, t->size) < 0)
         return err_errno(e, errno, "truncate /%s", path);
     x->result.size += t->size;
-    /* Also where both are 0: a folder may hand on its group. */
-    if (fchown(fd, (uid_t)t->uid, (gid_t)t->gid) < 0)
+    /* A look first: it is nearly always root's already, but a folder may hand on its group. */
+    if ((fstat(fd, &st) < 0 || st.st_uid != (uid_t)t->uid || st.st_gid != (gid_t)t->gid) && fchown(fd, (uid_t)t->uid, (gid_t)t->gid) < 0)
         return err_errno(e, errno, "failed to Lchown \"/%s\" for UID %lld, GID %lld", path, (long long)t->uid, (long long)t->gid);
     k = set_xattrs(x, t, dirfd, base, path, e);
     if (k < 0)
