@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # Beside a real firewalld, which refuses what its zones do not let through: containers get out, published ports answer, networks stay apart, whoever starts
-# first and whatever is reloaded. In a lab of their own, with a bus of its own; the same tests pass on the reference but for those that say so.
+# first and whatever is reloaded. In a lab of their own, with a bus of its own. On the reference the first fails at its end: networks reach each other after
+# the reload.
 load helpers
 
 setup_file() {
@@ -91,6 +92,7 @@ all_is_well() {
 }
 
 @test "firewalld ends and starts anew beside the engine: all works without it and with it, also what was made meanwhile" {
+    only_ours "with firewalld its chains are gone, and no network can be made"
     "$CI/firewalld" stop "$(folder)" firewalld
     docker network create -o com.docker.network.bridge.name=fwd1 "$N-net"
     web "$N" 8090 --network "$N-net"
