@@ -53,7 +53,9 @@ static void set_addr_text(struct endpoint *ep) {
     ipv4_format(ep->ip, ep->ip_text);
     if (ep->has_ip6)
         ipv6_format(&ep->ip6, ep->ip6_text);
-    mac_format(ep->mac, ep->mac_text);
+    /* Interfaces of an ipvlan have their parent's, and show none. */
+    if (ep->net->kind != NETWORK_IPVLAN)
+        mac_format(ep->mac, ep->mac_text);
 }
 
 static int endpoint_new(struct networks *n, struct network *net, const struct endpoint_request *req, struct endpoint **ret, struct err *e) {
