@@ -84,5 +84,5 @@ setup_file() {
 @test "messages that a log driver loses are told in the daemon's log, with their number" {
     only_ours "it says so in its own words, once for each"
     docker run --name "$N" --log-driver fluentd --log-opt fluentd-address=127.0.0.1:1 --log-opt fluentd-async=true --log-opt fluentd-buffer-limit=4 busybox seq 10
-    poll grep -aq "log driver fluentd could not keep .* 10 in all.*$(docker inspect -f '{{.Id}}' "$N" | cut -c 1-64)" "$TOP/build/${HATAKE_LAB#hatake-}/engine/log"
+    poll grep -aq "log driver fluentd could not keep .* 10 in all.*$(docker inspect -f '{{.Id}}' "$N" | cut -c 1-64)" "$ENGINE_LOG"
 }
