@@ -2,7 +2,6 @@
 /* hatake-unpack: unpacks a layer or an image archive inside a cage. unpack-wire.h is the manual. */
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -22,8 +21,6 @@
 #include "layers/unpack-wire.h"
 
 #define INPUT_SIZE KIB(256)
-#define WINDOW_SIZE KIB(512)
-#define PAGE KIB(4)
 #define PROGRESS_BYTES (INT64_C(512) << 10)
 
 struct worker {
@@ -32,7 +29,7 @@ struct worker {
     int64_t reserve;         /* bytes */
     const struct idmap *ids; /* or NULL */
     bool known_diff;         /* the layer's diff ID is not asked for */
-    unsigned char *input[2]; /* filled in turn; of a file: the parts of it that are mapped */
+    unsigned char *input[2]; /* filled in turn */
     struct turn input_turn, outer_turn, inner_turn;
     struct hasher hasher;
     size_t lookahead_at, lookahead_n; /* bytes of input already read while reading the list of known ids */
@@ -125,29 +122,11 @@ static int64_t fill_stdin(void *arg, const unsigned char **ret_p, struct err *e)
     return (int64_t)have;
 }
 
-/* Map the part of the file that begins at file_at. What is in the part before is used until the next one is asked for. */
-static int next_window(struct worker *w, struct err *e) {
-    unsigned char **to = &w->input[turn_next(&w->hasher, &w->input_turn)];
-    void *p;
-
-    if (*to)
-        munmap(*to, WINDOW_SIZE);
-    *to = NULL;
-    p = mmap(NULL, WINDOW_SIZE, PROT_READ, MAP_SHARED, 0, w->file_at);
-    if (p == MAP_FAILED)
-        return err_errno(e, errno, "mapping the file");
-    *to = p;
-    return 0;
-}
-
-/*
- * The file on descriptor 0, as far as it has grown. It is read where the page cache has it: who appends to it never shortens it while we are there, and asking
- * for its pages beforehand makes an error of the disk an answer, not a signal.
- */
+/* The file on descriptor 0, as far as it has grown. */
 static int64_t fill_file(void *arg, const unsigned char **ret_p, struct err *e) {
     struct worker *w = arg;
-    int64_t in_window = w->file_at % (int64_t)WINDOW_SIZE, n;
-    unsigned char *from;
+    unsigned char *to = w->input[turn_next(&w->hasher, &w->input_turn)];
+    ssize_t n;
 
     while (w->file_at >= w->file_have) {
         int r = full_read(1, &w->file_have, sizeof w->file_have);
@@ -157,18 +136,15 @@ static int64_t fill_file(void *arg, const unsigned char **ret_p, struct err *e) 
         if (r < 0)
             return err_errno(e, r, "reading the stream");
     }
-    if (in_window == 0) {
-        int r = next_window(w, e);
-
-        if (r < 0)
-            return r;
-    }
-    from = w->input[w->input_turn.at] + in_window;
-    n = MIN((int64_t)WINDOW_SIZE - in_window, w->file_have - w->file_at);
-    if (madvise(from - in_window % PAGE, (size_t)(n + in_window % PAGE), MADV_POPULATE_READ) < 0 && errno != EINVAL) /* EINVAL: before Linux 5.14 */
-        return err_errno(e, errno == EFAULT ? EIO : errno, "reading the file");
+    do
+        n = pread(0, to, (size_t)MIN((int64_t)INPUT_SIZE, w->file_have - w->file_at), w->file_at);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return err_errno(e, errno, "reading the file");
+    if (n == 0)
+        return err_set(e, ERR_INTERNAL, "the file is shorter than was said");
     w->file_at += n;
-    *ret_p = from;
+    *ret_p = to;
     return n;
 }
 
@@ -554,7 +530,6 @@ static int start_hasher(void *arg, struct err *e) {
 
 static int run(struct worker *w, const char *mode, struct err *e) {
     _cleanup_close_ int staging = fcntl(3, F_DUPFD_CLOEXEC, 4);
-    bool from_file = str_has_suffix(mode, "file");
     int k;
 
     if (staging < 0)
@@ -565,16 +540,14 @@ static int run(struct worker *w, const char *mode, struct err *e) {
     if (k < 0)
         return k;
     w->root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    w->known_diff = streq(mode, "known-file");
-    w->outer = inflate_new(from_file ? fill_file : fill_stdin, w);
-    if (w->root < 0 || !w->outer)
-        return err_oom(e);
-    if (from_file)
-        return run_layer(w, e);
     w->input[0] = malloc(INPUT_SIZE);
     w->input[1] = malloc(INPUT_SIZE);
-    if (!w->input[0] || !w->input[1])
+    w->known_diff = streq(mode, "known-file");
+    w->outer = inflate_new(str_has_suffix(mode, "file") ? fill_file : fill_stdin, w);
+    if (w->root < 0 || !w->input[0] || !w->input[1] || !w->outer)
         return err_oom(e);
+    if (str_has_suffix(mode, "file"))
+        return run_layer(w, e);
     k = read_known(w, e);
     if (k < 0)
         return k;

@@ -132,22 +132,18 @@ bool tar_number(const unsigned char *p, size_t n, int64_t *ret) {
     return true;
 }
 
-/* The sum counts the field it is in as blanks. Some old programs took the bytes for signed ones: 256 less for each from 128 on. */
 static bool checksum_right(const unsigned char *b) {
-    uint32_t sum = 0, high = 0;
-    int64_t want;
+    int64_t want, plain = 0, with_sign = 0;
 
     if (!tar_number(b + 148, 8, &want))
         return false;
     for (int i = 0; i < BLOCK; i++) {
-        sum += b[i];
-        high += b[i] >> 7;
+        unsigned char c = i >= 148 && i < 156 ? ' ' : b[i];
+
+        plain += c;
+        with_sign += (signed char)c;
     }
-    for (int i = 148; i < 156; i++) {
-        sum += ' ' - (uint32_t)b[i];
-        high -= b[i] >> 7;
-    }
-    return want == (int64_t)sum || want == (int64_t)sum - 256 * (int64_t)high;
+    return want == plain || want == with_sign;
 }
 
 static bool all_zero(const unsigned char *b) {
