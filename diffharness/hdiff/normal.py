@@ -22,6 +22,9 @@ class Rule:
         """value is a JSON scalar that is not a string; return it or its placeholder."""
         return value
 
+    def meet(self, key, value, memory):
+        """value is any JSON scalar; what its place says of it may be remembered before it is replaced."""
+
     def member(self, key, value):
         """value is any JSON scalar; the key alone says that it is to be replaced."""
         return value
@@ -39,11 +42,19 @@ class Pattern(Rule):
 class Ids(Rule):
     """Bare ids of 64 hex digits, and their 12-digit short form, become <id:N>. A digest (sha256:…) is not an id: it must be equal.
 
-    Twelve decimal digits are a short id only where its long form was met before: one id in 280 looks like a number, and so do sizes and times."""
+    Twelve decimal digits are a short id only where its long form was met before, or where progress streams tell of a layer: one id in 280 looks like a
+    number, and so do sizes and times."""
 
     name = "ids"
     _long = re.compile(r"(?<![0-9a-f])(?<!sha256:)[0-9a-f]{64}(?![0-9a-f])")
     _short = re.compile(r"(?<![0-9a-zA-Z:_.-])[0-9a-f]{12}(?![0-9a-zA-Z])|(?<=/|-)[0-9a-f]{12}(?![0-9a-zA-Z])")
+
+    _decimal = re.compile(r"[0-9]{12}")
+    _keys = {"id", "announced", "completed"}  # the stream's own, and those of streams.py
+
+    def meet(self, key, value, memory):
+        if key in self._keys and isinstance(value, str) and self._decimal.fullmatch(value):
+            memory.id_name(value)
 
     def text(self, value, memory):
         value = self._long.sub(lambda m: memory.id_name(m.group()), value)
@@ -317,6 +328,7 @@ class Normaliser:
         if isinstance(value, list):
             return [self.json(item, key) for item in value]
         for rule in self._active():
+            rule.meet(key, value, self.memory)
             value = rule.member(key, value)
         if isinstance(value, str):
             return self.text(value)

@@ -28,6 +28,12 @@ class Normalisers(unittest.TestCase):
         self.same("deadbeefcafe0")
         self.assertEqual(Normaliser().text(f"{'12' * 32} {'12' * 6} {'34' * 6}"), f"<id:1> <id:1:12> {'34' * 6}")
 
+    def test_short_ids_like_numbers(self):
+        n = Normaliser()
+        self.assertEqual(n.json({"id": "12" * 6, "status": "x"}), {"id": "<id:1:12>", "status": "x"})
+        self.assertEqual(n.json({"announced": ["34" * 6], "layers": {"34" * 6: []}}), {"announced": ["<id:2:12>"], "layers": {"<id:2:12>": []}})
+        self.assertEqual(n.json({"size": "56" * 6}), {"size": "56" * 6})
+
     def test_digests(self):
         self.assertEqual(self.text(f"sha256:{ID}", "digests"), "sha256:<id:1>")
         self.assertEqual(self.text(f"sha256:{ID} {ID[:12]}", "digests"), "sha256:<id:1> <id:1:12>")
