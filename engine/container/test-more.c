@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "base/test.h"
 #include "container/departed.h"
 #include "container/files.h"
+#include "container/freezing.h"
 #include "container/groupfiles.h"
 #include "container/links.h"
 #include "container/more.h"
+#include "container/reaper.h"
 #include "kern/cgroup.h"
 #include "wire/loop.h"
 
@@ -65,9 +69,9 @@ TEST(numbers_of_stat_files) {
 TEST(files_of_groups_are_kept_for_the_run_and_the_container_they_are_of) {
     struct group_files *first, *second, *many[GROUP_FILES_KEPT + 1];
     int64_t ns = 0, online = 0;
-    struct group_cache *cache;
+    struct group_cache *cache = NULL;
     struct cgroup_layout l;
-    struct loop *loop;
+    struct loop *loop = NULL;
 
     if (cgroup_detect(&l, NULL) < 0)
         TEST_SKIP("no control groups on this machine");
@@ -98,6 +102,32 @@ TEST(files_of_groups_are_kept_for_the_run_and_the_container_they_are_of) {
     CHECK(ns > 0 && online > 0);
     loop_stop(loop);
     group_cache_free(cache);
+    loop_free(loop);
+}
+
+TEST(the_kernel_is_kept_ready_to_freeze_and_nothing_stays_of_it) {
+    const struct cgroup_hierarchy *h = NULL;
+    _cleanup_free_ char *group = NULL;
+    struct ctr_freezing *freezing = NULL;
+    struct ctr_reaper *reaper = NULL;
+    struct cgroup_layout l;
+    struct loop *loop = NULL;
+
+    if (cgroup_detect(&l, NULL) >= 0 && !l.pure_v2)
+        h = cgroup_of(&l, "freezer");
+    if (!h || access(h->mount, W_OK) < 0)
+        TEST_SKIP("no freezer of the first kind to write to");
+    group = str_printf("%s/hatake-freezing", h->mount);
+    CHECK(group && loop_new("test", &loop, NULL) == 0 && loop_start(loop, NULL) == 0 && ctr_reaper_new(&reaper, NULL) == 0);
+    CHECK(ctr_freezing_new(loop, reaper, &freezing, NULL) == 0);
+    CHECK(access(group, F_OK) < 0); /* one that was left behind is gone */
+    ctr_freezing_used(freezing);
+    ctr_reaper_drain(reaper);
+    CHECK(access(group, F_OK) == 0);
+    loop_stop(loop);
+    ctr_reaper_free(reaper);
+    ctr_freezing_free(freezing);
+    CHECK(access(group, F_OK) < 0);
     loop_free(loop);
 }
 
