@@ -20,6 +20,13 @@ int64_t clock_mono_ns(void) {
     return (int64_t)ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
+int64_t clock_thread_ns(void) {
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (int64_t)ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
 static void put2(char *p, int v) {
     p[0] = (char)('0' + v / 10 % 10);
     p[1] = (char)('0' + v % 10);

@@ -17,8 +17,9 @@
 /* Go's zero time, "0001-01-01T00:00:00Z", as our value: "never". */
 #define CLOCK_ZERO INT64_MIN
 
-int64_t clock_wall_ns(void); /* CLOCK_REALTIME */
-int64_t clock_mono_ns(void); /* CLOCK_MONOTONIC */
+int64_t clock_wall_ns(void);   /* CLOCK_REALTIME */
+int64_t clock_mono_ns(void);   /* CLOCK_MONOTONIC */
+int64_t clock_thread_ns(void); /* CLOCK_THREAD_CPUTIME_ID: what this thread has had of the processor */
 
 /* RFC 3339 with up to 9 fraction digits, trailing zeros cut, 'Z' (Go's RFC3339Nano in UTC). CLOCK_ZERO gives the zero time. Returns its length. */
 size_t clock_format(int64_t wall_ns, char ret[CLOCK_TEXT_MAX]);

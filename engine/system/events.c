@@ -23,10 +23,12 @@
 
 #define EVENT_BYTES_MAX MIB(4)
 #define REST_MAX_NS (5 * NSEC_PER_MSEC)
+#define REST_PER_WORK 3
 
 struct event {
     atomic_int refs;
     uint64_t seq;
+    struct event *next; /* in events.waiting */
     int64_t at_ns;
     char *type, *action, *actor_id;
     struct strv attrs; /* KEY=VALUE */
@@ -44,16 +46,17 @@ struct subscriber {
 
 struct events {
     struct loop *loop;
-    pthread_mutex_t lock; /* of ring, n, seq */
+    pthread_mutex_t lock; /* of ring, seq, what waits */
     struct event *ring[LIMIT_EVENT_BACKLOG];
-    uint64_t seq; /* number of the newest event; it is ring[seq % LIMIT_EVENT_BACKLOG] */
+    uint64_t seq;                         /* number of the newest event; it is ring[seq % LIMIT_EVENT_BACKLOG] */
+    struct event *waiting, **waiting_end; /* to be delivered, in order */
+    size_t n_waiting;
+    bool called; /* the loop has been told that some wait */
     atomic_llong listeners;
     /* loop thread only */
     struct subscriber *first;
-    struct event *waiting[LIMIT_EVENT_BACKLOG]; /* to be delivered, in order */
-    size_t n_waiting;
     struct loop_timer *timer; /* runs while some wait */
-    int64_t rest_until;       /* CLOCK_MONOTONIC: who published then is not delivered before */
+    int64_t rest_until;       /* CLOCK_MONOTONIC: what is published until then waits */
 };
 
 /* ---- the event and its text ------------------------------------------------------------------------------------------------ */
@@ -222,33 +225,49 @@ static void on_until(struct loop_timer *t, void *data) {
     finish(s);
 }
 
-struct delivery {
-    struct events *ev;
-    struct event *event;
-};
-
 /* A failed write means the client is gone: on_gone follows from the loop, so nothing is done here. */
-static void deliver_to(struct subscriber *s, struct event *const *events, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (events[i]->seq > s->after_seq && event_matches(events[i], &s->filters))
-            ignore_result(stream_add(s->stream, events[i]->line.data, events[i]->line.len, NULL) < 0);
+static void deliver_to(struct subscriber *s, const struct event *events) {
+    for (const struct event *event = events; event; event = event->next)
+        if (event->seq > s->after_seq && event_matches(event, &s->filters))
+            ignore_result(stream_add(s->stream, event->line.data, event->line.len, NULL) < 0);
     ignore_result(stream_send(s->stream, NULL) < 0);
 }
 
+static struct event *take_waiting(struct events *ev) {
+    struct event *waiting;
+
+    pthread_mutex_lock(&ev->lock);
+    waiting = ev->waiting;
+    ev->waiting = NULL;
+    ev->waiting_end = &ev->waiting;
+    ev->n_waiting = 0;
+    ev->called = false;
+    pthread_mutex_unlock(&ev->lock);
+    return waiting;
+}
+
+static void events_unref(struct event *waiting) {
+    while (waiting) {
+        struct event *next = waiting->next;
+
+        event_unref(waiting);
+        waiting = next;
+    }
+}
+
 /*
- * One call of the system for each listener, however many events there are. After that comes a rest as long as the work was, so that in a burst of events
- * many listeners cost no more than half of this thread, and with them half of a processor: what comes meanwhile goes together.
+ * One call of the system for each listener, however many events there are. After that comes a rest of some times the work, so that in a burst of events
+ * many listeners cost no more than a quarter of a processor: what comes meanwhile goes together, and the loop is not even woken for it.
  */
 static void deliver_waiting(struct events *ev) {
-    int64_t began = clock_mono_ns(), now;
+    int64_t began = clock_thread_ns();
+    struct event *waiting = take_waiting(ev);
 
     for (struct subscriber *s = ev->first; s; s = s->next)
-        deliver_to(s, ev->waiting, ev->n_waiting);
-    while (ev->n_waiting > 0)
-        event_unref(ev->waiting[--ev->n_waiting]);
+        deliver_to(s, waiting);
+    events_unref(waiting);
     ev->timer = loop_timer_free(ev->timer);
-    now = clock_mono_ns();
-    ev->rest_until = now + MIN(now - began, REST_MAX_NS);
+    ev->rest_until = clock_mono_ns() + MIN(REST_PER_WORK * (clock_thread_ns() - began), REST_MAX_NS);
 }
 
 static void on_rested(struct loop_timer *t, void *data) {
@@ -256,14 +275,15 @@ static void on_rested(struct loop_timer *t, void *data) {
 }
 
 static void deliver(void *data) {
-    struct delivery *d = data;
-    struct events *ev = d->ev;
+    struct events *ev = data;
     int64_t left = ev->rest_until - clock_mono_ns();
 
-    ev->waiting[ev->n_waiting++] = d->event;
-    free(d);
-    if (left <= 0 || ev->n_waiting == ELEMENTSOF(ev->waiting) || (!ev->timer && loop_timer(ev->loop, left, 0, on_rested, ev, &ev->timer, NULL) < 0))
+    if (left <= 0 || (!ev->timer && loop_timer(ev->loop, left, 0, on_rested, ev, &ev->timer, NULL) < 0))
         deliver_waiting(ev);
+}
+
+static void deliver_many(void *data) {
+    deliver_waiting(data);
 }
 
 /* ---- publishing ------------------------------------------------------------------------------------------------------------------ */
@@ -274,6 +294,7 @@ int events_new(struct loop *loop, struct events **ret, struct err *e) {
     if (!ev)
         return err_oom(e);
     ev->loop = loop;
+    ev->waiting_end = &ev->waiting;
     pthread_mutex_init(&ev->lock, NULL);
     *ret = ev;
     return 0;
@@ -285,8 +306,7 @@ struct events *events_free(struct events *ev) {
     while (ev->first)
         subscriber_free(ev->first);
     loop_timer_free(ev->timer);
-    while (ev->n_waiting > 0)
-        event_unref(ev->waiting[--ev->n_waiting]);
+    events_unref(ev->waiting);
     for (size_t i = 0; i < LIMIT_EVENT_BACKLOG; i++)
         event_unref(ev->ring[i]);
     pthread_mutex_destroy(&ev->lock);
@@ -298,30 +318,33 @@ int64_t events_listeners(struct events *ev) {
     return atomic_load(&ev->listeners);
 }
 
+/* The loop is woken by the first that waits, and once more when it should not rest any longer. With the lock held. */
+static void deliver_soon(struct events *ev, struct event *event) {
+    event->next = NULL;
+    atomic_fetch_add(&event->refs, 1);
+    *ev->waiting_end = event;
+    ev->waiting_end = &event->next;
+    if (++ev->n_waiting == LIMIT_EVENT_BACKLOG)
+        ignore_result(loop_post(ev->loop, deliver_many, ev, NULL) < 0);
+    if (!ev->called)
+        ev->called = loop_post(ev->loop, deliver, ev, NULL) >= 0;
+}
+
 void events_publish(struct events *ev, const char *type, const char *action, const char *actor_id, const struct strv *attrs) {
     _cleanup_(event_unrefp) struct event *event = NULL, *oldest = NULL;
     _cleanup_err_ struct err e = ERR_INIT;
-    struct delivery *d;
 
     if (event_new(type, action, actor_id, attrs, &event, &e) < 0) {
         log_kv(LOG_LVL_ERROR, "an event was lost", "type", type, "action", action, "id", actor_id, "error", err_msg(&e), NULL);
         return;
     }
-    /* Posting under the lock keeps the order of delivery equal to the order of numbers; whoever begins to listen after the look at who listens replays this one. */
+    /* Numbered and put in line under one lock: delivery is in order of numbers, and whoever begins to listen after the look at who listens replays this one. */
     pthread_mutex_lock(&ev->lock);
-    d = atomic_load(&ev->listeners) > 0 ? malloc(sizeof(*d)) : NULL;
     event->seq = ++ev->seq;
     oldest = ev->ring[event->seq % LIMIT_EVENT_BACKLOG];
-    atomic_fetch_add(&event->refs, 1);
-    ev->ring[event->seq % LIMIT_EVENT_BACKLOG] = event;
-    if (d) {
-        atomic_fetch_add(&event->refs, 1);
-        *d = (struct delivery){ev, event};
-        if (loop_post(ev->loop, deliver, d, NULL) < 0) {
-            event_unref(event);
-            free(d);
-        }
-    }
+    if (atomic_load(&ev->listeners) > 0)
+        deliver_soon(ev, event);
+    ev->ring[ev->seq % LIMIT_EVENT_BACKLOG] = TAKE_PTR(event);
     pthread_mutex_unlock(&ev->lock);
 }
 

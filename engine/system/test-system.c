@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/str.h"
 #include "base/test.h"
 #include "system/events.h"
@@ -80,6 +82,42 @@ TEST(a_client_hears_what_happened_since_its_request) {
     CHECK(strstr(heard, "\"before\"") == NULL);
     CHECK(strstr(heard, "\"between\"") != NULL);
     CHECK(strstr(heard, "\"after\"") != NULL);
+    close(pair[1]);
+    loop_stop(loop);
+    events_free(ev);
+    loop_free(loop);
+}
+
+/* More events than one delivery takes, published faster than they can be sent: none is lost, none overtakes another. */
+TEST(a_burst_arrives_whole_and_in_order) {
+    enum { EVENTS = 3 * LIMIT_EVENT_BACKLOG + 7 };
+    static char heard[512 * EVENTS];
+    struct filters filters = FILTERS_INIT;
+    struct taken conn = TAKEN_INIT;
+    struct events *ev = NULL;
+    struct loop *loop = NULL;
+    const char *at = heard;
+    char id[32];
+    int pair[2];
+
+    REQUIRE(loop_new("test", &loop, NULL) == 0);
+    REQUIRE(loop_start(loop, NULL) == 0);
+    REQUIRE(events_new(loop, &ev, NULL) == 0);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+    conn.fd = pair[0];
+    REQUIRE(events_serve(ev, &conn, &filters, events_mark(ev), 0, 0, NULL) == 0);
+    for (int i = 0; i < EVENTS; i++) {
+        snprintf(id, sizeof id, "number-%d-", i);
+        events_publish(ev, "volume", "create", id, NULL);
+    }
+    snprintf(id, sizeof id, "number-%d-", EVENTS - 1);
+    hear(pair[1], heard, sizeof heard, id);
+    for (int i = 0; i < EVENTS && at; i++) {
+        snprintf(id, sizeof id, "\"ID\":\"number-%d-", i);
+        at = strstr(at, "\"ID\":");
+        CHECK(at && strncmp(at, id, strlen(id)) == 0);
+        at = at ? at + 1 : NULL;
+    }
     close(pair[1]);
     loop_stop(loop);
     events_free(ev);
