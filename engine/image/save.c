@@ -13,7 +13,7 @@
 #include "wire/call.h"
 
 #define BLOCK 512
-#define OUT_SIZE KIB(256)
+#define OUT_SIZE KIB(64) /* what is shorter is put together first */
 
 struct saved {
     struct image *image;
@@ -53,6 +53,11 @@ static int put(void *arg, const void *p, size_t n, struct err *e) {
     struct saving *s = arg;
     const char *at = p;
 
+    if (n >= OUT_SIZE) {
+        int r = flush_out(s, e);
+
+        return r < 0 ? r : call_stream_write(s->call, p, n, e);
+    }
     while (n > 0) {
         size_t part = MIN(n, OUT_SIZE - s->out_n);
 

@@ -10,7 +10,6 @@
 #include "base/thread.h"
 #include "layers/unpack.h"
 
-#define PIECE KIB(256)
 #define LEVEL 1 /* as small as zlib's first, ten times as fast */
 
 struct squeeze {
@@ -28,8 +27,7 @@ struct squeeze {
     struct err error;
     /* the thread's own */
     struct isal_zstream z;
-    unsigned char *level_buf, *piece;
-    size_t n_piece;
+    unsigned char *level_buf;
     int64_t read;
 };
 
@@ -44,9 +42,8 @@ int squeeze_new(struct layer *layer, squeeze_progress_fn *progress, void *arg, s
     s->progress = progress;
     s->progress_arg = arg;
     s->ring = malloc(SQUEEZE_AHEAD);
-    s->piece = malloc(PIECE);
     s->level_buf = malloc(ISAL_DEF_LVL1_DEFAULT);
-    if (!s->ring || !s->piece || !s->level_buf) {
+    if (!s->ring || !s->level_buf) {
         squeeze_free(s);
         return err_oom(e);
     }
@@ -72,7 +69,6 @@ struct squeeze *squeeze_free(struct squeeze *s) {
     err_done(&s->error);
     layer_unref(s->layer);
     free(s->ring);
-    free(s->piece);
     free(s->level_buf);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
@@ -103,15 +99,16 @@ static int put(struct squeeze *s, const unsigned char *p, size_t n, struct err *
     return stop ? err_set(e, ERR_CANCELLED, "context canceled") : 0;
 }
 
-/* Compress the piece. */
-static int squash(struct squeeze *s, bool last, struct err *e) {
+/* Compress a piece. */
+static int squash(struct squeeze *s, const void *p, size_t n, bool last, struct err *e) {
     unsigned char out[KIB(64)];
-    int r = s->progress ? s->progress(s->progress_arg, s->read, last, e) : 0;
+    int r;
 
-    s->z.next_in = s->piece;
-    s->z.avail_in = (uint32_t)s->n_piece;
+    s->read += (int64_t)n;
+    r = s->progress ? s->progress(s->progress_arg, s->read, last, e) : 0;
+    s->z.next_in = (uint8_t *)(uintptr_t)p;
+    s->z.avail_in = (uint32_t)n;
     s->z.end_of_stream = last;
-    s->n_piece = 0;
     while (r == 0) {
         s->z.next_out = out;
         s->z.avail_out = sizeof out;
@@ -125,25 +122,7 @@ static int squash(struct squeeze *s, bool last, struct err *e) {
 }
 
 static int take(void *arg, const void *p, size_t n, struct err *e) {
-    struct squeeze *s = arg;
-    const char *from = p;
-
-    while (n > 0) {
-        size_t k = MIN(n, PIECE - s->n_piece);
-
-        memcpy(s->piece + s->n_piece, from, k);
-        s->n_piece += k;
-        s->read += (int64_t)k;
-        from += k;
-        n -= k;
-        if (s->n_piece == PIECE) {
-            int r = squash(s, false, e);
-
-            if (r < 0)
-                return r;
-        }
-    }
-    return 0;
+    return squash(arg, p, n, false, e);
 }
 
 static void *work(void *arg) {
@@ -156,11 +135,10 @@ static void *work(void *arg) {
     s->z.level_buf = s->level_buf;
     s->z.level_buf_size = ISAL_DEF_LVL1_DEFAULT;
     s->z.gzip_flag = IGZIP_GZIP;
-    s->n_piece = 0;
     s->read = 0;
     r = layer_archive(s->layer, take, s, &e);
     if (r == 0)
-        r = squash(s, true, &e);
+        r = squash(s, NULL, 0, true, &e);
     pthread_mutex_lock(&s->lock);
     s->result = r;
     s->error = e;

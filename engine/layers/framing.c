@@ -119,12 +119,14 @@ int framing_finish(struct framing_writer *w, struct err *e) {
 struct replay {
     int fd, dirfd;
     ZSTD_DCtx *zstd;
-    unsigned char *in, *out, *data; /* buffers of PIECE bytes */
+    unsigned char *in, *out; /* buffers of PIECE bytes */
     ZSTD_inBuffer zin;
     size_t at, n; /* unread part of out */
     bool ended;
     framing_sink_fn sink;
     void *arg;
+    unsigned char *piece; /* of the archive */
+    size_t filled;
     int64_t total;
 };
 
@@ -132,7 +134,7 @@ static void replay_done(struct replay *s) {
     ZSTD_freeDCtx(s->zstd);
     free(s->in);
     free(s->out);
-    free(s->data);
+    free(s->piece);
 }
 
 static int damaged(struct err *e, const char *what) {
@@ -193,7 +195,21 @@ static int replay_number(struct replay *s, int64_t *ret, struct err *e) {
     return damaged(e, "framing record");
 }
 
-/* n bytes to `to`, or to the sink when `to` is NULL. */
+/* Hand the piece over that was filled. */
+static int replay_piece(struct replay *s, struct err *e) {
+    int k = s->filled > 0 ? s->sink(s->arg, s->piece, s->filled, e) : 0;
+
+    s->filled = 0;
+    return k;
+}
+
+/* So many bytes were added to the piece. */
+static int replay_added(struct replay *s, size_t n, struct err *e) {
+    s->filled += n;
+    return s->filled == FRAMING_PIECE ? replay_piece(s, e) : 0;
+}
+
+/* n bytes to `to`, or into the archive when `to` is NULL. */
 static int replay_bytes(struct replay *s, char *to, int64_t n, struct err *e) {
     while (n > 0) {
         int k = replay_fill(s, e);
@@ -202,17 +218,22 @@ static int replay_bytes(struct replay *s, char *to, int64_t n, struct err *e) {
         if (k <= 0)
             return k < 0 ? k : damaged(e, "framing record is short");
         part = (size_t)MIN((int64_t)(s->n - s->at), n);
-        if (to) {
+        if (!to && s->sink)
+            part = MIN(part, FRAMING_PIECE - s->filled);
+        if (to)
             memcpy(to, s->out + s->at, part);
-            to += part;
-        } else {
-            s->total += (int64_t)part;
-            k = s->sink ? s->sink(s->arg, s->out + s->at, part, e) : 0;
-            if (k < 0)
-                return k;
-        }
+        else if (s->sink)
+            memcpy(s->piece + s->filled, s->out + s->at, part);
         s->at += part;
         n -= (int64_t)part;
+        if (to) {
+            to += part;
+            continue;
+        }
+        s->total += (int64_t)part;
+        k = s->sink ? replay_added(s, part, e) : 0;
+        if (k < 0)
+            return k;
     }
     return 0;
 }
@@ -231,14 +252,14 @@ static int open_member(int dirfd, const char *path, struct err *e) {
 
 static int copy_data(struct replay *s, int file, const char *path, int64_t offset, int64_t n, struct err *e) {
     while (n > 0) {
-        ssize_t got = pread(file, s->data, (size_t)MIN(n, (int64_t)PIECE), offset);
+        ssize_t got = pread(file, s->piece + s->filled, (size_t)MIN(n, (int64_t)(FRAMING_PIECE - s->filled)), offset);
         int k;
 
         if (got < 0)
             return err_errno(e, errno, "reading %s of a layer", path);
         if (got == 0)
             return err_set(e, ERR_INTERNAL, "layer is damaged: %s is shorter than it was", path);
-        k = s->sink(s->arg, s->data, (size_t)got, e);
+        k = replay_added(s, (size_t)got, e);
         if (k < 0)
             return k;
         offset += got;
@@ -263,7 +284,7 @@ static int replay_items(struct replay *s, struct err *e) {
         if (k < 0)
             return k;
         if (kind == 'E')
-            return 0;
+            return s->sink ? replay_piece(s, e) : 0;
         k = replay_number(s, &n, e);
         if (k < 0)
             return k;
@@ -303,9 +324,9 @@ int framing_replay(int fd, int dirfd, framing_sink_fn sink, void *arg, int64_t *
 
     s.in = malloc(PIECE);
     s.out = malloc(PIECE);
-    s.data = malloc(PIECE);
+    s.piece = malloc(FRAMING_PIECE);
     s.zstd = ZSTD_createDCtx();
-    if (!s.in || !s.out || !s.data || !s.zstd)
+    if (!s.in || !s.out || !s.piece || !s.zstd)
         return err_oom(e);
     k = replay_items(&s, e);
     if (k == 0 && ret_total)

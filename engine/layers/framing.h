@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 
 struct framing_writer;
 
@@ -28,7 +29,9 @@ int framing_data(struct framing_writer *w, int64_t offset, int64_t length, struc
 /* Write the end mark and flush everything. */
 int framing_finish(struct framing_writer *w, struct err *e);
 
-/* Receives the archive's bytes. */
+#define FRAMING_PIECE KIB(256)
+
+/* Receives the archive's bytes, FRAMING_PIECE at a time and the rest at the end. */
 typedef int (*framing_sink_fn)(void *arg, const void *p, size_t n, struct err *e);
 /*
  * Make the archive again from record `fd` and folder `dirfd`. A file that became shorter than recorded is ERR_INTERNAL ("layer is damaged").

@@ -22,8 +22,10 @@ static void *hash(void *arg) {
     h->started = true;
     pthread_cond_signal(&h->progress);
     for (;;) {
-        while (h->done == h->issued)
+        while (h->done == h->issued && !h->stop)
             pthread_cond_wait(&h->work, &h->lock);
+        if (h->done == h->issued)
+            break;
         struct hasher_sum *s = h->queue[h->done % HASHER_QUEUE].sum;
         const void *p = h->queue[h->done % HASHER_QUEUE].p;
         size_t n = h->queue[h->done % HASHER_QUEUE].n;
@@ -34,11 +36,12 @@ static void *hash(void *arg) {
         h->done++;
         pthread_cond_signal(&h->progress);
     }
+    pthread_mutex_unlock(&h->lock);
     return NULL;
 }
 
 int hasher_start(struct hasher *h, struct err *e) {
-    int r = thread_start(NULL, STACK, hash, h);
+    int r = thread_start(&h->thread, STACK, hash, h);
 
     if (r < 0)
         return err_errno(e, -r, "starting a thread");
@@ -47,6 +50,19 @@ int hasher_start(struct hasher *h, struct err *e) {
         pthread_cond_wait(&h->progress, &h->lock);
     pthread_mutex_unlock(&h->lock);
     return 0;
+}
+
+void hasher_done(struct hasher *h) {
+    if (h->started) {
+        pthread_mutex_lock(&h->lock);
+        h->stop = true;
+        pthread_cond_signal(&h->work);
+        pthread_mutex_unlock(&h->lock);
+        pthread_join(h->thread, NULL);
+    }
+    pthread_cond_destroy(&h->progress);
+    pthread_cond_destroy(&h->work);
+    pthread_mutex_destroy(&h->lock);
 }
 
 void hasher_begin(struct hasher_sum *s) {
@@ -82,12 +98,16 @@ void hasher_add(struct hasher *h, struct hasher_sum *s, const void *p, size_t n)
     pthread_mutex_unlock(&h->lock);
 }
 
-void hasher_end(struct hasher *h, struct hasher_sum *s, char ret[65]) {
-    unsigned char d[SHA256_DIGEST_LENGTH];
-
+void hasher_wait(struct hasher *h, const struct hasher_sum *s) {
     pthread_mutex_lock(&h->lock);
     wait_for(h, s->last);
     pthread_mutex_unlock(&h->lock);
+}
+
+void hasher_end(struct hasher *h, struct hasher_sum *s, char ret[65]) {
+    unsigned char d[SHA256_DIGEST_LENGTH];
+
+    hasher_wait(h, s);
     SHA256_Final(d, &s->ctx);
     hex_encode(d, sizeof d, ret);
 }

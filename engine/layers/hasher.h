@@ -31,7 +31,8 @@ struct hasher_sum {
 struct hasher {
     pthread_mutex_t lock;
     pthread_cond_t work, progress;
-    bool started;
+    pthread_t thread;
+    bool started, stop;
     uint64_t issued, done; /* tickets */
     struct {
         struct hasher_sum *sum;
@@ -47,13 +48,17 @@ struct turn {
 };
 
 void hasher_init(struct hasher *h);
+/* End the thread, once all pieces are hashed. A program that ends need not. */
+void hasher_done(struct hasher *h);
 /* Start the thread and wait until it runs (so that a filter of system calls may follow). */
 int hasher_start(struct hasher *h, struct err *e);
 
 void hasher_begin(struct hasher_sum *s);
-/* s and the bytes stay untouched until hasher_end(), or until turn_next() gives their buffer back. */
+/* s and the bytes stay untouched until hasher_wait() or hasher_end(), or until turn_next() gives their buffer back. */
 void hasher_add(struct hasher *h, struct hasher_sum *s, const void *p, size_t n);
-/* Wait for all pieces of s: 64 hex digits. */
+/* Wait for all pieces of s so far. */
+void hasher_wait(struct hasher *h, const struct hasher_sum *s);
+/* The same, and the sum: 64 hex digits. */
 void hasher_end(struct hasher *h, struct hasher_sum *s, char ret[65]);
 
 /* Leave the present buffer of t for the other one: its index, once nothing in it is waited for. */

@@ -20,6 +20,7 @@
 #include "layers/layers-internal.h"
 
 #define BLOBS_REMEMBERED 20000
+#define HASH_BESIDE ((int64_t)MIB(1)) /* of archives that are longer */
 
 static const char *const steps[] = {
     "CREATE TABLE layer(chain_id TEXT PRIMARY KEY, diff_id TEXT NOT NULL, parent TEXT REFERENCES layer(chain_id), cache_id TEXT NOT NULL UNIQUE,"
@@ -442,14 +443,18 @@ int layers_register_known(struct layers *l, struct layer *parent, const char *di
 struct checked_sink {
     layer_sink_fn sink;
     void *arg;
-    SHA256_CTX sha;
+    struct hasher hasher;
+    struct hasher_sum sum;
 };
 
 static int hash_and_pass(void *arg, const void *p, size_t n, struct err *e) {
     struct checked_sink *s = arg;
+    int r;
 
-    SHA256_Update(&s->sha, p, n);
-    return s->sink(s->arg, p, n, e);
+    hasher_add(&s->hasher, &s->sum, p, n);
+    r = s->sink(s->arg, p, n, e);
+    hasher_wait(&s->hasher, &s->sum);
+    return r;
 }
 
 int layer_archive(struct layer *layer, layer_sink_fn sink, void *arg, struct err *e) {
@@ -457,18 +462,20 @@ int layer_archive(struct layer *layer, layer_sink_fn sink, void *arg, struct err
     _cleanup_free_ char *diff = driver_path(layer->owner, layer->cache_id, "diff");
     _cleanup_close_ int fd = -EBADF, dir = -EBADF;
     struct checked_sink s = {.sink = sink, .arg = arg};
-    unsigned char d[SHA256_DIGEST_LENGTH];
     char digest[CHAIN_TEXT] = "sha256:";
     int r;
 
     if (!record || !diff)
         return err_oom(e);
-    SHA256_Init(&s.sha);
+    hasher_init(&s.hasher);
+    hasher_begin(&s.sum);
+    if (layer->archive_size > HASH_BESIDE) /* without the thread it only takes longer */
+        ignore_result(hasher_start(&s.hasher, NULL) < 0);
     fd = open(record, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     dir = open(diff, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     r = fd < 0 || dir < 0 ? err_errno(e, errno, "layer %s is damaged", layer->chain_id) : framing_replay(fd, dir, hash_and_pass, &s, NULL, e);
-    SHA256_Final(d, &s.sha);
-    hex_encode(d, 32, digest + 7);
+    hasher_end(&s.hasher, &s.sum, digest + strlen(digest));
+    hasher_done(&s.hasher);
     if (r == 0 && !streq(digest, layer->diff_id))
         r = err_set(e, ERR_INTERNAL, "layer %s is damaged: its contents have changed", layer->diff_id);
     return r;
