@@ -31,6 +31,22 @@ debian_mirror() {
 		awk -v s="$(debian_suite)" '$1 == "Packages" && $2 == s && $3 == "main" { print $4; exit }'
 }
 
+# debian_tree SUITE PACKAGES FOLDER: a minimal Debian with these packages, from the archive that apt uses here. Its log is beside it.
+debian_tree() {
+	local mirror log=${3%.new}.log
+	command -v debootstrap >/dev/null || die 3 "debootstrap is not installed (ci/packages installs it)"
+	mirror=$(debian_mirror)
+	[ -n "$mirror" ] || die 3 "no Debian archive is configured for apt on this machine"
+	rm -rf "$3"
+	mkdir -p "$(dirname "$3")"
+	say "making a $1 tree, a minute or two (log: $log)"
+	if ! debootstrap --variant=minbase --include="$2" "$1" "$3" "$mirror" >"$log" 2>&1 9>&-; then
+		rm -rf "$3"
+		die 3 "no $1 tree can be made from the archive configured for apt: $(tail -n 1 "$log")"
+	fi
+	rm -rf "$3"/var/cache/apt/archives/*.deb
+}
+
 # with_lock FILE COMMAND...: one at a time; the descriptor is not inherited by what the command starts.
 with_lock() {
 	local file=$1
