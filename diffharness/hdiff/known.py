@@ -29,24 +29,28 @@ def from_archive(path):
     return names
 
 
-def from_registry_store(folder):
-    """Digests of the manifests, layers and configs that a registry's store links to a repository."""
+def from_layout(folder):
+    """Digests of the manifests, layers and configs of an OCI layout. Not from the registry that serves it: what earlier scenarios have pushed stays there, and
+    would give layers of the lab's images other names."""
     names = {}
-    for link in sorted(glob.glob(os.path.join(folder, "docker/registry/v2/repositories/**/_manifests/tags/*/current/link"), recursive=True)):
-        repository = link.split("/repositories/")[1].split("/_manifests")[0].removeprefix("library/")
-        tag = link.split("/tags/")[1].split("/")[0]
-        with open(link, encoding="ascii") as file:
-            _name_manifest(folder, file.read().strip().removeprefix("sha256:"), f"{repository}:{tag}", names)
+    for entry in (_read(folder, "index.json") or {}).get("manifests") or []:
+        reference = (entry.get("annotations") or {}).get("io.containerd.image.name", "")
+        if reference:
+            _name_manifest(folder, entry["digest"].removeprefix("sha256:"), reference.removeprefix("docker.io/").removeprefix("library/"), names)
     return names
+
+
+def _read(folder, *path):
+    try:
+        with open(os.path.join(folder, *path), "rb") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
 
 
 def _name_manifest(folder, digest, name, names):
     names.setdefault(digest, f"{name}/manifest")
-    try:
-        with open(os.path.join(folder, "docker/registry/v2/blobs/sha256", digest[:2], digest, "data"), "rb") as file:
-            manifest = json.load(file)
-    except (OSError, ValueError):
-        return
+    manifest = _read(folder, "blobs/sha256", digest) or {}
     for number, child in enumerate(manifest.get("manifests") or []):
         _name_manifest(folder, child["digest"].removeprefix("sha256:"), f"{name}/{number}", names)
     if "config" in manifest:
@@ -60,9 +64,8 @@ def lab_digests(env):
     for path in sorted(glob.glob(os.path.join(env.get("IMAGES", ""), "*", "docker.tar"))):
         for digest, name in from_archive(path).items():
             names.setdefault(digest, name)
-    state = os.path.dirname(os.path.dirname(env.get("REGISTRY_CA", "")))
-    for store in ("open", "basic", "token", "hub"):
-        for digest, name in from_registry_store(os.path.join(state, "registry", store)).items():
+    for folder in sorted(glob.glob(os.path.join(env.get("IMAGES", ""), "*", "oci"))):
+        for digest, name in from_layout(folder).items():
             names.setdefault(digest, name)
     return names
 
