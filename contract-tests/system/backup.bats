@@ -23,7 +23,7 @@ make_volume() {
     local d
     hatake volume create -l a=b -l "with space=ä=1" "$1" >/dev/null
     d=$(data_of "$1")
-    python3 - "$d" <<'EOF'
+    /usr/bin/python3 - "$d" <<'EOF'
 import os, socket, sys
 d = sys.argv[1]
 os.chdir(d)
@@ -75,7 +75,7 @@ EOF
 
 # all_of FOLDER: everything there is to know of what lies in it
 all_of() {
-    python3 - "$1" <<'EOF'
+    /usr/bin/python3 - "$1" <<'EOF'
 import hashlib, os, stat, sys
 os.chdir(sys.argv[1])
 inodes = {}

@@ -28,7 +28,7 @@ many_layers() {
     done
 }
 check() { run -"$1" "$HATAKED" check --data-root "$ENGINE_ROOT" "${@:2}"; }
-sql() { python3 -c 'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print("\n".join("|".join(map(str, r)) for r in c.execute(sys.argv[2]))); c.commit()' "$ENGINE_ROOT/engine.db" "$1"; }
+sql() { /usr/bin/python3 -c 'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print("\n".join("|".join(map(str, r)) for r in c.execute(sys.argv[2]))); c.commit()' "$ENGINE_ROOT/engine.db" "$1"; }
 # the folder of the top layer of the image with that name, and tag if it is not latest
 folder_of() { sql "SELECT cache_id FROM layer JOIN image ON image.top = layer.chain_id JOIN image_name ON image_name.image = image.id WHERE image_name.name LIKE '%/$1:${2-latest}'"; }
 hex() { head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
@@ -101,7 +101,7 @@ hex() { head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
     own_end
     check 0 --bits
     # One bit of one file, times and size as they were.
-    python3 - "$(find "$ENGINE_ROOT/overlay2" -path '*/diff/*' -type f -size +100c | grep -v -e "$(folder_of busybox)" -e -init/ | sort | head -n 1)" <<'END'
+    /usr/bin/python3 - "$(find "$ENGINE_ROOT/overlay2" -path '*/diff/*' -type f -size +100c | grep -v -e "$(folder_of busybox)" -e -init/ | sort | head -n 1)" <<'END'
 import os, sys
 path = sys.argv[1]
 st = os.stat(path)
@@ -128,7 +128,7 @@ END
     check 0 --repair
     [ ! -e "$folder/blob" ]
     echo blob >"$folder/blob"
-    python3 - "$ENGINE_ROOT/engine.db" "${folder##*/}" "$(sha256sum <"$folder/blob" | cut -d' ' -f1)" <<'END'
+    /usr/bin/python3 - "$ENGINE_ROOT/engine.db" "${folder##*/}" "$(sha256sum <"$folder/blob" | cut -d' ' -f1)" <<'END'
 import sqlite3, sys
 with sqlite3.connect(sys.argv[1]) as db:
     assert db.execute("UPDATE layer SET blob=? WHERE cache_id=?", ("sha256:" + sys.argv[3], sys.argv[2])).rowcount == 1

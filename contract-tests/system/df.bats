@@ -18,7 +18,7 @@ bytes_in() {
 layers_of() {
     docker image inspect -f '{{.GraphDriver.Data.UpperDir}}{{with .GraphDriver.Data.LowerDir}}:{{.}}{{end}}' "$@" | tr ':' '\n' | sort -u
 }
-df() { request GET /v1.45/system/df && python3 -c "import json, sys; d = json.loads(sys.argv[1]); print($1)" "$BODY"; }
+df() { request GET /v1.45/system/df && /usr/bin/python3 -c "import json, sys; d = json.loads(sys.argv[1]); print($1)" "$BODY"; }
 
 @test "an image has the size of its layers' files" {
     local name

@@ -43,7 +43,7 @@ outside_start() {
     mkdir "$BATS_FILE_TMPDIR/www"
     echo outside >"$BATS_FILE_TMPDIR/www/index.html"
     # Not by in_neighbour: the process to be ended is the server itself.
-    ip netns exec "$NEIGHBOUR_NETNS" python3 -m http.server 8099 --directory "$BATS_FILE_TMPDIR/www" >/dev/null 2>&1 3>&- &
+    ip netns exec "$NEIGHBOUR_NETNS" /usr/bin/python3 -m http.server 8099 --directory "$BATS_FILE_TMPDIR/www" >/dev/null 2>&1 3>&- &
     echo $! >"$BATS_FILE_TMPDIR/outside"
     poll in_neighbour curl -sf http://127.0.0.1:8099/
 }

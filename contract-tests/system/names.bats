@@ -66,7 +66,7 @@ finish() {
     done
     same "$rules" "$(nsenter -t "$pid" -n iptables -t nat -S)"
     # The published port is still nobody else's.
-    run ! in_engine_net timeout 60 python3 -c 'import socket; socket.socket().bind(("0.0.0.0", 8082))'
+    run ! in_engine_net timeout 60 /usr/bin/python3 -c 'import socket; socket.socket().bind(("0.0.0.0", 8082))'
     finish 5
 }
 
@@ -229,7 +229,7 @@ sees() { same "$1" "$(caller "${@:2}")" "the server sees of ${*:2}"; }
     sees 172.17.0.1 tcp 127.0.0.1 in_engine_net
     sees 172.17.0.1 tcp 172.17.0.1 in_engine_net
     same silent "$(in_engine_net "$DIAL" tcp ::1 8084 hello)"
-    run ! in_engine_net timeout 60 python3 -c 'import socket; socket.socket().bind(("0.0.0.0", 8084))'
+    run ! in_engine_net timeout 60 /usr/bin/python3 -c 'import socket; socket.socket().bind(("0.0.0.0", 8084))'
     docker rm -f "$N"
     own_restart
 }

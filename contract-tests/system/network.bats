@@ -206,7 +206,7 @@ is_met() { [ "$(neighbour_meets "$1")" = page ]; }
     web "$N-six" -p '[::1]::80'
     web "$N-in" --network "$N" -p 80
     run -0 in_engine_net "$TOP/build/bin/hatake" -H "$ENGINE_HOST" exposure --json
-    said=$(python3 -c 'import json, sys
+    said=$(/usr/bin/python3 -c 'import json, sys
 for p in json.load(sys.stdin):
     if p["Container"].startswith(sys.argv[1]):
         print(p["Container"], p["Address"], p["ReachableFrom"].replace(" ", "-"), p["DecidedBy"].replace(" ", "-"))' "$N-" <<<"$output")

@@ -44,7 +44,7 @@ buildah() { ip netns exec "$REGISTRY_NETNS" buildah --root "$WORK/store" --runro
 
 # whole FOLDER ID [MAGIC]: a folder that skopeo wrote (dir:) is the image of that id: configuration, blobs, layers by diff ID; each layer begins with these bytes
 whole() {
-    python3 - "$@" <<'END'
+    /usr/bin/python3 - "$@" <<'END'
 import hashlib, json, subprocess, sys
 folder, image, magic = (sys.argv[1:] + [""])[:3]
 def blob(digest):
@@ -83,7 +83,7 @@ inventory() {
 @test "skopeo reads an archive that was saved" {
     skopeo copy -q "docker-archive:$WORK/saved.tar" "dir:$BATS_TEST_TMPDIR/d"
     whole "$BATS_TEST_TMPDIR/d" "$ID"
-    same '["semantics:latest"]' "$(skopeo list-tags "docker-archive:$WORK/saved.tar" | python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)["Tags"]))')"
+    same '["semantics:latest"]' "$(skopeo list-tags "docker-archive:$WORK/saved.tar" | /usr/bin/python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)["Tags"]))')"
 }
 
 @test "skopeo reads the layout inside of it" {
@@ -177,7 +177,7 @@ inventory() {
     need_tool buildah
     local c id tool
     c=$(buildah from --pull-never scratch)
-    tool=$(tar -xOf "$IMAGES/busybox/docker.tar" manifest.json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["Layers"][0])')
+    tool=$(tar -xOf "$IMAGES/busybox/docker.tar" manifest.json | /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["Layers"][0])')
     tar -xOf "$IMAGES/busybox/docker.tar" "$tool" >"$BATS_TEST_TMPDIR/rootfs.tar"
     buildah add -q "$c" "$BATS_TEST_TMPDIR/rootfs.tar" /
     echo "made by buildah" >"$BATS_TEST_TMPDIR/note"

@@ -30,7 +30,7 @@ teardown() {
 sent() { awk '$1 == "PATCH" || $1 == "PUT" { n += $3 } END { print n + 0 }' "$STATE/log"; }
 # arrived: manifest and blobs fit each other, and each layer is the archive that the configuration names
 arrived() {
-    python3 - "$STATE" "$(docker image inspect -f '{{.Id}} {{json .RootFS.Layers}}' "$TO")" <<'END'
+    /usr/bin/python3 - "$STATE" "$(docker image inspect -f '{{.Id}} {{json .RootFS.Layers}}' "$TO")" <<'END'
 import gzip, hashlib, json, sys
 state, (image, layers) = sys.argv[1], sys.argv[2].split(" ", 1)
 def digest(data):

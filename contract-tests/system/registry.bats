@@ -48,7 +48,7 @@ serve() {
 rules() { echo "$1" >"$STATE_OF/rules.new" && mv "$STATE_OF/rules.new" "$STATE_OF/rules"; }
 # asked STATE EXPRESSION: how many requests (r) were such
 asked() {
-    python3 -c 'import json, sys
+    /usr/bin/python3 -c 'import json, sys
 print(sum(1 for r in map(json.loads, open(sys.argv[1])) if eval(sys.argv[2])))' "$BATS_TEST_TMPDIR/$1/log" "$2"
 }
 auth() { printf '%s' "$1" | base64 -w0 | tr '+/' '-_'; }
@@ -59,7 +59,7 @@ pulled() { [[ $BODY == *'Downloaded newer image'* ]] || fail "$BODY"; }
 pull_later() {
     curl -sSN --max-time 600 --unix-socket "${ENGINE_HOST#unix://}" -X POST "http://x/v1.45/images/create?fromImage=${2%:*}&tag=${2##*:}" >"$1" 2>&1 3>&- &
 }
-layers_of() { python3 -c '
+layers_of() { /usr/bin/python3 -c '
 import json, sys
 def read(path):
     with open(sys.argv[1] + path) as f:
@@ -209,7 +209,7 @@ LAYER='r["method"] == "GET" and "/blobs/" in r["path"]'
     pull "$NAME"
     pulled
     # Three refusals, so three waits of a second at least, whatever runs beside them.
-    python3 - "$BATS_TEST_TMPDIR/limited/log" <<'END'
+    /usr/bin/python3 - "$BATS_TEST_TMPDIR/limited/log" <<'END'
 import json, sys
 times = {}
 for line in map(json.loads, open(sys.argv[1])):

@@ -28,7 +28,7 @@ registry() {
     ip netns exec "$SUBJECT_NETNS" "$BATS_TEST_DIRNAME/test-registry" "$STATE" 127.0.0.1 "$image=$IMAGES/$image/oci" >&2 3>&- &
     poll test -e "$STATE/ready"
     FROM=127.0.0.1:$(cat "$STATE/ready")/$image:latest
-    LAYERS=$(python3 -c '
+    LAYERS=$(/usr/bin/python3 -c '
 import json, sys
 def blob(digest):
     with open(sys.argv[1] + "/blobs/" + digest.replace(":", "/")) as f:
@@ -147,7 +147,7 @@ is_whole() { docker save "$FROM" | tar -t >/dev/null; }
     registry layers12 fine
     docker pull -q "$FROM"
     docker tag "$FROM" "$to"
-    pulled_came() { python3 - "$up" "$IMAGES/layers12/oci" <<'END'
+    pulled_came() { /usr/bin/python3 - "$up" "$IMAGES/layers12/oci" <<'END'
 import hashlib, json, os, sys
 up, image = sys.argv[1:]
 def blob(digest):

@@ -97,7 +97,7 @@ OS='NAME=x\nID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian 12\"\n'
     same "$(rpm --root "$root" --dbpath /var/lib/rpm --define '_db_backend sqlite' -q --qf '%{SHA256HEADER}' hello)" "$(value 'p["hello"]["checksums"][0]["checksumValue"]')"
     same '' "$SAID"
     # What was written last is in the log beside the database.
-    python3 - "$root/var/lib/rpm/rpmdb.sqlite" "$BATS_TEST_TMPDIR" <<'END'
+    /usr/bin/python3 - "$root/var/lib/rpm/rpmdb.sqlite" "$BATS_TEST_TMPDIR" <<'END'
 import shutil, sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
 db.execute("PRAGMA journal_mode=WAL")
@@ -118,7 +118,7 @@ END
 }
 
 @test "hostile databases: a finding or nothing, never a crash or an endless wait" {
-    python3 - "$BATS_TEST_TMPDIR" <<'END'
+    /usr/bin/python3 - "$BATS_TEST_TMPDIR" <<'END'
 import sqlite3, struct, sys
 def make(name, *sql):
     db = sqlite3.connect(sys.argv[1] + "/" + name)

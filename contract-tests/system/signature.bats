@@ -58,7 +58,7 @@ offer() {
 }
 # digest_in IMAGE KEY...: that of what the image's own document names there
 digest_in() {
-    python3 -c 'import json, sys
+    /usr/bin/python3 -c 'import json, sys
 layout, *keys = sys.argv[1:]
 top = json.load(open(layout + "/index.json"))["manifests"][0]["digest"]
 what = json.load(open(layout + "/blobs/" + top.replace(":", "/")))
@@ -235,7 +235,7 @@ taken() {
     wants good
     policy "{\"default\": [{\"type\": \"reject\"}], \"transports\": {\"docker\": {\"$REGISTRY/signed\": $(signed good)}}}"
     "$BATS_TEST_DIRNAME/sign-image" "$IMAGES/busybox/oci" "$BATS_TEST_TMPDIR/layout" "{\"key\": \"$(key good)\", \"reference\": \"$REGISTRY/signed/$N\"}"
-    ip netns exec "$REGISTRY_NETNS" python3 - "$BATS_TEST_TMPDIR/layout" "$REGISTRY" "signed/$N" "$TOP/build/${OWN_LAB#hatake-}/etc" "$CI" <<'END'
+    ip netns exec "$REGISTRY_NETNS" /usr/bin/python3 - "$BATS_TEST_TMPDIR/layout" "$REGISTRY" "signed/$N" "$TOP/build/${OWN_LAB#hatake-}/etc" "$CI" <<'END'
 import glob, json, os, sys
 sys.path.insert(0, sys.argv[5])
 import image_push

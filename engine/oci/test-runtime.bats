@@ -26,7 +26,7 @@ teardown() {
 run_rt() { "$RT" --root "$D/state" "$@"; }
 
 edit() { # python statements on d
-    python3 -c "
+    /usr/bin/python3 -c "
 import json,sys
 d=json.load(open('$D/b/config.json'))
 $1
