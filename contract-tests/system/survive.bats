@@ -38,14 +38,25 @@ crash() { # kill -9, then a new daemon
 }
 
 @test "what was written while no daemon ran is in the log; logs -f goes on" {
-    local id
-    id=$(docker run -d --name "$N" busybox sh -c 'i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo line $i; usleep 20000; done')
-    poll eval "docker logs $N | grep -q 'line 20$'"
+    local id log pid n job out=$BATS_TEST_TMPDIR/followed
+    id=$(docker run -d --name "$N" busybox sh -c 'i=0; until [ -e /end ]; do i=$((i+1)); echo line $i; usleep 5000; done')
+    log=$ENGINE_ROOT/containers/$id/$id-json.log
+    pid=$(docker inspect -f '{{.State.Pid}}' "$N")
+    # longer FILE: by fifty lines more than now
+    longer() { n=$(wc -l <"$1") && poll eval "[ \$(wc -l <'$1') -gt $((n + 50)) ]"; }
+    longer "$log"
     own_kill
-    poll grep -q 'line 150\\n' "$ENGINE_ROOT/containers/$id/$id-json.log"
+    longer "$log"
     own_start
-    timeout 300 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$BATS_TEST_TMPDIR/followed"
-    seq -f 'line %g' 1 400 | cmp - "$BATS_TEST_TMPDIR/followed"
+    timeout 300 "$CLI" -H "$ENGINE_HOST" logs -f "$N" >"$out" 3>&- &
+    job=$!
+    poll test -s "$out"
+    longer "$out"
+    touch "/proc/$pid/root/end"
+    job_ends 0 "$job"
+    n=$(wc -l <"$out")
+    seq -f 'line %g' 1 "$n" | cmp - "$out"
+    same "$n" "$(wc -l <"$log")"
 }
 
 @test "exec, attach with input, and top of the kernel's side work on an adopted container" {
@@ -174,7 +185,7 @@ begun() {
     docker run -d --name "$N" busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i; usleep 3000; done'
     before=$(docker inspect -f '{{.State.Pid}}' "$N")
     touch "$BATS_TEST_TMPDIR/begun"
-    while :; do docker ps -a || true; docker logs --tail 10 "$N" || true; done >/dev/null 2>&1 3>&- &
+    while sleep 0.1; do docker ps -a || true; docker logs --tail 10 "$N" || true; done >/dev/null 2>&1 3>&- &
     asking=$!
     for i in $(seq "${crashes:-10}"); do
         begun "$i" 1 &
@@ -255,12 +266,13 @@ begun() {
 }
 
 @test "SIGTERM: --restart always runs again with the next daemon, unless-stopped too, a stopped one does not" {
-    docker run -d --name "$N-a" --restart always busybox sleep 1000
-    docker run -d --name "$N-u" --restart unless-stopped busybox sleep 1000
-    docker run -d --name "$N-s" --restart unless-stopped busybox sleep 1000
-    docker run -d --name "$N-n" busybox sleep 1000
+    # with an init, which ends on SIGTERM
+    docker run -d --init --name "$N-a" --restart always busybox sleep 1000
+    docker run -d --init --name "$N-u" --restart unless-stopped busybox sleep 1000
+    docker run -d --init --name "$N-s" --restart unless-stopped busybox sleep 1000
+    docker run -d --init --name "$N-n" busybox sleep 1000
     docker stop -t 0 "$N-s"
-    own_restart --shutdown-timeout 1
+    own_restart
     poll is_state "$N-a" running
     poll is_state "$N-u" running
     same exited "$(state_of "$N-s")"
