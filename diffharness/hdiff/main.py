@@ -37,6 +37,17 @@ def parse_arguments(words):
     return parser.parse_intermixed_args(words)
 
 
+def provide(host, path, tag):
+    """Has an engine hold an image as its archive makes it. One that an earlier scenario has pulled knows for good where it came from: that one is made anew."""
+    answer = fetch(host, "GET", f"/images/{tag}/json")
+    if answer.status == 200:
+        if not json.loads(answer.body).get("RepoDigests"):
+            return
+        fetch(host, "DELETE", f"/images/{tag}?force=1", timeout=120)
+    with open(path, "rb") as file:
+        fetch(host, "POST", "/images/load?quiet=1", [("Content-Type", "application/x-tar")], file.read(), 300)
+
+
 class Session:
     """What one invocation needs: engines, CLIs, judge, and the folder of sockets."""
 
@@ -95,10 +106,7 @@ class Session:
                 found = known.archive_of(self.env, name)
                 if found is None:
                     return f"the lab has no image {name} (ci/images build)"
-                path, tag = found
-                if fetch(engine.host, "GET", f"/images/{tag}/json").status != 200:
-                    with open(path, "rb") as file:
-                        fetch(engine.host, "POST", "/images/load?quiet=1", [("Content-Type", "application/x-tar")], file.read(), 300)
+                provide(engine.host, *found)
             for name in chosen.without:
                 found = known.archive_of(self.env, name)
                 if found is not None:

@@ -8,7 +8,7 @@ import unittest
 
 from support import FakeEngine, json_answer, raw_answer
 
-from hdiff import frames, golden, ops, report, runner, scenario
+from hdiff import frames, golden, main, ops, report, runner, scenario
 
 ID, OTHER = "a1" * 32, "b2" * 32
 
@@ -103,6 +103,15 @@ class Runs(unittest.TestCase):
         self.assertEqual(engine.lacks(parsed), "the lab gives no registry, neighbour")
         engine.variables["registry"], engine.neighbour = "r", "n"
         self.assertEqual(engine.lacks(parsed), "")
+
+    def test_images_are_as_their_archives_make_them(self):
+        """Loaded where they are not there, made anew where a scenario has pulled them, left alone otherwise."""
+        for answer, wanted in ((json_answer({"message": "No such image"}, 404), ["GET", "POST"]), (json_answer({"RepoDigests": []}), ["GET"]),
+                               (json_answer({"RepoDigests": ["x@sha256:" + "0" * 64]}), ["GET", "DELETE", "POST"])):
+            engine = FakeEngine({"GET /images/x:1/json": answer, "DELETE /images/x:1?force=1": json_answer([]), "POST /images/load?quiet=1": json_answer({})})
+            self.addCleanup(engine.close)
+            main.provide(engine.host, __file__, "x:1")
+            self.assertEqual([key.split()[0] for key, _ in engine.requests], wanted)
 
     def test_setup_must_work(self):
         got = self.run_both("[setup]\n! exit 3\n[steps]\n> GET /_ping\n", {}, {})
