@@ -80,19 +80,6 @@ static bool label_match(const struct filters *f, const struct network *net) {
     return filters_kv(f, "label", &pairs);
 }
 
-/* Part of a name or id is enough, as in the reference. */
-static bool part_match(const struct filters *f, const char *key, const char *source) {
-    const struct strv *v = filters_get(f, key);
-
-    if (!v || !v->n)
-        return true;
-    for (size_t i = 0; i < v->n; i++) {
-        if (strstr(source, v->v[i]))
-            return true;
-    }
-    return false;
-}
-
 static bool in_use(struct networks *n, const struct network *net) {
     bool used;
 
@@ -106,7 +93,8 @@ static bool match(struct networks *n, const struct filters *f, const struct netw
     const char *type = network_is_predefined(net->record.name) ? "builtin" : "custom";
 
     if (!filters_exact(f, "driver", net->record.driver) || !filters_exact(f, "scope", net->record.scope) ||
-        !part_match(f, "name", net->record.name) || !part_match(f, "id", net->record.id) || !label_match(f, net) || !filters_exact(f, "type", type))
+        !filters_match(f, "name", net->record.name) || !filters_match(f, "id", net->record.id) || !label_match(f, net) ||
+        !filters_exact(f, "type", type))
         return false;
     if (dangling_set && (dangling != (!network_is_predefined(net->record.name) && !in_use(n, net))))
         return false;

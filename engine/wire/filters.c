@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/moment.h"
 #include "base/str.h"
 
@@ -177,11 +179,25 @@ bool filters_fuzzy(const struct filters *f, const char *key, const char *source)
     return false;
 }
 
+/* Digits have a letter in the reference's expressions (RE2), but none in POSIX's, not even with GNU's extensions. */
+static int add_digits(struct buf *out, const char *pattern) {
+    for (const char *p = pattern; *p; p++) {
+        if (*p != '\\')
+            buf_addc(out, *p);
+        else if (p[1] == 'd' || p[1] == 'D')
+            buf_adds(out, *++p == 'd' ? "[0-9]" : "[^0-9]");
+        else
+            buf_add(out, p, p[1] ? 2 : 1), p += p[1] != 0;
+    }
+    return buf_check(out, NULL);
+}
+
 static bool regex_finds(const char *pattern, const char *text) {
+    _cleanup_buf_ struct buf posix = BUF_INIT(LIMIT_SMALL_FILE);
     regex_t re;
     bool found;
 
-    if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+    if (add_digits(&posix, pattern) < 0 || regcomp(&re, buf_str(&posix), REG_EXTENDED | REG_NOSUB) != 0)
         return false;
     found = regexec(&re, text, 0, NULL, 0) == 0;
     regfree(&re);

@@ -19,6 +19,18 @@ TEST(filters_take_both_forms) {
     CHECK(filters_exact(&b, "other", "anything"));
 }
 
+TEST(filters_match_expressions_as_go_has_them) {
+    _cleanup_filters_ struct filters f = FILTERS_INIT;
+
+    CHECK_INT(filters_parse(&f, "{\"a\":[\"^n\\\\d+$\"],\"b\":[\"^\\\\D.\\\\.c$\"],\"c\":[\"*\",\"(\",\"x\\\\\"]}", NULL), 0);
+    CHECK(filters_match(&f, "a", "n12"));
+    CHECK(!filters_match(&f, "a", "nd"));
+    CHECK(filters_match(&f, "b", "ab.c"));
+    CHECK(!filters_match(&f, "b", "1b.c"));
+    CHECK(!filters_match(&f, "b", "abxc"));
+    CHECK(!filters_match(&f, "c", "x"));
+}
+
 TEST(filters_refuse_other_shapes) {
     static const char *const accepted[] = {"label", NULL};
     _cleanup_err_ struct err e = ERR_INIT;
