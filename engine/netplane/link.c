@@ -51,6 +51,7 @@ static int refused(int why, struct err *e) {
     const char *text = why == EOPNOTSUPP ? "operation not supported"
                        : why == EEXIST   ? "file exists"
                        : why == EPERM    ? "operation not permitted"
+                       : why == EINVAL   ? "invalid argument"
                                          : NULL;
 
     return text ? err_set(e, ERR_INTERNAL, "%s", text) : err_errno(e, why, "make interface");
@@ -227,8 +228,8 @@ int link_bridge_ensure(const struct link_bridge *br, bool keep_addrs, int *ret_i
     struct ifaddrmsg all = {.ifa_family = AF_INET};
     struct seen_addrs seen = {.want = br->addr, .remove = keep_addrs || !br->addr.addr ? NULL : &b};
     unsigned index = if_nametoindex(br->ifname);
+    int r, why = 0;
     size_t m;
-    int r;
 
     if (strlen(br->ifname) >= IFNAMSIZ)
         return err_set(e, ERR_INVALID, "interface name %s is too long", br->ifname);
@@ -262,7 +263,12 @@ int link_bridge_ensure(const struct link_bridge *br, bool keep_addrs, int *ret_i
     if (br->mtu > 0 && br->mtu != 1500)
         netl_put_u32(&b, IFLA_MTU, (uint32_t)br->mtu);
     netl_end(&b, m);
-    r = netl_talk(&s, &b, NULL, NULL, e);
+    r = netl_talk(&s, &b, &why, NULL, e);
+    if (r < 0 && why == EINVAL) {
+        /* An MTU that no bridge has. */
+        err_done(e);
+        return refused(why, e);
+    }
     if (r < 0)
         return err_wrap(e, "set up bridge %s", br->ifname);
     *ret_ifindex = (int)index;

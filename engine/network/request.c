@@ -158,6 +158,7 @@ static int check_options(const struct api_string_map *opts, struct err *e) {
     const char *name = api_string_map_get(opts, option_bridge_name), *mtu = api_string_map_get(opts, option_mtu),
                *binding = api_string_map_get(opts, option_binding);
     const char *const bools[] = {option_icc, option_masquerade, option_inhibit};
+    struct in6_addr a6;
     uint32_t a = 0;
     int64_t v = 0;
     bool b;
@@ -170,11 +171,13 @@ static int check_options(const struct api_string_map *opts, struct err *e) {
     }
     if (mtu && parse_i64(mtu, &v) < 0)
         return err_set(e, ERR_INVALID, "failed to parse %s value: %s (strconv.Atoi: parsing \"%s\": invalid syntax)", option_mtu, mtu, mtu);
-    if (mtu && (v < 0 || v > 65535))
+    if (mtu && v < 0)
         return err_set(e, ERR_INVALID, "invalid MTU number: %lld", (long long)v);
-    if (binding && ipv4_parse(binding, &a) < 0)
+    /* The kernel's own words, as the reference passes them on; here and below. */
+    if (mtu && v > 65535)
+        return err_set(e, ERR_INTERNAL, "invalid argument");
+    if (binding && ipv4_parse(binding, &a) < 0 && inet_pton(AF_INET6, binding, &a6) != 1)
         return err_set(e, ERR_INVALID, "failed to parse %s value: %s (nil ip)", option_binding, binding);
-    /* The kernel's own words, as the reference passes them on. */
     if (name && (strlen(name) > 15 || !*name))
         return err_set(e, ERR_INTERNAL, "numerical result out of range");
     if (name && (strpbrk(name, "/ \t\n:") || streq(name, ".") || streq(name, "..")))

@@ -42,8 +42,30 @@ static int read_mode(struct network *net, struct err *e) {
                    net->kind == NETWORK_MACVLAN ? "bridge" : "l2", driver_of(net));
 }
 
+/* "eth0.10": tag 10 on eth0, which is there. */
+static int read_tagged(const char *parent, char below[IFNAMSIZ], unsigned *ret_id, struct err *e) {
+    const char *dot = strchr(parent, '.');
+    int64_t id = 0;
+
+    if (dot && strchr(dot + 1, '.'))
+        return err_set(e, ERR_INTERNAL, "required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead received %s", parent);
+    if (!dot)
+        return err_set(e, ERR_INTERNAL, "invalid subinterface vlan name %s, example formatting is eth0.10", parent);
+    if (parse_i64(dot + 1 + (dot[1] == '+'), &id) < 0)
+        return err_set(e, ERR_INTERNAL, "unable to parse a valid vlan id from: %s (ex. eth0.10 for vlan 10)", dot + 1);
+    if (id < 1 || id > 4094)
+        return err_set(e, ERR_INTERNAL, "vlan id must be between 1-4094, received: %lld", (long long)id);
+    snprintf(below, IFNAMSIZ, "%.*s", (int)(dot - parent), parent);
+    if (dot - parent >= IFNAMSIZ || !if_nametoindex(below))
+        return err_set(e, ERR_INTERNAL, "-o parent interface was not found on the host: %.*s", (int)(dot - parent), parent);
+    *ret_id = (unsigned)id;
+    return 0;
+}
+
 int network_read_vlan(struct network *net, struct err *e) {
     const char *parent = network_option(net, "parent"), *flag = network_option(net, "ipvlan_flag");
+    char below[IFNAMSIZ];
+    unsigned id;
     int r = read_mode(net, e);
 
     if (r < 0)
@@ -55,8 +77,11 @@ int network_read_vlan(struct network *net, struct err *e) {
     }
     if (streq_ptr(parent, "lo"))
         return err_set(e, ERR_INTERNAL, "loopback interface is not a valid %s parent link", driver_of(net));
-    if (parent && strlen(parent) >= sizeof(net->parent))
-        return err_set(e, ERR_INTERNAL, "numerical result out of range");
+    /* No interface has such a name; one with a tag is refused by the kernel. */
+    if (parent && strlen(parent) >= sizeof(net->parent)) {
+        r = read_tagged(parent, below, &id, e);
+        return r < 0 ? r : err_set(e, ERR_INTERNAL, "failed to create %s vlan link: numerical result out of range", parent);
+    }
     /* Without one a dummy interface stands in: containers reach each other and nobody else. */
     if (str_empty(parent))
         snprintf(net->parent, sizeof(net->parent), "%s-%.12s", net->kind == NETWORK_MACVLAN ? "dm" : "di", net->record.id);
@@ -65,24 +90,14 @@ int network_read_vlan(struct network *net, struct err *e) {
     return 0;
 }
 
-/* "eth0.10": tag 10 on eth0. */
 static int make_tagged(const struct network *net, struct err *e) {
-    const char *dot = strchr(net->parent, '.');
     char below[IFNAMSIZ];
-    int64_t id = 0;
+    unsigned id;
+    int r = read_tagged(net->parent, below, &id, e);
 
-    if (!dot || strchr(dot + 1, '.'))
-        return err_set(e, ERR_INTERNAL, "invalid subinterface vlan name %s, example formatting is eth0.10", net->parent);
-    if (parse_i64(dot + 1, &id) < 0)
-        return err_set(e, ERR_INTERNAL, "unable to parse a valid vlan id from: %s (ex. eth0.10 for vlan 10)", dot + 1);
-    if (id < 1 || id > 4094)
-        return err_set(e, ERR_INTERNAL, "vlan id must be between 1-4094, received: %lld", (long long)id);
-    snprintf(below, sizeof(below), "%.*s", (int)(dot - net->parent), net->parent);
-    if (!if_nametoindex(below))
-        return err_set(e, ERR_INTERNAL, "-o parent interface was not found on the host: %s", below);
-    if (link_make_tagged(net->parent, below, (unsigned)id, e) < 0)
-        return err_wrap(e, "failed to create %s vlan link", net->parent);
-    return 0;
+    if (r < 0)
+        return r;
+    return link_make_tagged(net->parent, below, id, e) < 0 ? err_wrap(e, "failed to create %s vlan link", net->parent) : 0;
 }
 
 int network_make_parent(struct networks *n, struct network *net, struct err *e) {
