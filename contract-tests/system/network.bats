@@ -90,6 +90,20 @@ same_netns() { [ "$(readlink "/proc/$1/ns/net")" = "$(readlink "/proc/$2/ns/net"
     poll serves "$N-2" in_neighbour curl -sS --max-time 60 "http://$SUBJECT_ADDRESS:$port/"
 }
 
+@test "a stream to a published port on loopback crosses the bridge in pieces of more than 64 KiB; those of the container are as ever" {
+    local port pieces
+    [ "$ENGINE_HOST" != "${REFERENCE_HOST-}" ] || skip "of this engine"
+    [ "$(printf '6.3\n%s\n' "$(uname -r)" | sort -V | head -n 1)" = 6.3 ] || skip "Linux 6.3"
+    port=$(free_port)
+    docker run -d --name "$N" -p "127.0.0.1:$port:7" busybox sh -c 'while nc -l -p 7 -e cat; do :; done'
+    poll in_engine_net "$TOP/diffharness/tools/dial" tcp 127.0.0.1 "$port" --timeout 60
+    # Longer pieces, not longer packets.
+    same 1500 "$(docker exec "$N" cat /sys/class/net/eth0/mtu)"
+    pieces=$(in_engine_net "$TOP/contract-tests/system/longest-pieces" docker0 "$port")
+    [ "${pieces% *}" -gt 65536 ] || fail "longest piece on its way in: ${pieces% *}"
+    [ "${pieces#* }" -le $((65536 + 14)) ] || fail "longest piece on its way out: ${pieces#* }"
+}
+
 @test "a port published on 127.0.0.1 cannot be reached by the neighbour, not even with a route to 127.0.0.1" {
     local port ip
     port=$(free_port)

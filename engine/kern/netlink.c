@@ -107,7 +107,7 @@ static void put_ns(struct nl_batch *b, struct nl_ns ns) {
 void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu, const char *inner, const uint8_t mac[6], struct nl_ns peer_ns) {
     struct ifinfomsg *m = begin(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof *m);
     struct rtattr *info, *data, *peer;
-    uint32_t mtu32 = (uint32_t)mtu;
+    uint32_t mtu32 = (uint32_t)mtu, longest = NL_LONGEST_SEGMENT;
 
     if (!m)
         return;
@@ -118,6 +118,7 @@ void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu
         attr(b, IFLA_MASTER, &master, sizeof master);
     if (mtu)
         attr(b, IFLA_MTU, &mtu32, sizeof mtu32);
+    attr(b, NL_GSO_IPV4_MAX_SIZE, &longest, sizeof longest);
     info = attr(b, IFLA_LINKINFO, NULL, 0);
     attr(b, IFLA_INFO_KIND, "veth", 4);
     data = attr(b, IFLA_INFO_DATA, NULL, 0);

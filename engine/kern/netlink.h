@@ -15,6 +15,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Headers before Linux 6.3 do not have IFLA_GSO_IPV4_MAX_SIZE; kernels before that pass over it. The longest segment is their GSO_MAX_SIZE. */
+#define NL_GSO_IPV4_MAX_SIZE 63
+#define NL_LONGEST_SEGMENT 524280
+
 struct nl_batch {
     char *mem;
     size_t len, cap;
@@ -35,7 +39,10 @@ struct nl_ns {
     int fd;
 };
 
-/* A veth pair: `host` here, enslaved to interface `master` (index, 0: none) and up; `inner` in the namespace `peer`, down. mac may be NULL; mtu 0: default. */
+/*
+ * A veth pair: `host` here, enslaved to interface `master` (index, 0: none) and up; `inner` in the namespace `peer`, down. mac may be NULL; mtu 0: default.
+ * The host's end takes the longest segments. The inner one does not: most of what it sends goes on to a network card, which would have to have them cut.
+ */
 void nl_link_veth(struct nl_batch *b, const char *host, unsigned master, int mtu, const char *inner, const uint8_t mac[6], struct nl_ns peer);
 /* Let the bridge give frames back to the port they came from; `host` is one. */
 void nl_link_hairpin(struct nl_batch *b, const char *host);

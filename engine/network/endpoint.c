@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "monitor/launch.h"
+#include "netplane/link.h"
 #include "network/network-internal.h"
 
 #define GROUP_DIGITS 32 /* of an endpoint's id, as hatake-netd knows it */
@@ -198,6 +199,15 @@ static int publish_rules(struct networks *n, const struct nft_port *v, size_t k,
     return r < 0 ? r : firewall_publish(n->firewall, v, k, e);
 }
 
+/*
+ * A client on loopback cuts its stream by what lo takes, before it is translated towards a bridge. Bridges that take less would have the kernel cut it once
+ * more, so lo waits for one that does not.
+ */
+static void lengthen_loopback(struct networks *n, const struct network *net) {
+    if (net->long_segments && !__atomic_exchange_n(&n->loopback_asked, true, __ATOMIC_RELAXED) && link_long_segments("lo"))
+        log_kv(LOG_LVL_INFO, "TCP on loopback goes in long segments", NULL);
+}
+
 static int publish(struct networks *n, struct endpoint *ep, const struct port_request *want, size_t n_want, struct err *e) {
     struct port_request *v = calloc(n_want, sizeof(*v));
     struct nft_port *rules = NULL;
@@ -215,6 +225,7 @@ static int publish(struct networks *n, struct endpoint *ep, const struct port_re
     free(v);
     if (r < 0)
         return r;
+    lengthen_loopback(n, ep->net);
     k = nft_ports(ep, &rules);
     r = rules ? publish_rules(n, rules, k, e) : err_oom(e);
     if (r == 0) {

@@ -41,6 +41,7 @@ struct network {
     char bridge[16];
     int ifindex, mtu;
     bool icc, masquerade, guard;
+    bool long_segments; /* the bridge takes them */
     struct cidr4 addr;  /* of the bridge, with its prefix */
     uint32_t gateway;   /* of the containers */
     bool v6;            /* the next two hold */
@@ -103,6 +104,7 @@ struct networks {
     struct proxy *proxy;
     struct map adopted; /* first 32 digits of endpoint ids claimed during start */
     char host_gateway[PORT_HOST_IP_MAX];
+    bool loopback_asked;               /* atomic; for long segments, in this run */
     uint64_t next_pool[2];             /* guarded by lock: where the search for a free network goes on; of local and of global scope */
     struct network *default_net;       /* borrowed from the maps; bridge, or none */
     struct left_link left[LEFT_LINKS]; /* guarded by lock; the newest overwrites the oldest */
