@@ -409,7 +409,7 @@ static int build_fixed(struct containers *cs, struct ctr_create *req, const stru
     for (size_t i = 0; r >= 0 && req->shallow_ro && i < f->mounts.n; i++) {
         struct ctr_mount *m = &f->mounts.v[i];
 
-        m->ro_non_recursive = m->ro_non_recursive || (m->kind == CTR_MOUNT_BIND && (m->spec || m->from_mounts));
+        m->ro_non_recursive = m->ro_non_recursive || (!m->rw && m->kind == CTR_MOUNT_BIND && (m->spec || m->from_mounts));
     }
     if (r >= 0)
         r = ctr_links_resolve(cs, &f->host, &f->links, e);

@@ -167,13 +167,26 @@ static int add_tmpfs(json_t *l, const char *destination, const char *text, struc
 }
 
 /* ---- binds and volumes ------------------------------------------------------------------------------------------------------------ */
+/* Found out by the start, as in the reference: inspect shows what create took. */
+static int check_recursion(const struct ctr_mount *m, struct err *e) {
+    if (m->rw && (m->ro_non_recursive || m->ro_force_recursive))
+        return err_set(e, ERR_INTERNAL, "mount options conflict: !ReadOnly && BindOptions.ReadOnly%sRecursive",
+                       m->ro_non_recursive ? "Non" : "Force");
+    if (m->ro_non_recursive && m->ro_force_recursive)
+        return err_set(e, ERR_INTERNAL, "mount options conflict: ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive");
+    return 0;
+}
+
 static int add_mount(const struct ctr_mount *m, const char *source, json_t *l, struct err *e) {
     _cleanup_free_ char *below = m->subpath ? str_printf("%s/%s", source, m->subpath) : NULL;
-    json_t *options = json_array();
+    json_t *options;
     /* What the machine mounts into a volume's folder later is seen inside; a bind has to ask for that. */
     const char *prop = m->kind == CTR_MOUNT_VOLUME ? "rslave" : str_empty(m->propagation) ? "rprivate" : m->propagation;
-    int r;
+    int r = check_recursion(m, e);
 
+    if (r < 0)
+        return r;
+    options = json_array();
     json_array_append_new(options, json_string(m->non_recursive ? "bind" : "rbind"));
     json_array_append_new(options, json_string(prop));
     if (!m->rw)

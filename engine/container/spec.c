@@ -302,6 +302,9 @@ static int build_sysctl(const struct ctr_spec_input *in, json_t *linux_part, str
         if (str_empty(in->config->userns_remap) || ctr_mode_is(h->userns_mode, "host"))
             bad |= json_object_set_new(o, "net.ipv4.ping_group_range", json_string("0 2147483647"));
     }
+    /* There is no namespace of its own to have that name: the runtime refuses it, as the reference's does. */
+    if (ctr_mode_is(h->uts_mode, "host") && !str_empty(in->fixed->config.domainname))
+        bad |= json_object_set_new(o, "kernel.domainname", json_string(in->fixed->config.domainname));
     for (size_t i = 0; i < h->sysctls.n; i++)
         bad |= json_object_set_new(o, h->sysctls.v[i].key, json_string(h->sysctls.v[i].value ? h->sysctls.v[i].value : ""));
     if (bad) {

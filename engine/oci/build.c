@@ -286,7 +286,7 @@ static int check_sysctl(struct build *b, const char *key) {
     if (streq(key, "kernel.domainname") || streq(key, "kernel.hostname")) {
         if (not_the_machines & CLONE_NEWUTS)
             return 0;
-        return err_set(b->e, ERR_INVALID, "sysctl \"%s\" is not in a separate UTS namespace", key);
+        return err_set(b->e, ERR_INVALID, "sysctl \"%s\" is not in a separate kernel namespace", key);
     }
     for (size_t i = 0; i < ELEMENTSOF(ipc); i++)
         known = known || streq(ipc[i], key);
