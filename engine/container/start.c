@@ -19,6 +19,7 @@
 #include "container/shm.h"
 #include "container/spec.h"
 #include "container/start-internal.h"
+#include "container/validate.h"
 #include "image/image.h"
 #include "kern/apparmor.h"
 
@@ -418,6 +419,9 @@ int container_start(struct container *c, struct err *e) {
     default:
         break;
     }
+    r = ctr_validate_start(&c->view->fixed->host, e);
+    if (r < 0)
+        return r;
     container_set_stopped_by_user(c, false);
     c->backoff = 0;
     r = container_start_held(&h, e);

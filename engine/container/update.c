@@ -45,6 +45,7 @@ static void wanted(const struct api_container_update_request *from, int version,
     to->has_memory_swappiness = from->has_memory_swappiness;
     to->oom_kill_disable = from->oom_kill_disable;
     to->has_oom_kill_disable = from->has_oom_kill_disable;
+    to->blkio_weight_device = from->blkio_weight_device; /* for the warning alone */
     to->cpu_percent = from->cpu_percent;
     to->has_cpu_percent = from->has_cpu_percent;
 }
@@ -198,6 +199,7 @@ int op_container_update(struct call *call, struct err *e) {
     ctr_discard_memory(&want);
     if (strv_has(&warnings, "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."))
         want.blkio_weight = 0;
+    want.blkio_weight_device = (struct api_weight_device_list){0};
     if (r >= 0)
         r = containers_find(call_engine(call)->containers, call_path(call, "id"), &c, e);
     if (r >= 0)

@@ -542,6 +542,12 @@ int ctr_validate_update(const struct api_host_config *host, struct strv *warning
     return r < 0 ? r : check_resources(&h, warnings, e);
 }
 
+int ctr_validate_start(const struct api_host_config *host, struct err *e) {
+    _cleanup_strv_ struct strv warnings = STRV_INIT;
+
+    return check_resources(host, &warnings, e);
+}
+
 /* ---- defaults ------------------------------------------------------------------------------------------------------------------- */
 static int set_default(char **slot, const char *value) {
     return str_empty(*slot) ? str_set(slot, value) : 0;

@@ -29,6 +29,8 @@ int ctr_validate(const struct engine_config *cfg, const struct api_container_con
 int ctr_validate_rest(struct networks *networks, const struct api_host_config *host, const struct api_networking_config *networking, struct err *e);
 /* The same for what an update changes: resources and restart policy alone. */
 int ctr_validate_update(const struct api_host_config *host, struct strv *warnings, struct err *e);
+/* What updates have made of the resources as a whole, which a start looks at. */
+int ctr_validate_start(const struct api_host_config *host, struct err *e);
 /* Fill in what inspect shows when nothing was asked for. Drops what the kernel cannot do (after a warning was given). */
 int ctr_host_defaults(const struct engine_config *cfg, struct api_host_config *host, struct err *e);
 
