@@ -139,8 +139,11 @@ static int bind_fill(const char *spec, const char *source, const char *destinati
     const char *type = bind ? "bind" : "volume";
 
     m->rw = true;
-    if (mode && (!*mode || !mode_read(mode, m)))
+    if (mode && *mode && !mode_read(mode, m))
         return err_set(e, ERR_INTERNAL, "invalid mode: %s", mode);
+    if (!*destination)
+        return err_set(e, ERR_INTERNAL, "invalid volume specification: '%s': invalid mount config for type \"%s\": field Target must not be empty",
+                       spec, type);
     if (destination[0] != '/')
         return err_set(
             e, ERR_INTERNAL,
@@ -148,7 +151,7 @@ static int bind_fill(const char *spec, const char *source, const char *destinati
             type, destination);
     m->destination = ctr_clean_path(destination);
     m->spec = strdup(spec);
-    m->mode = strdup(mode ? mode : bind ? "" : "z");
+    m->mode = strdup(!str_empty(mode) ? mode : bind ? "" : "z");
     if (!m->destination || !m->spec || !m->mode)
         return err_oom(e);
     if (streq(m->destination, "/"))
@@ -180,7 +183,7 @@ static int read_bind(const char *spec, struct ctr_mount *m, struct err *e) {
     if (part.n == 1)
         return bind_fill(spec, NULL, part.v[0], NULL, m, e);
     if (part.n == 2) {
-        if (mode_read(part.v[1], NULL) && *part.v[1])
+        if (mode_read(part.v[1], NULL))
             return bind_error(spec, e);
         return bind_fill(spec, part.v[0], part.v[1], NULL, m, e);
     }
@@ -293,6 +296,18 @@ static int fill_volume(const struct api_mount *a, struct ctr_mount *m, struct er
     return 0;
 }
 
+/* In the largest unit that divides it, as the reference hands it on; a size below nothing is left for the kernel to refuse. */
+static void add_size(struct buf *b, int64_t bytes) {
+    static const char unit[] = {0, 'k', 'm', 'g'};
+    size_t k = 0;
+
+    for (; k + 1 < sizeof(unit) && bytes % 1024 == 0; k++)
+        bytes /= 1024;
+    buf_addf(b, "size=%lld", (long long)bytes);
+    if (k > 0)
+        buf_addc(b, unit[k]);
+}
+
 static int fill_tmpfs(const struct api_mount *a, struct ctr_mount *m, struct err *e) {
     const struct api_mount_tmpfs_options *o = a->tmpfs_options;
     _cleanup_buf_ struct buf opt = BUF_INIT(256);
@@ -300,10 +315,12 @@ static int fill_tmpfs(const struct api_mount *a, struct ctr_mount *m, struct err
     m->kind = CTR_MOUNT_TMPFS;
     if (!str_empty(a->source))
         return mount_error(a, e, "field Source must not be specified", "");
-    if (o && o->has_size_bytes && o->size_bytes > 0)
-        buf_addf(&opt, "size=%lld", (long long)o->size_bytes);
     if (o && o->has_mode && o->mode > 0)
-        buf_addf(&opt, "%smode=%llo", opt.len ? "," : "", (unsigned long long)o->mode);
+        buf_addf(&opt, "mode=%llo", (unsigned long long)o->mode);
+    if (o && o->has_size_bytes && o->size_bytes != 0) {
+        buf_adds(&opt, opt.len ? "," : "");
+        add_size(&opt, o->size_bytes);
+    }
     if (!m->rw)
         buf_addf(&opt, "%sro", opt.len ? "," : "");
     m->mode = strdup("");
