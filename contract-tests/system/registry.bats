@@ -334,6 +334,22 @@ END
     done
 }
 
+@test "sixteen downloads that drip go on beside the others; the next one and its pull are ended, and others are served" {
+    local aside slow
+    aside=$(put_aside)
+    # More layers than may step aside and hold places: each pull still has some that wait, which is what the other's are put aside for.
+    serve dripping 127.0.0.1 layers12 semantics="$IMAGES/semantics/oci"
+    rules '{"link": "drip"}'
+    for slow in layers12 semantics; do
+        pull_later "$BATS_TEST_TMPDIR/$slow" "$AT/$slow:latest"
+    done
+    poll eval '[ $(($(put_aside) - aside)) -ge 16 ]'
+    poll grep -q '"error":"the registry sent less than 3072 bytes in 3 seconds while other downloads waited"' "$BATS_TEST_TMPDIR/layers12" "$BATS_TEST_TMPDIR/semantics"
+    serve honest 127.0.0.2 busybox
+    pull "$NAME"
+    pulled
+}
+
 @test "two who pull the same image share one download, and one of them may leave" {
     serve shared 127.0.0.1 semantics
     local name=$NAME leaver n

@@ -582,7 +582,8 @@ struct fetch_view fetch_look(struct fetch *f) {
     struct fetch_view v;
 
     pthread_mutex_lock(&f->owner->lock);
-    v = (struct fetch_view){f->phase, f->seen_have, f->had_to_wait && f->phase == FETCH_WAITING};
+    v = (struct fetch_view){f->phase, f->seen_have, f->had_to_wait && f->phase == FETCH_WAITING,
+                            f->phase == FETCH_FAILED && __atomic_load_n(&f->too_slow, __ATOMIC_RELAXED)};
     pthread_mutex_unlock(&f->owner->lock);
     return v;
 }

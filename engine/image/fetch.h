@@ -57,8 +57,9 @@ enum fetch_phase {
 };
 struct fetch_view {
     enum fetch_phase phase;
-    int64_t have; /* bytes of the blob that are there */
-    bool waits;   /* for others to end */
+    int64_t have;  /* bytes of the blob that are there */
+    bool waits;    /* for others to end */
+    bool too_slow; /* FETCH_FAILED, because it held up others: what else its registry sends is not waited for */
 };
 struct fetch_view fetch_look(struct fetch *f);
 /* Wait until a fetch has moved since *seen was written (begin with 0), `ms` milliseconds at most. */

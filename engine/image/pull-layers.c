@@ -145,7 +145,7 @@ static int follow_fetches(struct pull *p, size_t next, struct layer **top, struc
         }
         if (r < 0)
             return r;
-        if (next == failed && failed < p->n_layers)
+        if (failed < p->n_layers && (next == failed || fetch_look(p->layers[failed].fetch).too_slow))
             return fetch_error(p->layers[failed].fetch, &p->link_failed, e);
     }
     return 0;
