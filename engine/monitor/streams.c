@@ -461,7 +461,10 @@ void proc_stdin_ready(struct mon *m, struct proc *p) {
     }
 }
 
-/* Look for the detach sequence; returns how many bytes to keep, or -1 when it is complete. Bytes of a started sequence are held back. */
+/*
+ * Look for the detach sequence; returns how many bytes to keep, or -1 when it is complete. Bytes of a started sequence are held back. A key that breaks
+ * one begins none, be it the first of the sequence: so it is in the reference.
+ */
 static ssize_t look_for_keys(struct client *c, char *p, size_t n, char *ret, size_t *ret_n) {
     size_t o = 0;
 
@@ -474,10 +477,7 @@ static ssize_t look_for_keys(struct client *c, char *p, size_t n, char *ret, siz
         memcpy(ret + o, c->keys, c->keys_seen);
         o += c->keys_seen;
         c->keys_seen = 0;
-        if (c->n_keys && (uint8_t)p[i] == c->keys[0])
-            c->keys_seen = 1;
-        else
-            ret[o++] = p[i];
+        ret[o++] = p[i];
     }
     *ret_n = o;
     return (ssize_t)o;
