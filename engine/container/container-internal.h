@@ -283,7 +283,7 @@ char *container_path(const struct container *c, const char *file);
 /* hosts, hostname or resolv.conf: those of the container whose network it shares, through however many that share it. */
 char *container_net_path(const struct container *c, const struct ctr_view *v, const char *file);
 
-/* "10m", "1g", "512" (bytes, k, m, g, t; powers of 1024). 0 or -EINVAL. */
+/* "10m", "1.5 GiB", "512" (bytes, k, m, g, t, p; powers of 1024). 0 or -EINVAL. */
 int ctr_size_parse(const char *text, uint64_t *ret);
 
 /* ---- container-store.c ------------------------------------------------------------------------------------------------ */

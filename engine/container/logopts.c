@@ -122,7 +122,10 @@ int ctr_log_file(const struct api_log_config *l, const char *dir, const char *id
 
 /* ---- at start ------------------------------------------------------------------------------------------------------------------ */
 static int bad_number(const char *what, const char *text, struct err *e) {
-    return err_set(e, ERR_INTERNAL, START_FAILED "%sstrconv.Atoi: parsing \"%s\": invalid syntax", what, text);
+    const char *digits = text + (*text == '-' || *text == '+');
+    bool number = *digits && !digits[strspn(digits, "0123456789")];
+
+    return err_set(e, ERR_INTERNAL, START_FAILED "%sstrconv.Atoi: parsing \"%s\": %s", what, text, number ? "value out of range" : "invalid syntax");
 }
 
 static int plan_json_file(const struct ctr_fixed *f, struct launch_log *log, struct err *e) {
@@ -131,6 +134,8 @@ static int plan_json_file(const struct ctr_fixed *f, struct launch_log *log, str
 
     if (size && ctr_size_parse(size, &log->max_size) < 0)
         return err_set(e, ERR_INTERNAL, START_FAILED "invalid size: '%s'", size);
+    if (size && log->max_size == 0)
+        return err_set(e, ERR_INTERNAL, START_FAILED "max-size must be a positive number");
     if (files && parse_i64(files, &n) < 0)
         return bad_number("", files, e);
     if (n < 1)

@@ -241,6 +241,12 @@ TEST(sizes) {
     CHECK_INT(v, 7);
     CHECK_INT(ctr_size_parse("1kb", &v), 0);
     CHECK_INT(v, 1024);
+    CHECK_INT(ctr_size_parse("1.5 MiB", &v), 0);
+    CHECK_INT((int64_t)v, 3 << 19);
+    CHECK(ctr_size_parse("1.5.2k", &v) < 0);
+    CHECK(ctr_size_parse(".", &v) < 0);
+    CHECK(ctr_size_parse("1e3", &v) < 0);
+    CHECK(ctr_size_parse("1  k", &v) < 0);
     CHECK(ctr_size_parse("x", &v) < 0);
     CHECK(ctr_size_parse("-1", &v) < 0);
     CHECK(ctr_size_parse("99999999999999999999t", &v) < 0);

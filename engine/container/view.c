@@ -211,26 +211,30 @@ int container_size(struct container *c, struct ctr_view *v, int64_t *ret_rw, int
 }
 
 int ctr_size_parse(const char *text, uint64_t *ret) {
-    static const char units[] = "kmgt";
-    _cleanup_free_ char *digits = NULL;
-    size_t n = strspn(text, "0123456789");
-    const char *u = text + n;
-    uint64_t v, factor = 1;
+    static const char units[] = "kmgtp";
+    size_t n = strspn(text, "0123456789.");
+    _cleanup_free_ char *digits = strndup(text, n);
+    const char *u = text + n + (text[n] == ' ');
+    char *end = NULL;
+    double v = digits ? strtod(digits, &end) : 0;
 
+    if (!digits || end == digits || *end)
+        return -EINVAL;
     if (*u && *u != 'b' && *u != 'B') {
         const char *k = strchr(units, *u | 0x20);
 
         if (!k)
             return -EINVAL;
-        factor = UINT64_C(1) << (10 * (k - units + 1));
+        v *= (double)(UINT64_C(1) << (10 * (k - units + 1)));
         u++;
+        if (*u == 'i' && (u[1] == 'b' || u[1] == 'B'))
+            u++;
     }
     if (*u == 'b' || *u == 'B')
         u++;
-    digits = strndup(text, n);
-    if (*u || !digits || parse_u64(digits, &v) < 0 || v > UINT64_MAX / 2 / factor)
+    if (*u || v > (double)(INT64_MAX / 2))
         return -EINVAL;
-    *ret = v * factor;
+    *ret = (uint64_t)v;
     return 0;
 }
 
