@@ -103,6 +103,7 @@ static bool match(struct networks *n, const struct filters *f, const struct netw
 
 int op_network_list(struct call *c, struct err *e) {
     static const char *const accepted[] = {"dangling", "driver", "id", "label", "name", "scope", "type", NULL};
+    const struct strv *values;
     struct networks *n = call_engine(c)->networks;
     _cleanup_filters_ struct filters f = FILTERS_INIT;
     _cleanup_buf_ struct buf out = BUF_INIT(LIMIT_REPLY_BYTES);
@@ -119,9 +120,10 @@ int op_network_list(struct call *c, struct err *e) {
         r = filters_validate(&f, accepted, e);
     if (r == 0)
         r = check_type_filter(&f, e);
-    if (r == 0 && filters_has(&f, "dangling") && filters_get(&f, "dangling")->n > 1)
+    values = filters_get(&f, "dangling");
+    if (r == 0 && values && values->n > 1)
         r = err_set(e, ERR_INVALID, "got more than one value for filter key \"dangling\"");
-    if (r == 0 && filters_bool(&f, "dangling", false, &dangling, NULL) < 0)
+    if (r == 0 && values && values->n == 1 && filters_bool(&f, "dangling", false, &dangling, NULL) < 0)
         r = err_set(e, ERR_INVALID, "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")");
     if (r == 0)
         r = networks_all(n, &all, &k, e);

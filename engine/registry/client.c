@@ -32,7 +32,7 @@ static bool cidr_has(const char *cidr, const char *address) {
 }
 
 static bool any_cidr_has(const struct engine_config *c, const char *address) {
-    if (cidr_has("127.0.0.0/8", address) || streq(address, "::1"))
+    if (cidr_has("127.0.0.0/8", address))
         return true;
     for (size_t i = 0; i < c->insecure_registries.n; i++)
         if (strchr(c->insecure_registries.v[i], '/') && cidr_has(c->insecure_registries.v[i], address))

@@ -34,7 +34,11 @@ static int repository_error(struct registry_session *s, const char *what, long s
     if (streq(code, "DENIED")) {
         err_wrap(e, "pull access denied for %s, repository does not exist or may require 'docker login'", name);
     } else if (streq(code, "MANIFEST_UNKNOWN")) {
-        full = what ? str_printf("%s%s%s", name, strchr(what, ':') ? "@" : ":", what) : strdup(name);
+        /* Asked for by its name: as it was written, the tag with the digest. */
+        if (what && s->ref.digest && streq(what, s->ref.digest))
+            full = reference_familiar(&s->ref);
+        else
+            full = what ? str_printf("%s%s%s", name, strchr(what, ':') ? "@" : ":", what) : strdup(name);
         err_wrap(e, "manifest for %s not found", full ? full : name);
     } else if (streq(code, "NAME_UNKNOWN")) {
         err_wrap(e, "repository %s not found", name);

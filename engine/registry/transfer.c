@@ -189,6 +189,12 @@ static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
     case CURLE_COULDNT_RESOLVE_HOST:
         first_nameserver(dns);
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp: lookup %s on %s: no such host", verb, t->url, host, dns);
+    case CURLE_URL_MALFORMAT: { /* what the grammar of references lets through: a port that is none */
+        const char *port = strrchr(from, ':');
+
+        snprintf(host, sizeof(host), "%.*s", port ? (int)strcspn(port + 1, "/") : 0, port ? port + 1 : "");
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp: address %s: invalid port", verb, t->url, host);
+    }
     case CURLE_COULDNT_CONNECT: {
         char why[128];
 

@@ -115,7 +115,8 @@ int op_system_auth(struct call *c, struct err *e) {
     int r = auth_read(c, &in, e);
 
     if (r == 0) {
-        auth = (struct registry_auth){in.username, in.password, in.identitytoken, in.registrytoken, in.serveraddress};
+        /* A registry token is for one that was logged in to elsewhere: it proves nothing here. */
+        auth = (struct registry_auth){in.username, in.password, in.identitytoken, NULL, in.serveraddress};
         r = registry_login(call_engine(c)->registry, &auth, &token, e);
     }
     if (r == 0) {

@@ -147,10 +147,12 @@ int filters_bool(const struct filters *f, const char *key, bool fallback, bool *
     const struct strv *l = filters_get(f, key);
     bool yes, no;
 
-    if (!l || l->n == 0) {
+    if (!l) {
         *ret = fallback;
         return 0;
     }
+    if (l->n == 0)
+        return err_set(e, ERR_INVALID, "invalid filter '%s'", key);
     yes = strv_has(l, "1") || strv_has(l, "true");
     no = strv_has(l, "0") || strv_has(l, "false");
     if (yes == no) {

@@ -35,7 +35,7 @@ int filters_add(struct filters *f, const char *key, const char *value);
 bool filters_has(const struct filters *f, const char *key);
 /* Values of a key, or NULL. */
 const struct strv *filters_get(const struct filters *f, const char *key);
-/* A boolean filter: absent gives `fallback`; contradiction, or only other words, is ERR_INVALID. */
+/* A boolean filter: absent gives `fallback`; no value, contradiction, or only other words is ERR_INVALID. */
 int filters_bool(const struct filters *f, const char *key, bool fallback, bool *ret, struct err *e);
 
 /*

@@ -48,4 +48,7 @@ TEST(filters_refuse_other_shapes) {
     CHECK_INT(filters_bool(&f, "nope", false, &b, &e), -ERR_INVALID);
     CHECK_INT(filters_bool(&f, "dangling", true, &b, &e), 0);
     CHECK(b);
+    CHECK_INT(filters_parse(&f, "{\"dangling\":[]}", &e), 0);
+    CHECK_INT(filters_bool(&f, "dangling", true, &b, &e), -ERR_INVALID);
+    CHECK_STR(err_msg(&e), "invalid filter 'dangling'");
 }
