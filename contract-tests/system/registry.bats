@@ -219,6 +219,23 @@ gaps = [b - a for at in times.values() for a, b in zip(at, at[1:])]
 assert len(gaps) == 3 and min(gaps) >= 1, gaps
 END
     docker rmi "$NAME"
+    # A date says the same. It has whole seconds, so it may be one earlier than meant.
+    local start
+    serve dated 127.0.0.1 hello-world
+    start=$(/usr/bin/python3 -c 'import time; print(time.monotonic())')
+    rules "{\"fail\": [[\"/blobs/\", 429, 1, {\"Retry-After\": \"$(LC_ALL=C date -u -d '8 seconds' '+%a, %d %b %Y %H:%M:%S GMT')\"}]]}"
+    pull "$NAME"
+    pulled
+    /usr/bin/python3 - "$STATE_OF/log" "$start" <<'END'
+import json, sys
+times = {}
+for line in map(json.loads, open(sys.argv[1])):
+    if "/blobs/" in line["path"]:
+        times.setdefault(line["path"], []).append(line["at"])
+again = [at[1] for at in times.values() if len(at) > 1]
+assert len(again) == 1 and again[0] >= float(sys.argv[2]) + 7, (times, sys.argv[2])
+END
+    docker rmi "$NAME"
     serve dead 127.0.0.1 busybox
     rules '{"fail": [["/blobs/", 503, 1000, {}]]}'
     pull "$NAME"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One HTTP exchange by libcurl, with errors worded as the reference's HTTP client words them. */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -20,6 +22,7 @@
 
 #define CONNECT_SECONDS 30L
 #define STALL_SECONDS 60L
+#define WAIT_MOST INT64_C(3600) /* seconds, when a registry asks for it */
 #define IDLE (NSEC_PER_SEC / 2)
 
 static void init_curl(void) {
@@ -35,6 +38,19 @@ void transfer_done(struct transfer *t) {
     err_done(&t->sink_err);
     X509_STORE_free(t->trusted);
     t->trusted = NULL;
+}
+
+/* Retry-After (RFC 9110, 10.2.3): seconds, or a date. 0 when it says neither, or nothing to come. */
+static int64_t seconds_to_wait(const char *value) {
+    int64_t seconds = 0;
+    time_t date;
+
+    if (!isalpha((unsigned char)*value)) {
+        ignore_result(parse_int_range(value, 0, WAIT_MOST, &seconds) < 0);
+        return seconds;
+    }
+    date = curl_getdate(value, NULL);
+    return date < 0 ? 0 : MIN(MAX((int64_t)date - (int64_t)time(NULL), INT64_C(0)), WAIT_MOST);
 }
 
 static size_t on_header(char *p, size_t size, size_t n, void *data) {
@@ -75,7 +91,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *data) {
 
         ignore_result(dash && parse_int_range(dash + 1, 0, INT64_MAX, &t->range_to) < 0);
     } else if (strcasecmp(line, "Retry-After") == 0) {
-        ignore_result(parse_int_range(value, 0, 3600, &t->retry_after) < 0);
+        t->retry_after = seconds_to_wait(value);
     }
     return len;
 }
