@@ -53,7 +53,7 @@ LIB = $(B)/lib/$(1).a
 ALL_LIBS := $(foreach m,$(filter-out cli,$(MODULES)),$(call LIB,$(m)))
 
 PROGRAMS := $(if $(wildcard engine/daemon/main.c),hataked) $(if $(wildcard engine/monitor/main.c),hatake-monitor hatake-init) \
-            $(if $(wildcard engine/layers/main-unpack.c),hatake-unpack) $(if $(wildcard engine/container/main-files.c),hatake-files) $(if $(wildcard engine/volume/main-mount.c),hatake-mount) $(if $(wildcard engine/netd/main.c),hatake-netd) $(if $(wildcard engine/oci/main.c),hatake-runtime) $(if $(wildcard engine/cli/main.c),hatake)
+            $(if $(wildcard engine/layers/main-unpack.c),hatake-unpack) $(if $(wildcard engine/container/main-files.c),hatake-files) $(if $(wildcard engine/volume/main-mount.c),hatake-mount) $(if $(wildcard engine/logdrv/main-tls.c),hatake-logtls) $(if $(wildcard engine/netd/main.c),hatake-netd) $(if $(wildcard engine/oci/main.c),hatake-runtime) $(if $(wildcard engine/cli/main.c),hatake)
 
 .PHONY: all
 all: $(addprefix $(BIN)/,$(PROGRAMS))
@@ -110,7 +110,7 @@ $(B)/test/$(1): $$(call objs,$$(wildcard engine/$(1)/test-*.c)) $(B)/obj/base/te
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$(CC) $(LDFLAGS) -o $$@ $$(sort $$(filter %.o,$$^)) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS_DAEMON)
 .PHONY: unit-$(1)
-unit-$(1): $(B)/test/$(1) $$(if $$(filter image monitor network volume,$(1)),unit-programs)
+unit-$(1): $(B)/test/$(1) $$(if $$(filter image logdrv monitor network volume,$(1)),unit-programs)
 	$$(Q)$(B)/test/$(1) $(T)
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
@@ -153,6 +153,11 @@ $(BIN)/hatake-mount: $(B)/obj/volume/main-mount.o $(B)/obj/volume/mount-options.
 	$(Q)mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
+# One for each connection of a log over TLS: the libraries are the machine's, so that they are in memory once and get its mends.
+$(BIN)/hatake-logtls: $(B)/obj/logdrv/main-tls.o $(call LIB,base)
+	$(Q)mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lssl -lcrypto -lseccomp
 # What `sbom` reads images with and backups are made of is linked in: as shared libraries it would cost every other command milliseconds.
 $(BIN)/hatake: $(call objs,$(call srcs,cli) $(wildcard engine/cli/main*.c)) $(call LIB,base)
 	$(Q)mkdir -p $(@D)
@@ -165,7 +170,7 @@ $(BIN)/hatake: $(call objs,$(call srcs,cli) $(wildcard engine/cli/main*.c)) $(ca
 # The tests of some modules run the programs themselves, always those of the plain build.
 .PHONY: unit-programs
 ifeq ($(B),$(TOP))
-unit-programs: $(BIN)/hatake-monitor $(BIN)/hatake-netd $(BIN)/hatake-mount $(BIN)/hatake-unpack
+unit-programs: $(BIN)/hatake-monitor $(BIN)/hatake-netd $(BIN)/hatake-mount $(BIN)/hatake-unpack $(BIN)/hatake-logtls
 else
 unit-programs:
 	$(Q)$(MAKE) SAN= CC=gcc unit-programs

@@ -16,7 +16,7 @@ setup() {
 @test "programs, helpers, units, manual pages, completion, the first image and an example configuration are there" {
     local file
     for file in bin/hataked bin/hatake bin/hatake-runtime libexec/hatake/hatake-monitor libexec/hatake/hatake-netd libexec/hatake/hatake-init libexec/hatake/hatake-unpack \
-        libexec/hatake/hatake-files libexec/hatake/hatake-mount lib/systemd/system/hatake.service lib/systemd/system/hatake.socket lib/sysusers.d/hatake.conf \
+        libexec/hatake/hatake-files libexec/hatake/hatake-logtls libexec/hatake/hatake-mount lib/systemd/system/hatake.service lib/systemd/system/hatake.socket lib/sysusers.d/hatake.conf \
         share/man/man8/hataked.8 share/man/man1/hatake.1 share/bash-completion/completions/hatake share/bash-completion/completions/hataked \
         share/doc/hatake/daemon.json share/doc/hatake/policy.json share/doc/hatake/LICENSE share/doc/hatake/COMPAT.md share/hatake/busybox.tar; do
         test -e "$P/$file" || fail "$file is missing"

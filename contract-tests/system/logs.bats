@@ -86,3 +86,29 @@ setup_file() {
     docker run --name "$N" --log-driver fluentd --log-opt fluentd-address=127.0.0.1:1 --log-opt fluentd-async=true --log-opt fluentd-buffer-limit=4 busybox seq 10
     poll grep -aq "log driver fluentd could not keep .* 10 in all.*$(docker inspect -f '{{.Id}}' "$N" | cut -c 1-64)" "$ENGINE_LOG"
 }
+
+# Whoever vouches for the receiver may have changed meanwhile, too: the files are read for each connection.
+@test "a receiver over TLS that comes back is sent what was written meanwhile, and no process of the connection stays" {
+    local collect=("$TOP/diffharness/tools/collect" "$BATS_TEST_TMPDIR/collected") net=(ip netns exec "$ENGINE_NETNS")
+    only_ours "its end of a connection that the receiver has closed takes a line and loses it"
+    "${net[@]}" "${collect[@]}" tls "$ENGINE_SHARE/logtls"
+    docker run -di --name "$N" --log-driver syslog --log-opt syslog-address=tcp+tls://localhost:6514 \
+        --log-opt "syslog-tls-ca-cert=$SHARE_INSIDE/logtls/ca.pem" busybox sh -c 'echo one; while read -r x; do echo "$x"; done'
+    poll eval "${net[*]} ${collect[*]} show | grep -q one"
+    "${net[@]}" "${collect[@]}" stop
+    echo two | "$CLI" -H "$ENGINE_HOST" attach --sig-proxy=false "$N" >/dev/null &
+    poll eval "docker logs $N | grep -q two"
+    "${net[@]}" "${collect[@]}" tls "$ENGINE_SHARE/logtls"
+    poll eval "${net[*]} ${collect[*]} show | grep -q two"
+    docker rm -f "$N"
+    "${net[@]}" "${collect[@]}" stop
+    rm -rf "${ENGINE_SHARE:?}/logtls"
+    poll eval "! pgrep -f 'hatake-logtls .* 6514 localhost'"
+}
+
+@test "fluentd-async over TLS with nobody there: the container runs, and so does the engine" {
+    only_ours "its process ends with a panic"
+    docker run --name "$N" --log-driver fluentd --log-opt fluentd-address=tls://127.0.0.1:1 --log-opt fluentd-async=true busybox echo there
+    [ "$(docker logs "$N")" = there ]
+    docker version >/dev/null
+}

@@ -205,7 +205,7 @@ static int err_prefix_start(struct err *e) {
     return err_set(e, strstr(err_msg(&why), "no such file or directory") ? ERR_INVALID : ERR_INTERNAL, START_FAILED "%s", err_msg(&why));
 }
 
-int ctr_log_prepare(const struct ctr_fixed *f, const char *name, struct ctr_log_plan *p, struct err *e) {
+int ctr_log_prepare(const struct ctr_fixed *f, const char *name, const char *libexec_dir, struct ctr_log_plan *p, struct err *e) {
     const char *type = type_of(f->host.log_config);
     struct launch_log *log = &p->log;
     int r;
@@ -213,6 +213,9 @@ int ctr_log_prepare(const struct ctr_fixed *f, const char *name, struct ctr_log_
     *p = (struct ctr_log_plan){0};
     if (streq(type, "none"))
         return 0;
+    p->tls_program = str_printf("%s/hatake-logtls", libexec_dir);
+    if (!p->tls_program)
+        return err_oom(e);
     log->driver = type;
     log->path = f->log_file;
     log->max_file = 1;
@@ -235,5 +238,6 @@ int ctr_log_prepare(const struct ctr_fixed *f, const char *name, struct ctr_log_
 void ctr_log_plan_done(struct ctr_log_plan *p) {
     free(p->attrs);
     free(p->config);
+    free(p->tls_program);
     *p = (struct ctr_log_plan){0};
 }

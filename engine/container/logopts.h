@@ -20,13 +20,14 @@ bool ctr_log_has_folder(const struct api_log_config *l);
 struct ctr_log_plan {
     struct launch_log log;
     char *attrs, *config;
-    bool host_paths; /* a socket of the host is written to */
+    char *tls_program; /* hatake-logtls */
+    bool host_paths;   /* sockets, files or programs of the host are used */
 };
 /*
  * At start: the values that are checked then; for a driver that sends, names are resolved and the receiver is tried (blocking, 10 s at most).
- * `name`: the container's. Errors begin with the words of a failed start. Release with ctr_log_plan_done(), also after failure.
+ * `name`: the container's; `libexec_dir`: where hatake-logtls is. Errors begin with the words of a failed start. Release with ctr_log_plan_done(), also after failure.
  */
-int ctr_log_prepare(const struct ctr_fixed *f, const char *name, struct ctr_log_plan *ret, struct err *e);
+int ctr_log_prepare(const struct ctr_fixed *f, const char *name, const char *libexec_dir, struct ctr_log_plan *ret, struct err *e);
 void ctr_log_plan_done(struct ctr_log_plan *p);
 
 /* logsend.c: the configuration of a driver that sends (logdrv/remote.h), checked and complete. */

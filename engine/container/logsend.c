@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Log drivers that send: their options, and the configuration that the monitor is given. Sections: addresses; options; receivers; what each driver adds. */
-#include <arpa/inet.h>
+/* Log drivers that send: their options, and the configuration that the monitor is given. Sections: addresses; options; what each driver adds. */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <netdb.h>
-#include <poll.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -17,8 +13,8 @@
 #include "base/str.h"
 #include "container/logattrs.h"
 #include "container/logopts.h"
+#include "container/logreceiver.h"
 
-#define DIAL_MS 10000
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 
 /* ---- addresses --------------------------------------------------------------------------------------------------------------- */
@@ -119,9 +115,7 @@ static int check_syslog(const struct api_log_config *l, struct err *e) {
         if (streq(a.scheme, "unix") || streq(a.scheme, "unixgram")) {
             if (stat(a.path, &st) < 0)
                 return err_set(e, ERR_INVALID, "stat %s: %s", a.path, errno == ENOENT ? "no such file or directory" : "permission denied");
-        } else if (streq(a.scheme, "tcp+tls")) {
-            return err_set(e, ERR_INVALID, "syslog over TLS is not supported by this engine: use tcp:// to a relay on this machine");
-        } else if (!streq(a.scheme, "tcp") && !streq(a.scheme, "udp")) {
+        } else if (!streq(a.scheme, "tcp") && !streq(a.scheme, "tcp+tls") && !streq(a.scheme, "udp")) {
             return err_set(e, ERR_INVALID, "unsupported scheme: '%s'", a.scheme);
         }
     }
@@ -189,8 +183,6 @@ static int fluentd_address(const char *text, struct ctr_log_address *a, struct e
         return str_empty(a->path) ? err_set(e, ERR_INVALID, "invalid fluentd-address (%s): path is empty", text) : 0;
     if (!streq(a->scheme, "tcp") && !streq(a->scheme, "tls"))
         return err_set(e, ERR_INVALID, "invalid fluentd-address (%s): unsupported scheme: '%s'", text, a->scheme);
-    if (streq(a->scheme, "tls"))
-        return err_set(e, ERR_INVALID, "fluentd over TLS is not supported by this engine: use tcp:// to a forwarder on this machine");
     if (a->port[0] && parse_int_range(a->port, 0, 65535, &n) < 0)
         return err_set(e, ERR_INVALID, "invalid fluentd-address (%s): parse \"%s\": invalid port \":%s\" after host", text, whole, a->port);
     if (a->path[0])
@@ -251,11 +243,7 @@ static int check_fluentd(const struct api_log_config *l, struct err *e) {
             return err_set(e, ERR_INVALID, "invalid value for fluentd-async-reconnect-interval: value (\"%s\") must be between 100ms and 10s", v);
     }
     r = check_bool(l, "fluentd-sub-second-precision", &on, e);
-    if (r >= 0)
-        r = check_bool(l, "fluentd-request-ack", &on, e);
-    if (r >= 0 && on)
-        return err_set(e, ERR_INVALID, "fluentd-request-ack is not supported by this engine");
-    return r;
+    return r < 0 ? r : check_bool(l, "fluentd-request-ack", &on, e);
 }
 
 int ctr_log_check_sender(const struct api_log_config *l, struct err *e) {
@@ -271,109 +259,40 @@ int ctr_log_check_sender(const struct api_log_config *l, struct err *e) {
     return 0;
 }
 
-/* ---- receivers, at start --------------------------------------------------------------------------------------------------------- */
-static void add_hex(struct buf *b, const char *key, const char *p, size_t n) {
-    buf_addf(b, "%s=", key);
-    for (size_t i = 0; i < n; i++)
-        buf_addf(b, "%02x", (unsigned char)p[i]);
-    buf_addc(b, '\n');
-}
-
 /* What labels, variables and tag add to each message. */
 static int add_extra(struct buf *b, const char *p, size_t n, struct err *e) {
     int r = ctr_log_attrs_fit(n, e);
 
     if (r >= 0)
-        add_hex(b, "extra", p, n);
+        ctr_log_add_hex(b, "extra", p, n);
     return r;
 }
 
-/* Go's words for what connect() says. */
-static const char *dial_error(int error) {
-    switch (error) {
-    case ECONNREFUSED:
-        return "connect: connection refused";
-    case ENOENT:
-        return "connect: no such file or directory";
-    case EACCES:
-        return "connect: permission denied";
-    case EHOSTUNREACH:
-        return "connect: no route to host";
-    case ENETUNREACH:
-        return "connect: network is unreachable";
-    case EPROTOTYPE:
-        return "connect: protocol wrong type for socket";
-    case ETIMEDOUT:
-        return "i/o timeout";
-    default:
-        return "connect: the connection failed";
-    }
-}
-
-/* 0 or the errno with which a connection fails. */
-static int dial(const struct sockaddr *sa, socklen_t n, int type) {
-    _cleanup_close_ int fd = socket(sa->sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    struct pollfd p = {.fd = fd, .events = POLLOUT};
-    int error = 0;
-    socklen_t size = sizeof(error);
-
-    if (fd < 0)
-        return errno;
-    if (connect(fd, sa, n) == 0)
-        return 0;
-    if (errno != EINPROGRESS)
-        return errno;
-    if (poll(&p, 1, DIAL_MS) != 1)
-        return ETIMEDOUT;
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
-}
-
-static int dial_unix(const char *path, int type) {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-
-    if (strlen(path) >= sizeof(un.sun_path))
-        return ENAMETOOLONG;
-    memcpy(un.sun_path, path, strlen(path) + 1);
-    return dial((struct sockaddr *)&un, sizeof(un), type);
-}
-
-static int use_unix(const char *net, const char *path, struct ctr_log_plan *p, struct buf *b, struct err *e) {
-    int error = dial_unix(path, streq(net, "unixgram") ? SOCK_DGRAM : SOCK_STREAM);
-
-    if (error)
-        return err_set(e, ERR_INTERNAL, "dial %s %s: %s", net, path, dial_error(error));
-    p->host_paths = true;
-    buf_addf(b, "net=%s\n", net);
-    add_hex(b, "path", path, strlen(path));
-    return 0;
-}
-
-/* The first address of the name that takes a connection; with `lazily` the first at all. */
-static int use_inet(const char *net, const char *host, const char *port, bool lazily, struct buf *b, struct err *e) {
-    bool tcp = streq(net, "tcp");
-    struct addrinfo hints = {.ai_socktype = tcp ? SOCK_STREAM : SOCK_DGRAM, .ai_flags = AI_NUMERICSERV}, *all = NULL;
-    char text[INET6_ADDRSTRLEN] = "";
-    int error = 0;
-
-    if (getaddrinfo(str_empty(host) ? "127.0.0.1" : host, port, &hints, &all) != 0)
-        return err_set(e, ERR_INTERNAL, "dial %s: lookup %s: no such host", net, host);
-    for (struct addrinfo *i = all; i; i = i->ai_next) {
-        const void *at = i->ai_family == AF_INET ? (const void *)&((struct sockaddr_in *)i->ai_addr)->sin_addr
-                                                 : (const void *)&((struct sockaddr_in6 *)i->ai_addr)->sin6_addr;
-
-        inet_ntop(i->ai_family, at, text, sizeof(text));
-        error = tcp && !lazily ? dial(i->ai_addr, i->ai_addrlen, SOCK_STREAM) : 0;
-        if (!error)
-            break;
-    }
-    freeaddrinfo(all);
-    if (error)
-        return err_set(e, ERR_INTERNAL, strchr(text, ':') ? "dial %s [%s]:%s: %s" : "dial %s %s:%s: %s", net, text, port, dial_error(error));
-    buf_addf(b, "net=%s\naddr=%s\nport=%s\n", net, text, port);
-    return 0;
-}
-
 /* ---- what each driver adds ---------------------------------------------------------------------------------------------------------- */
+/* A socket of the machine is found from the monitor, which then has to see the machine's folders. */
+static int to_unix(const char *net, const char *path, struct ctr_log_plan *p, struct buf *b, struct err *e) {
+    int r = ctr_log_to_unix(net, path, b, e);
+
+    if (r >= 0)
+        p->host_paths = true;
+    return r;
+}
+
+/* Also found from there: the program that speaks TLS, and the files it is given. Only syslog has options for them; that one is there decides, not what it says. */
+static int to_tls(const struct ctr_fixed *f, const struct ctr_log_address *a, bool lazily, struct ctr_log_plan *p, struct buf *b, struct err *e) {
+    bool chosen = streq(f->host.log_config->type, "syslog");
+    const struct ctr_log_tls tls = {
+        .program = p->tls_program,
+        .ca = chosen ? ctr_log_option(f, "syslog-tls-ca-cert") : NULL,
+        .cert = chosen ? ctr_log_option(f, "syslog-tls-cert") : NULL,
+        .key = chosen ? ctr_log_option(f, "syslog-tls-key") : NULL,
+        .verify = !chosen || !ctr_log_option(f, "syslog-tls-skip-verify"),
+    };
+
+    p->host_paths = true;
+    return ctr_log_to_inet("tcp", a->host, a->port[0] ? a->port : "514", lazily, &tls, b, e);
+}
+
 static int add_syslog(const struct ctr_fixed *f, struct ctr_log_plan *p, struct buf *b, struct err *e) {
     static const char *const paths[] = {"/dev/log", "/var/run/syslog", "/var/run/log"}, *const nets[] = {"unixgram", "unix"};
     const char *address = ctr_log_option(f, "syslog-address"), *format = ctr_log_option(f, "syslog-format");
@@ -386,14 +305,16 @@ static int add_syslog(const struct ctr_fixed *f, struct ctr_log_plan *p, struct 
     if (str_empty(address)) {
         for (size_t i = 0; i < ELEMENTSOF(nets); i++)
             for (size_t k = 0; k < ELEMENTSOF(paths); k++)
-                if (use_unix(nets[i], paths[k], p, b, NULL) >= 0)
+                if (to_unix(nets[i], paths[k], p, b, NULL) >= 0)
                     return 0;
         return err_set(e, ERR_INTERNAL, "Unix syslog delivery error");
     }
     ctr_log_address_parse(address, &a);
     if (str_has_prefix(a.scheme, "unix"))
-        return use_unix(a.scheme, a.path, p, b, e);
-    return use_inet(a.scheme, a.host, a.port[0] ? a.port : "514", false, b, e);
+        return to_unix(a.scheme, a.path, p, b, e);
+    if (streq(a.scheme, "tcp+tls"))
+        return to_tls(f, &a, false, p, b, e);
+    return ctr_log_to_inet(a.scheme, a.host, a.port[0] ? a.port : "514", false, NULL, b, e);
 }
 
 static void join_command(const struct ctr_fixed *f, struct buf *b) {
@@ -432,7 +353,7 @@ static int add_gelf(const struct ctr_fixed *f, const char *name, const char *tag
         return r;
     buf_addf(b, "pack=%s\nlevel=%s\n", str_empty(type) ? "gzip" : type, str_empty(level) ? "1" : level);
     ctr_log_address_parse(ctr_log_option(f, "gelf-address"), &a);
-    r = use_inet(a.scheme, a.host, a.port, false, b, &why);
+    r = ctr_log_to_inet(a.scheme, a.host, a.port, false, NULL, b, &why);
     return r < 0 ? err_set(e, ERR_INTERNAL, "gelf: cannot connect to GELF endpoint: %s:%s %s", a.host, a.port, err_msg(&why)) : 0;
 }
 
@@ -472,13 +393,15 @@ static int add_fluentd(const struct ctr_fixed *f, const char *name, const struct
     struct ctr_log_address a;
     uint64_t retries = 0, most = 0;
     int64_t pause = 0, every = 0;
-    bool ns = false;
+    bool ns = false, ack = false;
     int r = fluentd_address(ctr_log_option(f, "fluentd-address"), &a, e);
 
     if (r < 0 || !shown)
         return r < 0 ? r : err_oom(e);
     if (!str_empty(precise))
         ignore_result(parse_bool(precise, &ns));
+    if (!str_empty(text = ctr_log_option(f, "fluentd-request-ack")))
+        ignore_result(parse_bool(text, &ack));
     add_msgpack(&pairs, "container_id");
     add_msgpack(&pairs, f->id);
     add_msgpack(&pairs, "container_name");
@@ -494,7 +417,8 @@ static int add_fluentd(const struct ctr_fixed *f, const char *name, const struct
         ignore_result(duration_read(text, &pause, NULL));
     if (!str_empty(text = ctr_log_option(f, "fluentd-max-retries")))
         ignore_result(parse_u64(text, &retries));
-    buf_addf(b, "pairs=%zu\nprecise=%d\nretries=%" PRIu64 "\npause=%" PRId64 "\n", extra->n + 2, ns, retries > INT64_MAX ? 0 : retries, pause);
+    buf_addf(b, "pairs=%zu\nprecise=%d\nack=%d\nretries=%" PRIu64 "\npause=%" PRId64 "\n", extra->n + 2, ns, ack, retries > INT64_MAX ? 0 : retries,
+             pause);
     /* As in the reference: events, whatever unit they are given in, and both for who does not wait alone. */
     if (fluentd_async(f) && !str_empty(text = ctr_log_option(f, "fluentd-buffer-limit")))
         ignore_result(ctr_size_parse(text, &most));
@@ -502,8 +426,10 @@ static int add_fluentd(const struct ctr_fixed *f, const char *name, const struct
         ignore_result(duration_read(text, &every, NULL));
     buf_addf(b, "most=%" PRIu64 "\nevery=%" PRId64 "\n", most > INT64_MAX ? 0 : most, every);
     if (streq(a.scheme, "unix"))
-        return use_unix("unix", a.path, p, b, e);
-    return use_inet("tcp", a.host, a.port, fluentd_async(f), b, e);
+        return to_unix("unix", a.path, p, b, e);
+    if (streq(a.scheme, "tls"))
+        return to_tls(f, &a, fluentd_async(f), p, b, e);
+    return ctr_log_to_inet("tcp", a.host, a.port, fluentd_async(f), NULL, b, e);
 }
 
 static void journal_field(struct buf *b, const char *name, const char *value) {
@@ -525,7 +451,7 @@ static int add_journald(const struct ctr_fixed *f, const char *name, const char 
     _cleanup_buf_ struct buf fields = BUF_INIT(LIMIT_SMALL_FILE);
     char id[ID_SHORT_LEN + 1] = "";
 
-    if (use_unix("unixgram", JOURNAL_SOCKET, p, b, NULL) < 0)
+    if (to_unix("unixgram", JOURNAL_SOCKET, p, b, NULL) < 0)
         return err_set(e, ERR_INTERNAL, "journald is not enabled on this host");
     memcpy(id, f->id, ID_SHORT_LEN);
     journal_field(&fields, "CONTAINER_ID", id);
@@ -574,8 +500,8 @@ int ctr_log_send_config(const struct ctr_fixed *f, const char *name, struct ctr_
         ignore_result(ctr_size_parse(buffer, &size));
     buf_addf(&b, "pid=%d\nzone=%ld\nblocking=%d\nbuffer=%llu\n", (int)getpid(), tm.tm_gmtoff, streq_ptr(mode, "non-blocking") ? 0 : blocking(f),
              (unsigned long long)size);
-    add_hex(&b, "tag", tag, strlen(tag));
-    add_hex(&b, "host", host, strlen(host));
+    ctr_log_add_hex(&b, "tag", tag, strlen(tag));
+    ctr_log_add_hex(&b, "host", host, strlen(host));
     if (streq(type, "syslog"))
         r = add_syslog(f, p, &b, e);
     else if (streq(type, "gelf"))

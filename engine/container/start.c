@@ -149,7 +149,7 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     req.host_mounts = host_mounts(l);
     r = ctr_runtime_find(engine->config, f->host.runtime, &runtime, e);
     if (r >= 0)
-        r = ctr_log_prepare(f, l->c->view->name, &log, e);
+        r = ctr_log_prepare(f, l->c->view->name, engine->libexec_dir, &log, e);
     if (r < 0)
         return r;
     req.log = log.log;

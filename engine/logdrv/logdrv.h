@@ -49,6 +49,7 @@ struct log_driver {
 /* What a driver that sends waits for while messages are queued. */
 struct log_wait {
     int fd;              /* room on this descriptor (not the caller's), or -EBADF: the next attempt to connect */
+    bool reads;          /* not room: something to read, the receiver's answer */
     unsigned connection; /* another number: another descriptor, even if its number is the same */
     int64_t retry_at;    /* monotonic ns, without a descriptor */
 };

@@ -22,6 +22,7 @@
 #define PAUSE_MAX (30 * NSEC_PER_SEC)
 #define DATAGRAM_MS 100 /* how long a datagram waits for a slow receiver */
 #define CLOSE_MS 2000   /* and the end of the log */
+#define ANSWER_MS 10000 /* the same where every message is acknowledged, as long as the reference's */
 #define HEAD sizeof(uint32_t)
 
 /* ---- configuration ------------------------------------------------------------------------------------------------------- */
@@ -112,6 +113,7 @@ static void disconnect(struct log_remote *r) {
     close_fd(r->fd);
     r->fd = -EBADF;
     r->sent = 0; /* a message that was cut off goes again, whole */
+    r->opening = r->awaiting = false;
     r->pause = r->pause ? r->pause * 2 : r->first_pause;
     if (r->pause > PAUSE_MAX)
         r->pause = PAUSE_MAX;
@@ -119,40 +121,62 @@ static void disconnect(struct log_remote *r) {
     r->tries++;
 }
 
-static bool wait_writable(int fd, int ms) {
-    struct pollfd p = {.fd = fd, .events = POLLOUT};
+static bool wait_for(int fd, short events, int ms) {
+    struct pollfd p = {.fd = fd, .events = events};
 
     return poll(&p, 1, ms) == 1;
 }
 
-static bool connected(struct log_remote *r) {
+/* A socket that is connected in r->fd; 0 or an errno. */
+static int dial(struct log_remote *r) {
     int error = 0;
     socklen_t n = sizeof(error);
 
+    r->fd = socket(r->family, (r->stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (r->fd < 0)
+        return errno;
+    if (connect(r->fd, (struct sockaddr *)&r->addr, r->addr_len) == 0)
+        return 0;
+    if (errno != EINPROGRESS)
+        return errno;
+    if (!wait_for(r->fd, POLLOUT, CONNECT_MS))
+        return ETIMEDOUT;
+    return getsockopt(r->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 ? errno : error;
+}
+
+/* Has hatake-logtls reached the receiver by now? */
+static bool opened(struct log_remote *r) {
+    char mark;
+    ssize_t n = recv(r->fd, &mark, 1, MSG_DONTWAIT);
+
+    r->opening = n < 0 && (errno == EAGAIN || errno == EINTR);
+    if (n <= 0 && !r->opening)
+        disconnect(r);
+    return n > 0;
+}
+
+/* False with a descriptor: the connection is being made. */
+static bool connected(struct log_remote *r) {
     if (r->fd >= 0)
-        return true;
+        return !r->opening || opened(r);
     if (clock_mono_ns() < r->retry_at)
         return false;
-    r->fd = socket(r->family, (r->stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (r->fd >= 0 && connect(r->fd, (struct sockaddr *)&r->addr, r->addr_len) < 0)
-        error = errno;
-    if (r->fd >= 0 && error == EINPROGRESS) {
-        error = ETIMEDOUT;
-        if (wait_writable(r->fd, CONNECT_MS))
-            getsockopt(r->fd, SOL_SOCKET, SO_ERROR, &error, &n);
+    if (r->tls) {
+        r->fd = remote_tls_start(&r->how, &r->addr);
+        r->opening = r->fd >= 0;
     }
-    if (r->fd < 0 || error != 0) {
+    if (r->tls ? r->fd < 0 : dial(r) != 0) {
         disconnect(r);
         return false;
     }
     r->connection++;
     r->since = clock_mono_ns();
-    return true;
+    return !r->opening;
 }
 
 /* Who balances load by names or addresses wants connections that do not last: between two messages a new one may take the old one's place. */
 static void renew(struct log_remote *r) {
-    if (r->every <= 0 || r->fd < 0 || r->sent > 0 || clock_mono_ns() - r->since < r->every)
+    if (r->every <= 0 || r->fd < 0 || r->opening || r->sent > 0 || clock_mono_ns() - r->since < r->every)
         return;
     close_fd(r->fd);
     r->fd = -EBADF;
@@ -172,7 +196,7 @@ bool remote_datagram(struct log_writer *w, const char *p, size_t n) {
         /* A datagram before this one was refused by the other machine: that is told now, and says nothing of this one. */
         if (errno == ECONNREFUSED && r->family != AF_UNIX)
             continue;
-        if (errno == EAGAIN && r->blocking && wait_writable(r->fd, DATAGRAM_MS))
+        if (errno == EAGAIN && r->blocking && wait_for(r->fd, POLLOUT, DATAGRAM_MS))
             continue;
         if (errno != EAGAIN && errno != EMSGSIZE)
             disconnect(r);
@@ -225,18 +249,52 @@ static void forget_first(struct log_remote *r) {
     r->queued--;
     r->at = r->n ? r->at + n : 0;
     r->sent = 0;
+    r->awaiting = false;
     r->tries = 0;
     r->pause = 0;
 }
 
-/* Send what is queued, waiting at most `ms` in all for room. True when nothing is left. */
+/* As much as there is room for. 0 or -errno. */
+static int send_first(struct log_remote *r) {
+    uint32_t n = first_length(r);
+    ssize_t k = send(r->fd, r->queue + r->at + HEAD + r->sent, n - r->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (k < 0)
+        return errno == EINTR ? 0 : -errno;
+    r->sent += (size_t)k;
+    if (r->sent < n)
+        return 0;
+    r->awaiting = r->answered != NULL;
+    r->n_answer = 0;
+    if (!r->awaiting)
+        forget_first(r);
+    return 0;
+}
+
+/* What acknowledges the first message, as far as it has come. 0 or -errno. */
+static int take_answer(struct log_remote *r) {
+    ssize_t k = recv(r->fd, r->answer + r->n_answer, sizeof(r->answer) - r->n_answer, MSG_DONTWAIT);
+    int judged;
+
+    if (k < 0)
+        return errno == EINTR ? 0 : -errno;
+    if (k == 0) /* closed, or more of an answer than there can be */
+        return -EBADMSG;
+    r->n_answer += (size_t)k;
+    judged = r->answered(r->queue + r->at + HEAD, first_length(r), r->answer, r->n_answer);
+    if (judged > 0)
+        forget_first(r);
+    return judged < 0 ? judged : 0;
+}
+
+/* Send what is queued, waiting at most `ms` in all for room and answers. True when nothing is left. */
 static bool drain(struct log_writer *w, int ms) {
     struct log_remote *r = w->remote;
     int64_t limit = clock_mono_ns() + ms * NSEC_PER_MSEC;
 
     while (r->n > 0) {
-        uint32_t n;
-        ssize_t k;
+        int64_t left;
+        int k = -EAGAIN;
 
         if (r->retries > 0 && r->tries >= r->retries) {
             forget_first(r);
@@ -244,27 +302,17 @@ static bool drain(struct log_writer *w, int ms) {
             continue;
         }
         renew(r);
-        if (!connected(r))
+        if (connected(r))
+            k = r->awaiting ? take_answer(r) : send_first(r);
+        else if (r->fd < 0)
             return false;
-        n = first_length(r);
-        k = send(r->fd, r->queue + r->at + HEAD + r->sent, n - r->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k < 0 && errno == EAGAIN) {
-            int64_t left = (limit - clock_mono_ns()) / NSEC_PER_MSEC;
-
-            if (left <= 0 || !wait_writable(r->fd, (int)left))
-                return false;
-            continue;
-        }
-        if (k < 0) {
+        if (k < 0 && k != -EAGAIN)
             disconnect(r);
+        if (k != -EAGAIN)
             continue;
-        }
-        r->sent += (size_t)k;
-        if (r->sent < n)
-            continue;
-        forget_first(r);
+        left = (limit - clock_mono_ns()) / NSEC_PER_MSEC;
+        if (left <= 0 || !wait_for(r->fd, r->opening || r->awaiting ? POLLIN : POLLOUT, (int)left))
+            return false;
     }
     return true;
 }
@@ -294,7 +342,7 @@ bool log_writer_waits(const struct log_writer *w, struct log_wait *ret) {
 
     if (!r || r->n == 0)
         return false;
-    *ret = (struct log_wait){.fd = r->fd, .connection = r->connection, .retry_at = r->retry_at};
+    *ret = (struct log_wait){.fd = r->fd, .reads = r->opening || r->awaiting, .connection = r->connection, .retry_at = r->retry_at};
     return true;
 }
 
@@ -342,8 +390,8 @@ static void release(struct log_writer *w) {
 }
 
 static int read_config(struct log_remote *r, const char *config) {
-    size_t n = strlen(config);
-    char *at = r->texts = malloc(n + 4); /* a value is half as long as its hexadecimal digits */
+    size_t n = strlen(config), unused;
+    char *at = r->texts = malloc(n + 16); /* a value is half as long as its hexadecimal digits */
     int64_t buffer = get_int(config, "buffer");
 
     if (!at)
@@ -351,6 +399,13 @@ static int read_config(struct log_remote *r, const char *config) {
     r->tag = get_hex(config, "tag", &at, &r->n_tag);
     r->host = get_hex(config, "host", &at, &r->n_host);
     r->extra = get_hex(config, "extra", &at, &r->n_extra);
+    r->tls = get_int(config, "tls") != 0;
+    r->how.program = get_hex(config, "program", &at, &unused);
+    r->how.name = get_hex(config, "name", &at, &unused);
+    r->how.ca = get_hex(config, "ca", &at, &unused);
+    r->how.cert = get_hex(config, "cert", &at, &unused);
+    r->how.key = get_hex(config, "key", &at, &unused);
+    r->how.verify = get_int(config, "verify") != 0;
     get(config, "format", r->format, sizeof(r->format));
     if (!r->format[0])
         get(config, "pack", r->format, sizeof(r->format));
@@ -360,6 +415,7 @@ static int read_config(struct log_remote *r, const char *config) {
     r->pairs = get_int(config, "pairs");
     r->level = get_int(config, "level");
     r->precise = get_int(config, "precise") != 0;
+    r->ack = get_int(config, "ack") != 0;
     r->retries = get_int(config, "retries");
     r->first_pause = get_int(config, "pause");
     r->most = (uint64_t)get_int(config, "most");
@@ -414,7 +470,7 @@ void remote_flush(struct log_writer *w) {
 void remote_close(struct log_writer *w) {
     if (w->path[0])
         log_driver_local.close(w);
-    if (w->remote && !drain(w, CLOSE_MS))
+    if (w->remote && !drain(w, w->remote->ack ? ANSWER_MS : CLOSE_MS))
         for (; w->remote->n > 0; w->lost++)
             forget_first(w->remote);
     release(w);

@@ -10,17 +10,22 @@
  *   tag, host (hex), pid, zone (seconds east of UTC)
  *   syslog:   format  unix | rfc3164 | rfc5424 | rfc5424micro; facility (number)
  *   gelf:     extra (hex: the inside of an object, with a leading comma, or nothing); pack  gzip | zlib | none; level
- *   fluentd:  extra (hex: keys and values in MessagePack), pairs (their number); precise  1: times with nanoseconds; retries: attempts until a
+ *   tls       1: over TLS (streams only), with name (hex: whom the certificate is for), verify  0: anybody's is taken, ca, cert, key (hex: paths of PEM files,
+ *             empty: none), program (hex: path of hatake-logtls)
+ *   fluentd:  extra (hex: keys and values in MessagePack), pairs (their number); precise  1: times with nanoseconds; ack  1: a message is out once the
+ *             receiver has acknowledged it; retries: attempts until a
  *             message is given up, 0: without end; pause: ns from the first of them to the second, 0: the usual; most: messages in the queue while
  *             the container does not wait, 0: as many as fit; every: ns after which a connection that works is replaced by a new one, 0: never
  *   journald: extra (hex: fields in the journal's native form)
  *
- * Delivery. Datagrams go out at once. Streams have a queue of whole messages; after a broken connection a message that was not sent whole is sent again, and
+ * Delivery. Datagrams go out at once. Streams have a queue of whole messages; after a broken connection a message that was not sent whole, or not acknowledged
+ * where that is asked for, is sent again, and
  * connecting is tried again with growing pauses. Once the queue is full its writer says so (log_writer_full()) and takes only what was read already, or,
  * where the container shall not wait, drops messages and counts them in log_writer.lost. Nothing here waits for the receiver longer than connecting (200 ms)
  * and a datagram (100 ms) take: who owns the writer is told what to wait for (log_writer_waits()). A copy in a local file (log_writer.path) is written first
  * and never lost with the connection. Closing waits a bounded time for the queue to empty.
- * Sources: RFC 3164, RFC 5424, GELF 1.1 (with chunked datagrams), the Fluentd forward protocol (v1, message mode), systemd's native journal protocol.
+ * TLS is spoken by a process of its own (hatake-logtls, remote-tls.c), one for each connection, so that no other monitor carries a TLS library.
+ * Sources: RFC 3164, RFC 5424, RFC 5425 (framing over TLS), GELF 1.1 (with chunked datagrams), the Fluentd forward protocol (v1, message mode), systemd's native journal protocol.
  */
 #ifndef HATAKE_LOGDRV_REMOTE_H
 #define HATAKE_LOGDRV_REMOTE_H
@@ -33,6 +38,12 @@
 #define REMOTE_QUEUE_DEFAULT MIB(1)
 /* What one block of output that was read before its reader knew of a full queue can become. */
 #define REMOTE_QUEUE_MAX MIB(64)
+#define REMOTE_ANSWER_MAX 256 /* longer answers are none */
+
+/*
+ * Does the answer of n bytes at p acknowledge the message? 1: yes; 0: more of it has to come; -EBADMSG: it does not.
+ */
+typedef int remote_answer_fn(const char *message, size_t n_message, const char *p, size_t n);
 
 struct log_remote {
     struct sockaddr_storage addr;
@@ -40,6 +51,16 @@ struct log_remote {
     bool stream;
     enum { REMOTE_DROPS, REMOTE_WAITS_CONNECTED, REMOTE_WAITS } blocking;
     int family, fd;
+    bool tls;           /* fd leads to hatake-logtls */
+    bool opening;       /* it has not said yet that the receiver is there */
+    bool awaiting;      /* the first message is out, its acknowledgement is not in */
+    struct remote_tls { /* in `texts` */
+        const char *program, *name, *ca, *cert, *key;
+        bool verify;
+    } how;
+    remote_answer_fn *answered; /* NULL: what is sent is out */
+    char answer[REMOTE_ANSWER_MAX];
+    size_t n_answer;
     unsigned connection;     /* how many there were */
     int64_t retry_at, pause; /* monotonic ns */
     int64_t retries, tries;  /* attempts that a message has, 0: without end; that failed since it became the first */
@@ -57,7 +78,7 @@ struct log_remote {
     size_t n_tag, n_host, n_extra;
     char format[16];
     int64_t facility, pid, zone, pairs, level;
-    bool precise;
+    bool precise, ack;
     /* journald: this run of the log, and how many messages it had */
     char epoch[ID_LEN + 1];
     uint64_t ordinal;
@@ -81,5 +102,7 @@ void remote_keep(struct log_writer *w, enum log_stream stream, const char *p, si
 void remote_send(struct log_writer *w, const char *message, size_t n);
 /* One datagram now; false when the receiver did not take it. */
 bool remote_datagram(struct log_writer *w, const char *p, size_t n);
+/* Begin a connection by hatake-logtls: its end (close-on-exec, non-blocking), on which one byte comes once the receiver is there; or -errno. The caller reaps the process. */
+int remote_tls_start(const struct remote_tls *how, const struct sockaddr_storage *to);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The drivers `syslog` (RFC 3164 and RFC 5424 as the reference writes them) and `journald` (the journal's native datagrams). */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -9,6 +10,7 @@
 
 #define SEVERITY_ERR 3
 #define SEVERITY_INFO 6
+#define COUNT_MAX 16 /* the length of a message as text */
 
 /* The time in the daemon's zone, in the format's form. */
 static void when(const struct log_remote *r, int64_t wall_ns, bool micro, bool rfc5424, char ret[64]) {
@@ -36,8 +38,9 @@ static void syslog_write(struct log_writer *w, enum log_stream stream, const cha
     struct log_remote *r = w->remote;
     int pri = (int)r->facility * 8 + (stream == LOG_STDERR ? SEVERITY_ERR : SEVERITY_INFO), head;
     bool rfc5424 = strncmp(r->format, "rfc5424", 7) == 0;
-    size_t room = r->message_max - LIMIT_LOG_LINE - 2;
-    char at[64], *to;
+    size_t room = r->message_max - LIMIT_LOG_LINE - COUNT_MAX - 2;
+    bool counted = r->tls && rfc5424; /* RFC 5425, 4.3 */
+    char at[64], count[COUNT_MAX], *from = r->message + (counted ? COUNT_MAX : 0), *to;
 
     remote_keep(w, stream, p, n, time_ns);
     if (n > 0 && p[n - 1] == '\n')
@@ -46,14 +49,20 @@ static void syslog_write(struct log_writer *w, enum log_stream stream, const cha
         return; /* as the reference: a message without text is none */
     when(r, clock_wall_ns(), strcmp(r->format, "rfc5424micro") == 0, rfc5424, at);
     if (rfc5424)
-        head = snprintf(r->message, room, "<%d>1 %s %s %s %lld %s - ", pri, at, r->host, r->tag, (long long)r->pid, r->tag);
+        head = snprintf(from, room, "<%d>1 %s %s %s %lld %s - ", pri, at, r->host, r->tag, (long long)r->pid, r->tag);
     else if (strcmp(r->format, "rfc3164") == 0)
-        head = snprintf(r->message, room, "<%d>%s %s %s[%lld]: ", pri, at, r->host, r->tag, (long long)r->pid);
+        head = snprintf(from, room, "<%d>%s %s %s[%lld]: ", pri, at, r->host, r->tag, (long long)r->pid);
     else
-        head = snprintf(r->message, room, "<%d>%s %s[%lld]: ", pri, at, r->tag, (long long)r->pid);
-    to = log_put(r->message + head, p, n);
+        head = snprintf(from, room, "<%d>%s %s[%lld]: ", pri, at, r->tag, (long long)r->pid);
+    to = log_put(from + head, p, n);
     *to++ = '\n';
-    remote_send(w, r->message, (size_t)(to - r->message));
+    if (counted) {
+        int digits = snprintf(count, sizeof(count), "%td ", to - from);
+
+        from -= digits;
+        memcpy(from, count, (size_t)digits);
+    }
+    remote_send(w, from, (size_t)(to - from));
 }
 
 const struct log_driver log_driver_syslog = {

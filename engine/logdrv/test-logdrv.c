@@ -685,3 +685,88 @@ TEST(labels_and_variables_may_be_long) {
     free(attrs);
     free(whole);
 }
+
+/* A message of fluentd's that asks for an acknowledgement: its last 24 bytes. */
+static void read_chunk(int fd, char ret[25]) {
+    char message[512];
+    ssize_t n = read(fd, message, sizeof(message));
+
+    CHECK(n > 24);
+    memcpy(ret, message + n - 24, 24);
+    ret[24] = 0;
+}
+
+static void answer(int fd, const char *text) {
+    CHECK_INT(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+}
+
+TEST(a_message_is_out_once_it_is_acknowledged) {
+    struct fixture *f = begin(0, 1, "");
+    char config[512], chunk[25], second[25], text[64];
+    struct log_wait wait;
+    int fd = receiver(f, "fluentd", "pairs=0\nack=1", config, sizeof(config)), one;
+
+    CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+    one = accept4(fd, NULL, NULL, SOCK_NONBLOCK);
+    feed(f, "a\nb\n", T0);
+    f->w.driver->flush(&f->w);
+    read_chunk(one, chunk);
+    CHECK_INT(chunk[22], '=');
+    CHECK(log_writer_waits(&f->w, &wait) && wait.fd >= 0 && wait.reads);
+    f->w.driver->flush(&f->w);
+    CHECK(read(one, config, 1) < 0 && errno == EAGAIN); /* the next one waits for the answer */
+    answer(one, "\x81\xa3"
+                "ac");
+    f->w.driver->flush(&f->w);
+    CHECK(read(one, config, 1) < 0 && errno == EAGAIN); /* half of one is none */
+    snprintf(text, sizeof(text), "k\xb8%s", chunk);
+    answer(one, text);
+    f->w.driver->flush(&f->w);
+    read_chunk(one, second);
+    CHECK(strcmp(chunk, second) != 0);
+    snprintf(text, sizeof(text),
+             "\x82\xa4size\xa1"
+             "7\xa3"
+             "ack\xd9\x18%s",
+             second);
+    answer(one, text); /* other fields, and another form of the same text */
+    f->w.driver->flush(&f->w);
+    CHECK(!log_writer_waits(&f->w, &wait));
+    CHECK_INT(f->w.lost, 0);
+    f->w.driver->close(&f->w);
+    close(one);
+    close(fd);
+    end(f);
+}
+
+/* The message goes again, the same one, on another connection; so often, and not more. */
+TEST(a_message_that_is_not_acknowledged_goes_again) {
+    static const char *const answers[] = {"\x81\xa3"
+                                          "ack\xa3xyz",
+                                          "\x81\xa3no", "\xc0", ""};
+    char config[512], chunk[25], again[25];
+
+    for (size_t i = 0; i < ELEMENTSOF(answers); i++) {
+        struct fixture *f = begin(0, 1, "");
+        int fd = receiver(f, "fluentd", "pairs=0\nack=1\nretries=2\npause=1", config, sizeof(config)), one;
+
+        CHECK_INT(f->w.driver->open(&f->w, NULL), 0);
+        one = accept(fd, NULL, NULL);
+        feed(f, "a\n", T0);
+        f->w.driver->flush(&f->w);
+        read_chunk(one, chunk);
+        answer(one, answers[i]);
+        close(one);
+        f->w.driver->flush(&f->w); /* sees it, and the pause is over at once */
+        f->w.driver->flush(&f->w);
+        one = accept(fd, NULL, NULL);
+        read_chunk(one, again);
+        CHECK_STR(chunk, again);
+        close(one);
+        try_until_empty(f);
+        CHECK_INT(f->w.lost, 1);
+        f->w.driver->close(&f->w);
+        close(fd);
+        end(f);
+    }
+}

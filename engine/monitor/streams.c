@@ -277,7 +277,7 @@ static void log_watch(struct mon *m) {
         return;
     m->log_out.fd = wait.fd;
     m->log_connection = wait.connection;
-    src_set(m, &m->log_out, EPOLLOUT);
+    src_set(m, &m->log_out, wait.reads ? EPOLLIN : EPOLLOUT);
 }
 
 static void log_flush(struct mon *m) {

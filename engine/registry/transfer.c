@@ -15,8 +15,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/limits.h"
+#include "base/nameserver.h"
 #include "base/str.h"
 #include "registry/registry-internal.h"
 
@@ -165,23 +165,6 @@ static curl_socket_t on_socket(void *data, curlsocktype purpose, struct curl_soc
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
-static void first_nameserver(char ret[64]) {
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_SMALL_FILE);
-
-    snprintf(ret, 64, "127.0.0.1:53");
-    if (fs_read_file("/etc/resolv.conf", &b, NULL) < 0)
-        return;
-    for (const char *line = buf_str(&b); line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
-        const char *v = str_after(line, "nameserver");
-
-        if (!v || (*v != ' ' && *v != '\t'))
-            continue;
-        v += strspn(v, " \t");
-        snprintf(ret, 64, strchr(v, ':') && strcspn(v, ":") < strcspn(v, " \t\n") ? "[%.*s]:53" : "%.*s:53", (int)strcspn(v, " \t\r\n"), v);
-        return;
-    }
-}
-
 /* As the reference prints it: "Get" for GET. */
 static const char *verb_of(const char *method) {
     static const char *const known[][2] = {{"POST", "Post"}, {"HEAD", "Head"}, {"PUT", "Put"}, {"PATCH", "Patch"}, {"DELETE", "Delete"}};
@@ -193,7 +176,7 @@ static const char *verb_of(const char *method) {
 }
 
 static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
-    char host[256] = "", dns[64];
+    char host[256] = "", dns[NAMESERVER_TEXT];
     const char *from = strstr(t->url, "://"), *verb = t->shown ? t->shown : verb_of(t->method);
     curl_off_t connected = 0;
     long os_errno = 0, dials = 0;
@@ -203,7 +186,7 @@ static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
     curl_easy_getinfo(h, CURLINFO_OS_ERRNO, &os_errno);
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
-        first_nameserver(dns);
+        nameserver_first(dns);
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp: lookup %s on %s: no such host", verb, t->url, host, dns);
     case CURLE_URL_MALFORMAT: { /* what the grammar of references lets through: a port that is none */
         const char *port = strrchr(from, ':');
