@@ -339,6 +339,7 @@ static int connect_running(struct container *c, struct network *net, const struc
     r = plug_running(c, net, want, &ep, e);
     if (r < 0)
         return r;
+    networks_linked(c->cs->engine->networks, c->endpoints, c->n_endpoints);
     follow_hosts(c, ep, true);
     follow_names(c);
     r = changed_net(c, key_of(c, net), network_name(net), want, &n, e);

@@ -326,6 +326,7 @@ static int commit_running(struct ctr_held *h, struct launching *l, struct monito
     }
     c->monitor = m;
     pthread_mutex_unlock(&c->lock);
+    networks_linked(c->cs->engine->networks, c->endpoints, c->n_endpoints);
     /* It runs; that it cannot ask for names is no reason to end it. */
     if (net_serve_names(c, &names) < 0)
         log_kv(LOG_LVL_ERROR, "names cannot be served to a container", "container", c->id, "error", err_msg(&names), NULL);

@@ -59,8 +59,8 @@ int link_forwarding6_on(bool *ret_changed, struct err *e);
 /* net.ipv4.conf.IFNAME.route_localnet. Only to be switched on once the firewall drops loopback addresses coming from that interface. */
 int link_route_localnet(const char *ifname, bool on, struct err *e);
 /*
- * Let the machine's own TCP hand the interface segments of half a megabyte instead of 64 KiB. True: it does. False: the kernel cannot (before 6.3), something
- * below the interface cannot, or its owner has chosen another length than the kernel's own, which stays.
+ * Let the machine's own TCP hand the interface segments of half a megabyte instead of 64 KiB. True: it does. False: the kernel cannot (before 6.3, or for a
+ * bridge without a port), something below the interface cannot, or its owner has chosen another length than the kernel's own, which stays.
  */
 bool link_long_segments(const char *ifname);
 /* An interface of ours with IPv6: disable_ipv6=0, accept_ra=0. A machine without IPv6 is fine. */

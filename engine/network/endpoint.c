@@ -199,15 +199,6 @@ static int publish_rules(struct networks *n, const struct nft_port *v, size_t k,
     return r < 0 ? r : firewall_publish(n->firewall, v, k, e);
 }
 
-/*
- * A client on loopback cuts its stream by what lo takes, before it is translated towards a bridge. Bridges that take less would have the kernel cut it once
- * more, so lo waits for one that does not.
- */
-static void lengthen_loopback(struct networks *n, const struct network *net) {
-    if (net->long_segments && !__atomic_exchange_n(&n->loopback_asked, true, __ATOMIC_RELAXED) && link_long_segments("lo"))
-        log_kv(LOG_LVL_INFO, "TCP on loopback goes in long segments", NULL);
-}
-
 static int publish(struct networks *n, struct endpoint *ep, const struct port_request *want, size_t n_want, struct err *e) {
     struct port_request *v = calloc(n_want, sizeof(*v));
     struct nft_port *rules = NULL;
@@ -225,7 +216,6 @@ static int publish(struct networks *n, struct endpoint *ep, const struct port_re
     free(v);
     if (r < 0)
         return r;
-    lengthen_loopback(n, ep->net);
     k = nft_ports(ep, &rules);
     r = rules ? publish_rules(n, rules, k, e) : err_oom(e);
     if (r == 0) {
@@ -251,6 +241,29 @@ int endpoint_publish(struct networks *n, struct endpoint *ep, const struct port_
     if (k && ep->net->kind == NETWORK_BRIDGE && !ep->net->record.internal)
         r = publish(n, ep, v, k, e);
     return r < 0 ? err_wrap(e, "driver failed programming external connectivity on endpoint %s (%s)", ep->container_name, ep->id) : 0;
+}
+
+/* The kernel lets a bridge have long segments from its first port on. One that is its owner's stays as it is. */
+static bool has_long_segments(struct networks *n, struct network *net) {
+    bool own = !net->default_bridge || str_empty(n->engine->config->bridge);
+
+    if (net->kind != NETWORK_BRIDGE || !own)
+        return false;
+    if (!__atomic_load_n(&net->long_segments, __ATOMIC_RELAXED) && !__atomic_exchange_n(&net->segments_asked, true, __ATOMIC_RELAXED))
+        __atomic_store_n(&net->long_segments, link_long_segments(net->bridge), __ATOMIC_RELAXED);
+    return __atomic_load_n(&net->long_segments, __ATOMIC_RELAXED);
+}
+
+/*
+ * A client on loopback cuts its stream by what lo takes, before it is translated towards a bridge. Bridges that take less would have the kernel cut it once
+ * more, so lo waits for a published port on one that does not.
+ */
+void networks_linked(struct networks *n, struct endpoint *const *v, size_t k) {
+    for (size_t i = 0; i < k; i++) {
+        if (has_long_segments(n, v[i]->net) && v[i]->n_ports && !__atomic_exchange_n(&n->loopback_asked, true, __ATOMIC_RELAXED) &&
+            link_long_segments("lo"))
+            log_kv(LOG_LVL_INFO, "TCP on loopback goes in long segments", NULL);
+    }
 }
 
 void endpoint_withdraw(struct networks *n, struct endpoint *ep) {

@@ -41,11 +41,11 @@ struct network {
     char bridge[16];
     int ifindex, mtu;
     bool icc, masquerade, guard;
-    bool long_segments; /* the bridge takes them */
-    struct cidr4 addr;  /* of the bridge, with its prefix */
-    uint32_t gateway;   /* of the containers */
-    bool v6;            /* the next two hold */
-    struct cidr6 addr6; /* of the bridge, with its prefix */
+    bool segments_asked, long_segments; /* atomic; whether the bridge takes long ones, once it was asked */
+    struct cidr4 addr;                  /* of the bridge, with its prefix */
+    uint32_t gateway;                   /* of the containers */
+    bool v6;                            /* the next two hold */
+    struct cidr6 addr6;                 /* of the bridge, with its prefix */
     struct in6_addr gateway6;
     char parent[16]; /* macvlan, ipvlan: the machine's interface below; "" : none */
     bool own_parent; /* it was made for this network */

@@ -142,6 +142,8 @@ struct endpoint *networks_leave(struct networks *n, struct endpoint *ep);
  */
 int endpoint_publish(struct networks *n, struct endpoint *ep, const struct port_request *v, size_t k, struct err *e);
 void endpoint_withdraw(struct networks *n, struct endpoint *ep);
+/* The links of these are there, in a container that runs: local TCP may go to them, and to their published ports, in long segments (link_long_segments()). */
+void networks_linked(struct networks *n, struct endpoint *const *v, size_t k);
 /* Wait until ports given back do not answer any more. */
 void networks_settle(struct networks *n);
 /* Publish the event `disconnect` for a container that does not run and so has no endpoint to leave. */

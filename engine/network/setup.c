@@ -245,8 +245,6 @@ int network_make_bridge(struct networks *n, struct network *net, struct err *e) 
     if (inhibit(net))
         b.addr.addr = 0;
     r = link_bridge_ensure(&b, !own, &net->ifindex, e);
-    if (r == 0 && own)
-        net->long_segments = link_long_segments(net->bridge);
     if (r == 0 && net->v6 && n->engine->config->ip_forward)
         r = link_forwarding6_on(&changed, e);
     if (changed)
