@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "container/files-wire.h"
 #include "container/more.h"
+#include "container/visit.h"
 #include "kern/kern.h"
 #include "kern/proc.h"
 #include "layers/layers.h"
@@ -46,13 +47,14 @@ static bool has_mount_at(const struct ctr_mounts *l, const char *at) {
     return false;
 }
 
-static void add_mounts(struct buf *b, const struct ctr_fixed *f) {
+static void add_mounts(struct buf *b, const struct ctr_fixed *f, const struct ctr_visit *visit) {
     for (size_t i = 0; i < f->mounts.n; i++) {
         const struct ctr_mount *m = &f->mounts.v[i];
+        const char *source = m->kind == CTR_MOUNT_VOLUME ? ctr_visit_source(visit, i) : m->source;
 
-        if (m->kind == CTR_MOUNT_TMPFS || str_empty(m->source))
+        if (m->kind == CTR_MOUNT_TMPFS || str_empty(source))
             continue;
-        pair(b, "bind", m->source);
+        pair(b, "bind", source);
         pair(b, "at", m->destination);
         pair(b, "options", m->rw ? (m->non_recursive ? "w" : "rw") : (m->non_recursive ? "" : "r"));
         if (!str_empty(m->subpath))
@@ -99,7 +101,7 @@ static int find_owner(const char *user, char ret[64], struct err *e) {
 }
 
 static int write_request(struct buf *b, struct container *c, const struct ctr_fixed *f, enum ctr_files what, bool running,
-                         const struct ctr_files_options *o, struct err *e) {
+                         const struct ctr_visit *visit, const struct ctr_files_options *o, struct err *e) {
     static const char *const modes[] = {"stat", "get", "put", "export", "layer", "folder"};
     struct layers_rootfs root = {0};
     char owner[64];
@@ -142,7 +144,7 @@ static int write_request(struct buf *b, struct container *c, const struct ctr_fi
         pair(b, "owner", owner);
     }
     if (what <= CTR_FILES_PUT) {
-        add_mounts(b, f);
+        add_mounts(b, f, visit);
         r = add_own_files(b, c, f, e);
     }
     return r < 0 ? r : buf_check(b, e);
@@ -442,7 +444,8 @@ static int take_results(struct helper *h, struct err *e) {
 }
 
 /* ---- the operation ----------------------------------------------------------------------------------------------------------------------- */
-static int work(struct container *c, enum ctr_files what, const struct ctr_files_options *o, const struct ctr_files_io *io, struct err *e) {
+static int work(struct container *c, enum ctr_files what, const struct ctr_visit *visit, const struct ctr_files_options *o,
+                const struct ctr_files_io *io, struct err *e) {
     _cleanup_view_ struct ctr_view *v = container_view(c);
     _cleanup_buf_ struct buf request = BUF_INIT(FILES_REQUEST_MAX);
     _cleanup_close_ int ns = -EBADF;
@@ -450,7 +453,7 @@ static int work(struct container *c, enum ctr_files what, const struct ctr_files
     struct helper h = {.in = -EBADF, .out = -EBADF, .io = io, .c = c, .in_running = running};
     struct body_lent lent;
     int lends = 0;
-    int r = write_request(&request, c, v->fixed, what, running, o, e);
+    int r = write_request(&request, c, v->fixed, what, running, visit, o, e);
 
     if (r >= 0 && running) {
         ns = mounts_of(v, e);
@@ -474,6 +477,20 @@ static int work(struct container *c, enum ctr_files what, const struct ctr_files
     return r;
 }
 
+/* With the volumes there, as in the container; the layer and its export are without them. */
+static int work_with_volumes(struct container *c, enum ctr_files what, const struct ctr_files_options *o, const struct ctr_files_io *io,
+                             struct err *e) {
+    _cleanup_view_ struct ctr_view *v = container_view(c);
+    _cleanup_(ctr_visit_end) struct ctr_visit visit = CTR_VISIT_INIT;
+    int r = what <= CTR_FILES_PUT ? ctr_visit_begin(&visit, c, v->fixed, e) : 0;
+
+    if (r >= 0)
+        r = work(c, what, &visit, o, io, e);
+    if (r >= 0 && what == CTR_FILES_PUT)
+        container_event(c, "extract-to-dir", NULL);
+    return r;
+}
+
 int container_files(struct container *c, enum ctr_files what, const struct ctr_files_options *o, const struct ctr_files_io *io, struct err *e) {
     int r;
 
@@ -485,15 +502,13 @@ int container_files(struct container *c, enum ctr_files what, const struct ctr_f
         if (r >= 0) {
             struct ctr_view *fresh;
 
-            r = work(c, what, o, io, e);
+            r = work_with_volumes(c, what, o, io, e);
             fresh = container_edit(c); /* one that has not been asked for its size yet */
             if (fresh)
                 container_publish(c, fresh);
         }
     } else {
-        r = work(c, what, o, io, e);
+        r = work_with_volumes(c, what, o, io, e);
     }
-    if (r >= 0 && what == CTR_FILES_PUT)
-        container_event(c, "extract-to-dir", NULL);
     return r;
 }

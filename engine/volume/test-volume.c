@@ -221,6 +221,36 @@ TEST(volume_tmpfs) {
     place_end(&p);
 }
 
+/* Whoever looks at a container's files has the volume mounted, and leaves without taking it from the container. */
+TEST(volume_visits_are_uses_of_their_own) {
+    _cleanup_err_ struct err e = ERR_INIT;
+    _cleanup_strv_ struct strv opts = STRV_INIT;
+    _cleanup_free_ char *first = NULL, *second = NULL;
+    char a[ID_LEN + 1], b[ID_LEN + 1];
+    struct place p;
+    struct volume *v = NULL;
+
+    if (geteuid() != 0)
+        TEST_SKIP("needs root");
+    REQUIRE(place_begin(&p));
+    strv_add(&opts, "type=tmpfs");
+    strv_add(&opts, "device=tmpfs");
+    REQUIRE(volumes_acquire(p.vs, &(struct volume_request){.name = "tt", .opts = &opts}, "c1", &v, &e) == 0);
+    REQUIRE(volumes_visit(p.vs, v, "c1", "/x", true, "", a, &first, &e) == 0);
+    CHECK(volume_is_mounted(v));
+    CHECK(use(&p, v, "c1"));
+    REQUIRE(volumes_visit(p.vs, v, "c1", "/x", true, "", b, &second, &e) == 0);
+    volumes_leave(p.vs, v, "c1", a);
+    volumes_leave(p.vs, v, "c1", b);
+    CHECK(volume_is_mounted(v));
+    CHECK(strv_has(&v->runs, "c1"));
+    volumes_unmount(p.vs, v, "c1");
+    CHECK(!volume_is_mounted(v));
+    CHECK_INT(v->runs.n, 0);
+    volumes_release(p.vs, v, "c1", false);
+    place_end(&p);
+}
+
 /* The engine dies while two containers use the volume; one of them is there again. */
 TEST(volume_uses_survive) {
     _cleanup_err_ struct err e = ERR_INIT;

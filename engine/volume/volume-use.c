@@ -106,19 +106,20 @@ static void forget_run(struct volumes *vs, struct volume *v, const char *contain
     pthread_mutex_unlock(&vs->lock);
 }
 
-int volumes_mount_at(struct volumes *vs, struct volume *v, const char *container_id, const char *destination, bool read_write,
+/* `user` is the container that starts, or who looks at its files. */
+static int mount_for(struct volumes *vs, struct volume *v, const char *user, const char *container_id, const char *destination, bool read_write,
                      const char *propagation, char **ret_path, struct err *e) {
     _cleanup_strv_ struct strv attrs = STRV_INIT;
     _cleanup_free_ char *path = NULL;
-    int r = note_run(vs, v, container_id, e);
+    int r = note_run(vs, v, user, e);
 
     if (r == 0 && needs_use(v)) {
         pthread_mutex_lock(&v->copying);
-        r = begin_use(vs, v, container_id, &path, e);
+        r = begin_use(vs, v, user, &path, e);
         pthread_mutex_unlock(&v->copying);
     }
     if (r < 0) {
-        forget_run(vs, v, container_id);
+        forget_run(vs, v, user);
         err_wrap(e, "error while mounting volume '%s'", v->record.mountpoint);
         if (e)
             e->kind = ERR_INTERNAL;
@@ -134,6 +135,17 @@ int volumes_mount_at(struct volumes *vs, struct volume *v, const char *container
         volumes_event(vs, v, "mount", &attrs);
     *ret_path = TAKE_PTR(path);
     return 0;
+}
+
+int volumes_mount_at(struct volumes *vs, struct volume *v, const char *container_id, const char *destination, bool read_write,
+                     const char *propagation, char **ret_path, struct err *e) {
+    return mount_for(vs, v, container_id, container_id, destination, read_write, propagation, ret_path, e);
+}
+
+int volumes_visit(struct volumes *vs, struct volume *v, const char *container_id, const char *destination, bool read_write, const char *propagation,
+                  char ret_visit[ID_LEN + 1], char **ret_path, struct err *e) {
+    id_new(ret_visit);
+    return mount_for(vs, v, ret_visit, container_id, destination, read_write, propagation, ret_path, e);
 }
 
 void volumes_mount(struct volumes *vs, struct volume *v, const char *container_id) {
@@ -177,14 +189,14 @@ static void end_use(struct volumes *vs, struct volume *v, size_t i) {
     drop_use(vs, v, i);
 }
 
-void volumes_unmount(struct volumes *vs, struct volume *v, const char *container_id) {
+static void unmount_for(struct volumes *vs, struct volume *v, const char *user, const char *container_id) {
     _cleanup_strv_ struct strv attrs = STRV_INIT;
 
-    forget_run(vs, v, container_id);
+    forget_run(vs, v, user);
     if (needs_use(v)) {
         pthread_mutex_lock(&v->copying);
         for (size_t i = 0; i < v->n_uses; i++) {
-            if (v->uses[i].claimed && streq(v->uses[i].container, container_id)) {
+            if (v->uses[i].claimed && streq(v->uses[i].container, user)) {
                 end_use(vs, v, i);
                 break;
             }
@@ -193,6 +205,14 @@ void volumes_unmount(struct volumes *vs, struct volume *v, const char *container
     }
     if (strv_addf(&attrs, "container=%s", container_id) == 0)
         volumes_event(vs, v, "unmount", &attrs);
+}
+
+void volumes_unmount(struct volumes *vs, struct volume *v, const char *container_id) {
+    unmount_for(vs, v, container_id, container_id);
+}
+
+void volumes_leave(struct volumes *vs, struct volume *v, const char *container_id, const char *visit) {
+    unmount_for(vs, v, visit, container_id);
 }
 
 void volumes_sweep(struct volumes *vs) {

@@ -22,6 +22,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/id.h"
 #include "base/strv.h"
 
 struct engine;
@@ -93,6 +94,13 @@ int volumes_mount_at(struct volumes *vs, struct volume *v, const char *container
 void volumes_mount(struct volumes *vs, struct volume *v, const char *container_id);
 void volumes_unmount(struct volumes *vs, struct volume *v, const char *container_id);
 void volumes_sweep(struct volumes *vs);
+/*
+ * The container's files are worked on from outside, whether it runs or not: a use beside those of its runs, under an id of its own that volumes_visit() makes
+ * and volumes_leave() takes. Else like volumes_mount_at() and volumes_unmount(); the volume is a reference of the caller's.
+ */
+int volumes_visit(struct volumes *vs, struct volume *v, const char *container_id, const char *destination, bool read_write, const char *propagation,
+                  char ret_visit[ID_LEN + 1], char **ret_path, struct err *e);
+void volumes_leave(struct volumes *vs, struct volume *v, const char *container_id, const char *visit);
 /* Does it lie somewhere that is mounted only while it is used? */
 bool volume_is_mounted_for_use(const struct volume *v);
 
