@@ -54,17 +54,23 @@ static int bad(struct err *e) {
     return err_set(e, ERR_INVALID, "invalid filter");
 }
 
-/* One key; sets *legacy when the values came as an array. */
-static int parse_key(struct filters *f, const char *key, json_t *values, struct err *e) {
+/* One key. Values are an object or, in the older form, an array: all keys in one of the two, `form` of the first that says. */
+static int parse_key(struct filters *f, const char *key, json_t *values, json_type *form, struct err *e) {
     const char *value;
     json_t *flag;
     size_t i;
 
     if (!values_of(f, key))
         return err_oom(e);
+    if (json_is_null(values))
+        return 0;
+    if (*form == JSON_NULL)
+        *form = json_typeof(values);
+    if (json_typeof(values) != *form)
+        return bad(e);
     if (json_is_object(values)) {
         json_object_foreach(values, value, flag) {
-            if (!json_is_boolean(flag))
+            if (!json_is_boolean(flag) && !json_is_null(flag))
                 return bad(e);
             if (filters_add(f, key, value) < 0)
                 return err_oom(e);
@@ -73,19 +79,20 @@ static int parse_key(struct filters *f, const char *key, json_t *values, struct 
     }
     if (json_is_array(values)) {
         json_array_foreach(values, i, flag) {
-            if (!json_is_string(flag))
+            if (!json_is_string(flag) && !json_is_null(flag))
                 return bad(e);
-            if (filters_add(f, key, json_string_value(flag)) < 0)
+            if (filters_add(f, key, json_is_null(flag) ? "" : json_string_value(flag)) < 0)
                 return err_oom(e);
         }
         return 0;
     }
-    return json_is_null(values) ? 0 : bad(e);
+    return bad(e);
 }
 
 int filters_parse(struct filters *ret, const char *text, struct err *e) {
     _cleanup_(decrefp) json_t *root = NULL;
     _cleanup_filters_ struct filters f = FILTERS_INIT;
+    json_type form = JSON_NULL;
     const char *key;
     json_t *values;
 
@@ -101,7 +108,7 @@ int filters_parse(struct filters *ret, const char *text, struct err *e) {
     if (!json_is_object(root))
         return bad(e);
     json_object_foreach(root, key, values) {
-        int r = parse_key(&f, key, values, e);
+        int r = parse_key(&f, key, values, &form, e);
 
         if (r < 0)
             return r;

@@ -31,6 +31,17 @@ TEST(filters_match_expressions_as_go_has_them) {
     CHECK(!filters_match(&f, "c", "x"));
 }
 
+TEST(filters_take_null_for_nothing) {
+    _cleanup_filters_ struct filters a = FILTERS_INIT, b = FILTERS_INIT;
+
+    CHECK_INT(filters_parse(&a, "{\"name\":{\"x\":null},\"label\":null}", NULL), 0);
+    CHECK(filters_exact(&a, "name", "x"));
+    CHECK(!filters_exact(&a, "name", "y"));
+    CHECK_INT(filters_parse(&b, "{\"label\":null,\"name\":[null]}", NULL), 0);
+    CHECK(filters_exact(&b, "name", ""));
+    CHECK(!filters_exact(&b, "name", "y"));
+}
+
 TEST(filters_refuse_other_shapes) {
     static const char *const accepted[] = {"label", NULL};
     _cleanup_err_ struct err e = ERR_INIT;
@@ -40,6 +51,8 @@ TEST(filters_refuse_other_shapes) {
     CHECK_INT(filters_parse(&f, "[]", &e), -ERR_INVALID);
     CHECK_INT(filters_parse(&f, "{\"a\":3}", &e), -ERR_INVALID);
     CHECK_INT(filters_parse(&f, "{", &e), -ERR_INVALID);
+    CHECK_INT(filters_parse(&f, "{\"a\":{\"x\":true},\"b\":[\"y\"]}", &e), -ERR_INVALID);
+    CHECK_INT(filters_parse(&f, "{\"a\":[\"y\"],\"b\":{\"x\":true}}", &e), -ERR_INVALID);
     CHECK_INT(filters_parse(&f, "null", &e), 0);
     CHECK_INT(filters_parse(&f, "", &e), 0);
     CHECK_INT(filters_add(&f, "nope", "maybe"), 0);
