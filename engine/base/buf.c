@@ -197,6 +197,25 @@ void buf_add_json_string(struct buf *b, const char *s) {
     buf_add_json_stringn(b, s ? s : "", s ? strlen(s) : 0);
 }
 
+void buf_add_quoted(struct buf *b, const char *s) {
+    static const char named[] = "abtnvfr"; /* bytes 7 to 13 */
+
+    buf_addc(b, '"');
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+
+        if (c == '"' || c == '\\')
+            buf_addf(b, "\\%c", c);
+        else if (c >= '\a' && c <= '\r')
+            buf_addf(b, "\\%c", named[c - '\a']);
+        else if (c < 0x20 || c == 0x7f)
+            buf_addf(b, "\\x%02x", c);
+        else
+            buf_addc(b, (char)c);
+    }
+    buf_addc(b, '"');
+}
+
 void buf_consume(struct buf *b, size_t n) {
     if (n >= b->len) {
         b->len = 0;

@@ -49,6 +49,8 @@ void buf_addu(struct buf *b, uint64_t v);
  */
 void buf_add_json_string(struct buf *b, const char *s);
 void buf_add_json_stringn(struct buf *b, const char *s, size_t n);
+/* In quotes as messages of the reference show texts: backslashes before quotes and backslashes, control bytes as \n or \x1b; what is beyond ASCII stays. */
+void buf_add_quoted(struct buf *b, const char *s);
 
 /* Room for n more bytes; NULL (and the failed flag) when there is none. Use buf_commit() after filling. */
 void *buf_reserve(struct buf *b, size_t n);

@@ -93,6 +93,13 @@ TEST(json_strings_escape_as_go_does) {
     CHECK_STR(buf_str(&b), "\"a\\\"\\\\\\n\\u003c\\u0026\\u003e\\u0001\\ufffd\\u2028\xc3\xa9\\ufffd\\ufffd\\ufffd\"");
 }
 
+TEST(quoted_texts_show_what_they_hold) {
+    _cleanup_buf_ struct buf b = BUF_INIT(1000);
+
+    buf_add_quoted(&b, "a\"\\\a\t\n\r\x1b\x7f<\xc3\xa9");
+    CHECK_STR(buf_str(&b), "\"a\\\"\\\\\\a\\t\\n\\r\\x1b\\x7f<\xc3\xa9\"");
+}
+
 TEST(strv_splits_joins_and_sets) {
     _cleanup_strv_ struct strv l = STRV_INIT;
     _cleanup_free_ char *s = NULL;

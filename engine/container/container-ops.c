@@ -248,8 +248,11 @@ int op_container_restart(struct call *call, struct err *e) {
         r = stop_args(ctr_state_alive(v->state) ? q.signal : NULL, q.has_t, q.t, call_path(call, "id"), "Cannot restart", &sig, &timeout, e);
     if (r >= 0) {
         r = container_restart(c, sig, timeout, e);
-        if (r < 0)
-            return err_wrap(e, "Cannot restart container %s", call_path(call, "id"));
+        if (r < 0) { /* a failure of ours whatever it is, unlike that of a start */
+            err_wrap(e, "Cannot restart container %s", call_path(call, "id"));
+            e->kind = ERR_INTERNAL;
+            return -(int)ERR_INTERNAL;
+        }
     }
     return r < 0 ? r : call_reply_empty(call, 204);
 }

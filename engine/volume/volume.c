@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -57,6 +58,7 @@ bool volume_is_anonymous(const struct volume *v) {
 
 int volume_check_name(const char *name, struct err *e) {
     size_t n = strlen(name);
+    _cleanup_buf_ struct buf quoted = BUF_INIT(4 * n + 8);
     bool good = n > 0;
 
     if (n == 1)
@@ -69,11 +71,13 @@ int volume_check_name(const char *name, struct err *e) {
     }
     if (good && n > 255)
         return err_set(e, ERR_INVALID, "volume name is too long, names should not exceed 255 characters");
-    return good ? 0
-                : err_set(e, ERR_INVALID,
-                          "\"%s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you "
-                          "intended to pass a host directory, use absolute path",
-                          name);
+    if (good)
+        return 0;
+    buf_add_quoted(&quoted, name);
+    return err_set(e, ERR_INVALID,
+                   "%s includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you "
+                   "intended to pass a host directory, use absolute path",
+                   buf_str(&quoted));
 }
 
 void volume_settle_record(struct volume *v) {

@@ -15,7 +15,7 @@ static int hex(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Percent-decoding with '+' as space. NULL with errno EINVAL on a bad escape. A %00 ends the text: no parameter may hold one. */
+/* Percent-decoding with '+' as space. NULL with errno EINVAL on a bad escape. A %00 ends the text; operations that mind their query have refused it. */
 static char *decode(const char *p, size_t n) {
     char *out = malloc(n + 1);
     size_t k = 0;
@@ -50,27 +50,6 @@ static void *at(void *p, size_t off) {
     return (char *)p + off;
 }
 
-static void add_quoted(struct buf *b, const char *s) {
-    buf_addc(b, '"');
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-
-        if (c == '"' || c == '\\')
-            buf_addf(b, "\\%c", c);
-        else if (c == '\n')
-            buf_adds(b, "\\n");
-        else if (c == '\t')
-            buf_adds(b, "\\t");
-        else if (c == '\r')
-            buf_adds(b, "\\r");
-        else if (c < 0x20 || c == 0x7f)
-            buf_addf(b, "\\x%02x", c);
-        else
-            buf_addc(b, (char)c);
-    }
-    buf_addc(b, '"');
-}
-
 /*
  * strconv.NumError behind the parameter's own words: those may hold one %s for the value, and replace the rest of the text altogether unless they
  * end with a blank.
@@ -88,7 +67,7 @@ static int number_error(const char *pool, const struct codec_param *p, const cha
     buf_adds(&msg, own);
     if (n == 0 || pool[p->wrap + n - 1] == ' ') {
         buf_addf(&msg, "strconv.%s: parsing ", func);
-        add_quoted(&msg, text);
+        buf_add_quoted(&msg, text);
         buf_addf(&msg, ": %s", why);
     }
     return err_set(e, p->error ? (enum err_kind)p->error : ERR_INVALID, "%s", buf_str(&msg));
