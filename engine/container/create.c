@@ -143,34 +143,38 @@ static int names_and_paths(struct containers *cs, struct ctr_fixed *f, struct er
     return 0;
 }
 
-/* Other containers named in modes must exist now; the network one is then kept by its id. */
+/* "container:NAME" is kept with the id of that container, so that it outlives a rename. */
+static int keep_by_id(char **mode, const struct container *other, struct err *e) {
+    char *by_id = str_printf("container:%s", other->id);
+
+    if (!by_id)
+        return err_oom(e);
+    free(*mode);
+    *mode = by_id;
+    return 0;
+}
+
+/* Other containers named in modes must exist now, but for the one whose network is shared: that is asked for with the start. */
 static int resolve_modes(struct containers *cs, struct api_host_config *h, struct err *e) {
-    const char *const modes[] = {h->pid_mode, h->ipc_mode};
-    const char *net = ctr_mode_container(h->network_mode);
+    char **const modes[] = {&h->ipc_mode, &h->pid_mode, &h->network_mode};
+    int r = 0;
 
-    for (size_t i = 0; i < ELEMENTSOF(modes); i++) {
-        const char *ref = ctr_mode_container(modes[i]);
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(modes); i++) {
+        const char *ref = ctr_mode_container(*modes[i]);
         _cleanup_container_ struct container *other = NULL;
+        bool must_exist = modes[i] != &h->network_mode;
 
-        if (ref && *ref && containers_find(cs, ref, &other, e) < 0) {
+        if (str_empty(ref))
+            continue;
+        if (containers_find(cs, ref, &other, must_exist ? e : NULL) >= 0) {
+            r = keep_by_id(modes[i], other, e);
+        } else if (must_exist) {
             if (e)
                 e->kind = ERR_INVALID;
-            return -(int)ERR_INVALID;
+            r = -(int)ERR_INVALID;
         }
     }
-    if (net) {
-        _cleanup_container_ struct container *other = NULL;
-
-        if (containers_find(cs, net, &other, NULL) >= 0) {
-            char *mode = str_printf("container:%s", other->id);
-
-            if (!mode)
-                return err_oom(e);
-            free(h->network_mode);
-            h->network_mode = mode;
-        }
-    }
-    return 0;
+    return r;
 }
 
 int ctr_name_default_network(struct api_networking_config *n, const char *mode, struct err *e) {
@@ -401,8 +405,6 @@ static int build_fixed(struct containers *cs, struct ctr_create *req, const stru
     if (r >= 0)
         r = command(f, e);
     if (r >= 0)
-        r = resolve_modes(cs, &f->host, e);
-    if (r >= 0)
         r = names_and_paths(cs, f, e);
     if (r >= 0)
         r = ctr_mounts_read(cs, &f->config, &f->host, &f->mounts, e);
@@ -433,22 +435,30 @@ int containers_create(struct containers *cs, struct ctr_create *req, struct strv
 
     if (req->no_config)
         return err_set(e, ERR_INVALID, "config cannot be empty in order to create a container");
-    r = ctr_validate(cs->engine->config, &req->config, &req->host, warnings, e);
+    r = platform_parse(req->platform, &platform, e);
+    if (r >= 0)
+        r = ctr_validate(cs->engine->config, &req->config, &req->host, warnings, e);
+    if (r >= 0)
+        r = ctr_mounts_check(&req->host, e);
     if (r >= 0)
         r = ctr_host_defaults(cs->engine->config, &req->host, e);
-    if (r >= 0)
-        r = platform_parse(req->platform, &platform, e);
     if (r >= 0 && !str_empty(req->config.image)) {
         r = images_resolve(cs->engine->images, req->config.image, &img, e);
         if (r >= 0)
             r = images_may_use(cs->engine->images, image_id(img), req->config.image, e);
-        if (r >= 0)
-            r = check_platform(req, &platform, img, warnings, e);
     }
     if (r >= 0)
-        r = ctr_validate_rest(cs->engine->networks, &req->host, &req->networking, e);
+        r = ctr_validate_networking(cs->engine->networks, &req->networking, e);
+    if (r >= 0)
+        r = resolve_modes(cs, &req->host, e);
+    if (r >= 0 && img)
+        r = check_platform(req, &platform, img, warnings, e);
+    if (r >= 0 && req->host.log_config)
+        r = ctr_log_check(req->host.log_config, e);
     if (r >= 0)
         r = wanted_name(cs, req->name, 0, name, e);
+    if (r >= 0)
+        r = ctr_validate_rest(&req->host, e);
     if (r >= 0)
         r = build_fixed(cs, req, img, &f, e);
     if (r >= 0)

@@ -481,6 +481,18 @@ static int check_tmpfs(const struct api_host_config *host, struct err *e) {
     return 0;
 }
 
+int ctr_mounts_check(const struct api_host_config *host, struct err *e) {
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < host->mounts.n; i++) {
+        struct ctr_mount m = {0};
+
+        r = read_mount(&host->mounts.v[i], &m, e);
+        ctr_mount_done(&m);
+    }
+    return r < 0 ? r : check_tmpfs(host, e);
+}
+
 /*
  * How mounts pass through a bind: as asked for, else not at all. One that shows the data root, or lies in it, shows the mounts of containers: a copy of those that never
  * goes away would keep them from being removed, so there they come and go with the machine's. Compared letter by letter, as the reference does: "/var/lib/dock" counts.
@@ -509,7 +521,7 @@ static int by_destination(const void *a, const void *b) {
 int ctr_mounts_read(struct containers *cs, const struct api_container_config *config, const struct api_host_config *host, struct ctr_mounts *ret,
                     struct err *e) {
     struct ctr_mounts l = {0};
-    int r = check_tmpfs(host, e);
+    int r = 0;
 
     for (size_t i = 0; r >= 0 && i < host->volumes_from.n; i++)
         r = read_from_one(cs, host->volumes_from.v[i], &l, e);

@@ -8,8 +8,10 @@
 #include "container/container-internal.h"
 #include "layers/layers.h"
 
+/* What is refused before the image is looked for: Mounts and Tmpfs, each for itself. */
+int ctr_mounts_check(const struct api_host_config *host, struct err *e);
 /*
- * Read all mounts of a request, in the order of their destinations. Nothing is made yet. Errors carry the reference's texts; bad Binds are
+ * Read all mounts of a request that was checked, in the order of their destinations. Nothing is made yet. Errors carry the reference's texts; bad Binds are
  * ERR_INTERNAL as the reference answers them, the rest ERR_INVALID.
  */
 int ctr_mounts_read(struct containers *cs, const struct api_container_config *config, const struct api_host_config *host, struct ctr_mounts *ret,

@@ -191,14 +191,18 @@ fail:
 }
 
 /* Paths to hide or to lock; an empty one means nothing. */
+/* Paths that do not begin at the root are meant from it; an empty one says nothing. */
 static json_t *paths_of(const struct api_string_list *l) {
     json_t *out = json_array();
 
-    for (size_t i = 0; out && i < l->n; i++)
-        if (*l->v[i] && json_array_append_new(out, json_string(l->v[i])) < 0) {
+    for (size_t i = 0; out && i < l->n; i++) {
+        const char *path = l->v[i];
+
+        if (*path && json_array_append_new(out, json_sprintf("%s%s", *path == '/' ? "" : "/", path)) < 0) {
             json_decref(out);
             return NULL;
         }
+    }
     return out;
 }
 

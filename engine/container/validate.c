@@ -401,10 +401,6 @@ static int check_resources(const struct api_host_config *h, struct strv *warning
         return -ENOMEM;
     if (val(h->has_cpu_percent, h->cpu_percent) > 0 && warn(warnings, "linux does not support CPU percent. Percent discarded.", e) < 0)
         return -ENOMEM;
-    if (val(h->has_io_maximum_bandwidth, h->io_maximum_bandwidth) != 0)
-        return err_set(e, ERR_INTERNAL, "Invalid QoS settings: linux does not support configuration of maximum bandwidth");
-    if (val(h->has_io_maximum_iops, h->io_maximum_iops) != 0)
-        return err_set(e, ERR_INTERNAL, "Invalid QoS settings: linux does not support configuration of maximum IOPs");
     return 0;
 }
 
@@ -422,7 +418,7 @@ static int check_endpoint(struct networks *networks, const char *name, const str
     return r < 0 ? err_wrap(e, "invalid config for network %s", name) : 0;
 }
 
-static int check_networking(struct networks *networks, const struct api_networking_config *n, struct err *e) {
+int ctr_validate_networking(struct networks *networks, const struct api_networking_config *n, struct err *e) {
     for (size_t i = 0; i < n->endpoints_config.n; i++) {
         int r = check_endpoint(networks, n->endpoints_config.v[i].key, n->endpoints_config.v[i].value, e);
 
@@ -482,6 +478,14 @@ static int check_storage(const struct api_host_config *h, struct err *e) {
 }
 
 /* A create with it is refused where control groups cannot do it; an update of a container is not asked. */
+static int check_qos(const struct api_host_config *h, struct err *e) {
+    if (val(h->has_io_maximum_bandwidth, h->io_maximum_bandwidth) != 0)
+        return err_set(e, ERR_INTERNAL, "Invalid QoS settings: linux does not support configuration of maximum bandwidth");
+    if (val(h->has_io_maximum_iops, h->io_maximum_iops) != 0)
+        return err_set(e, ERR_INTERNAL, "Invalid QoS settings: linux does not support configuration of maximum IOPs");
+    return 0;
+}
+
 static int check_realtime(const struct api_host_config *h, struct err *e) {
     bool wanted = val(h->has_cpu_realtime_period, h->cpu_realtime_period) != 0 || val(h->has_cpu_realtime_runtime, h->cpu_realtime_runtime) != 0;
 
@@ -510,6 +514,8 @@ int ctr_validate(const struct engine_config *cfg, const struct api_container_con
     if (r >= 0 && !str_empty(host->isolation) && !streq(host->isolation, "default"))
         r = err_set(e, ERR_INTERNAL, "Invalid isolation: \"%s\" - linux only supports 'default'", host->isolation);
     if (r >= 0)
+        r = check_qos(host, e);
+    if (r >= 0)
         r = check_realtime(host, e);
     if (r >= 0)
         r = check_modes(config, host, warnings, e);
@@ -518,16 +524,12 @@ int ctr_validate(const struct engine_config *cfg, const struct api_container_con
     return r < 0 ? r : check_host_parts(cfg, host, e);
 }
 
-int ctr_validate_rest(struct networks *networks, const struct api_host_config *host, const struct api_networking_config *networking, struct err *e) {
+int ctr_validate_rest(const struct api_host_config *host, struct err *e) {
     struct ctr_security sec;
-    int r = host->log_config ? ctr_log_check(host->log_config, e) : 0;
+    int r = ctr_security_parse(&host->security_opt, &sec, e);
 
     if (r >= 0)
-        r = check_networking(networks, networking, e);
-    if (r >= 0)
         r = check_storage(host, e);
-    if (r >= 0)
-        r = ctr_security_parse(&host->security_opt, &sec, e);
     return r < 0 ? r : check_links(&host->links, e);
 }
 

@@ -25,8 +25,9 @@ struct ctr_security {
  */
 int ctr_validate(const struct engine_config *cfg, const struct api_container_config *config, const struct api_host_config *host,
                  struct strv *warnings, struct err *e);
-/* And these once it is found: log, networks (NULL: they are not known), storage, security options, form of links. */
-int ctr_validate_rest(struct networks *networks, const struct api_host_config *host, const struct api_networking_config *networking, struct err *e);
+/* And these once it is found: what is asked of networks (NULL: they are not known), and behind the name security options, storage, form of links. */
+int ctr_validate_networking(struct networks *networks, const struct api_networking_config *networking, struct err *e);
+int ctr_validate_rest(const struct api_host_config *host, struct err *e);
 /* The same for what an update changes: resources and restart policy alone. */
 int ctr_validate_update(const struct api_host_config *host, struct strv *warnings, struct err *e);
 /* What updates have made of the resources as a whole, which a start looks at. */
