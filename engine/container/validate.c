@@ -477,7 +477,7 @@ static int check_storage(const struct api_host_config *h, struct err *e) {
     return 0;
 }
 
-/* A create with it is refused where control groups cannot do it; an update of a container is not asked. */
+/* Of a create alone: an update of a container is not asked. */
 static int check_qos(const struct api_host_config *h, struct err *e) {
     if (val(h->has_io_maximum_bandwidth, h->io_maximum_bandwidth) != 0)
         return err_set(e, ERR_INTERNAL, "Invalid QoS settings: linux does not support configuration of maximum bandwidth");
@@ -486,6 +486,7 @@ static int check_qos(const struct api_host_config *h, struct err *e) {
     return 0;
 }
 
+/* A create with it is refused where control groups cannot do it; an update of a container is not asked. */
 static int check_realtime(const struct api_host_config *h, struct err *e) {
     bool wanted = val(h->has_cpu_realtime_period, h->cpu_realtime_period) != 0 || val(h->has_cpu_realtime_runtime, h->cpu_realtime_runtime) != 0;
 

@@ -97,10 +97,15 @@ TEST(uri) {
     s = uri_encode_path("/a b%*é");
     CHECK_STR(s, "/a%20b%25%2A%C3%A9");
     free(s);
+}
+
+TEST(faults_of_a_query_are_refused) {
     CHECK_INT(uri_check_query("", NULL), 0);
-    CHECK_INT(uri_check_query("a=%41&b&=", NULL), 0);
+    CHECK_INT(uri_check_query("a=%41&b&=%0a%20", NULL), 0);
     CHECK_INT(uri_check_query("a%4=1", NULL), -ERR_INVALID);
     CHECK_INT(uri_check_query("a=1&b;c", NULL), -ERR_INVALID);
+    CHECK_INT(uri_check_query("name=a%00b", NULL), -ERR_INVALID);
+    CHECK_INT(uri_check_query("a%00=b", NULL), -ERR_INVALID);
 }
 
 /* ---- loop --------------------------------------------------------------------------------------------------------------------- */

@@ -129,10 +129,10 @@ char *uri_encode_path(const char *path) {
     return out;
 }
 
-/* First bad escape in s, or NULL. */
+/* First bad escape in s, or NULL. %00 is one: a name would end there, and another thing be meant. */
 static const char *bad_escape(const char *s, size_t n) {
     for (size_t i = 0; i < n; i++)
-        if (s[i] == '%' && (i + 2 >= n || hex_value(s[i + 1]) < 0 || hex_value(s[i + 2]) < 0))
+        if (s[i] == '%' && (i + 2 >= n || hex_value(s[i + 1]) < 0 || hex_value(s[i + 2]) < 0 || (s[i + 1] == '0' && s[i + 2] == '0')))
             return s + i;
     return NULL;
 }
