@@ -341,7 +341,7 @@ static int set_empty(const struct ctr_view *v, struct api_container_stats_respon
 }
 
 static int set_before(const struct api_container_stats_response *before, struct api_container_stats_response *s, struct err *e) {
-    struct api_stats_cpu *copy = new_cpu();
+    struct api_stats_cpu *copy = api_stats_cpu_new(); /* its parts come with the copy */
     int r = copy ? api_stats_cpu_copy(copy, before->cpu_stats, e) : err_oom(e);
 
     if (r < 0) {
