@@ -61,3 +61,20 @@ setup() {
     make -s -C "$TOP" uninstall "DESTDIR=$TO" prefix=/opt/hatake
     same '' "$(find "$TO" ! -type d)"
 }
+
+@test "make run and make stop: the engine runs a container, and at the end neither is there any more" {
+    local demo=$BATS_TEST_TMPDIR/build pid container
+    mkdir -p "$demo/images"
+    cp "$(dirname "$IMAGES")/images/busybox/docker.tar" "$demo/images/busybox.tar"
+    # a network of its own, and a /run
+    demo() { unshare --net --mount sh -c 'mount -t tmpfs tmpfs /run && ip link set lo up && "$@"' - env "BUILD_DIR=$demo" "HATAKED=$HATAKED" "$CI/run-demo" "$@" 3>&-; }
+    run -0 demo up
+    contains "$output" 'Hello from a container.'
+    pid=$(cat "$demo/run/pid")
+    container=$(nsenter -m -n -t "$pid" "$TOP/build/bin/hatake" -H unix:///run/hatake/hatake.sock run -d busybox top)
+    container=$(nsenter -m -n -t "$pid" "$TOP/build/bin/hatake" -H unix:///run/hatake/hatake.sock inspect "$container" | sed -n 's/.*"Pid": *\([0-9]*\).*/\1/p')
+    test -d "/proc/$container"
+    nsenter -m -n -t "$pid" env "BUILD_DIR=$demo" "HATAKED=$HATAKED" "$CI/run-demo" down
+    test ! -d "/proc/$pid"
+    test ! -d "/proc/$container"
+}
