@@ -69,5 +69,7 @@ int container_files(struct container *c, enum ctr_files what, const struct ctr_f
 int container_stats(struct container *c, const struct api_container_stats_response *before, struct api_container_stats_response *ret, struct err *e);
 /* The numbers of text files "name value\n" (cpu.stat, memory.stat): value of a name, or -1. */
 int64_t ctr_stat_value(const char *text, const char *name);
+/* Bytes read and written by each device of an io.stat of v2. A device that only has a limit is a line without counters: it counts as zero. */
+int ctr_stat_devices(const char *text, struct api_stats_blkio *io, struct err *e);
 
 #endif

@@ -231,19 +231,28 @@ static int devices_v1(struct group_files *g, enum group_file file, struct api_st
     return r;
 }
 
-static int devices_v2(struct group_files *g, struct api_stats_blkio *io, struct err *e) {
+/* "rbytes=4096" among the words of a line; 0 without. */
+static int64_t counter(const char *line, const char *name) {
+    size_t n = strlen(name);
+
+    for (const char *at = line; *at && *at != '\n'; at++)
+        if (at[0] == ' ' && strncmp(at + 1, name, n) == 0 && at[1 + n] == '=')
+            return number(at + n + 2);
+    return 0;
+}
+
+int ctr_stat_devices(const char *text, struct api_stats_blkio *io, struct err *e) {
     int r = 0;
 
-    for (const char *at = group_files_text(g, GROUP_IO_STAT); r >= 0 && at && *at; at = strchr(at, '\n'), at = at ? at + 1 : NULL) {
+    for (const char *at = text; r >= 0 && at && *at; at = strchr(at, '\n'), at = at ? at + 1 : NULL) {
         unsigned maj, min;
-        int64_t in, out;
 
-        if (sscanf(at, "%u:%u rbytes=%" SCNd64 " wbytes=%" SCNd64, &maj, &min, &in, &out) != 4)
+        if (sscanf(at, "%u:%u", &maj, &min) != 2)
             continue;
         io->io_service_bytes_recursive.set = true; /* none: null, as with the reference */
-        r = add_device(&io->io_service_bytes_recursive, maj, min, "read", in, e);
+        r = add_device(&io->io_service_bytes_recursive, maj, min, "read", counter(at, "rbytes"), e);
         if (r >= 0)
-            r = add_device(&io->io_service_bytes_recursive, maj, min, "write", out, e);
+            r = add_device(&io->io_service_bytes_recursive, maj, min, "write", counter(at, "wbytes"), e);
     }
     return r;
 }
@@ -252,7 +261,7 @@ static int read_devices(struct group_files *g, struct api_stats_blkio *io, struc
     int r;
 
     if (group_files_v2(g))
-        return devices_v2(g, io, e);
+        return ctr_stat_devices(group_files_text(g, GROUP_IO_STAT), io, e);
     r = devices_v1(g, GROUP_BLKIO_BYTES, &io->io_service_bytes_recursive, e);
     if (r >= 0)
         r = devices_v1(g, GROUP_BLKIO_TIMES, &io->io_serviced_recursive, e);

@@ -66,6 +66,26 @@ TEST(numbers_of_stat_files) {
     CHECK(ctr_stat_value("", "x") == -1);
 }
 
+TEST(devices_of_io_stat) {
+    static const char text[] = "254:0 \n8:16 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n";
+    static const int64_t values[] = {0, 0, 4096, 8192};
+    struct api_stats_blkio io = {0};
+    _cleanup_err_ struct err e = ERR_INIT;
+
+    CHECK(ctr_stat_devices("", &io, &e) == 0);
+    CHECK(!io.io_service_bytes_recursive.set);
+    CHECK(ctr_stat_devices(text, &io, &e) == 0);
+    REQUIRE(io.io_service_bytes_recursive.n == ELEMENTSOF(values));
+    for (size_t i = 0; i < ELEMENTSOF(values); i++) {
+        const struct api_stats_blkio_entry *x = &io.io_service_bytes_recursive.v[i];
+
+        CHECK_INT(x->value, values[i]);
+        CHECK_STR(x->op, i % 2 ? "write" : "read");
+        CHECK_INT(x->major, i < 2 ? 254 : 8);
+    }
+    api_stats_blkio_done(&io);
+}
+
 TEST(files_of_groups_are_kept_for_the_run_and_the_container_they_are_of) {
     struct group_files *first, *second, *many[GROUP_FILES_KEPT + 1];
     int64_t ns = 0, online = 0;
