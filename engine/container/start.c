@@ -176,8 +176,9 @@ static int launch(struct launching *l, struct ctr_run *run, struct monitor **ret
     req.attach = l->attach;
     req.n_attach = l->n_attach;
     r = launcher_start(engine->launcher, &req, &container_monitor_events, run, ret, ret_code, e);
-    /* A document that the runtime refuses is told like any other failure of the runtime. */
-    if (r < 0 && !str_has_prefix(err_msg(e), "failed to ") && !str_has_prefix(err_msg(e), "OCI runtime "))
+    /* A document that the runtime refuses is told like any other failure of the runtime; what says itself where it went wrong, as it is. */
+    if (r < 0 && !str_has_prefix(err_msg(e), "failed to ") && !str_has_prefix(err_msg(e), "OCI runtime ") &&
+        !str_has_prefix(err_msg(e), "the requested parent interface "))
         return err_wrap_create(e);
     return r;
 }

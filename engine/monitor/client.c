@@ -220,6 +220,11 @@ static int watch(struct monitor *m, struct err *e) {
     return 0;
 }
 
+/* Interfaces are the reference's own work, done before its runtime is asked: it tells of them without the runtime's words. */
+static bool about_interface(const char *text) {
+    return str_has_prefix(text, "failed to create the ") || str_has_prefix(text, "the requested parent interface ");
+}
+
 static int wait_started(struct monitor *m, const struct launch_request *req, int *ret_code, struct err *e) {
     static const char task_prefix[] = "failed to create task for container: failed to create shim task: ";
     static const char prefix[] =
@@ -235,7 +240,9 @@ static int wait_started(struct monitor *m, const struct launch_request *req, int
         r = pthread_cond_timedwait(&m->cond, &m->lock, &until);
     if (m->state == FAILED && req->runtime && m->fail_text && str_has_prefix(m->fail_text, "OCI runtime start failed"))
         before = "";
-    if (m->state == FAILED)
+    if (m->state == FAILED && m->fail_text && about_interface(m->fail_text))
+        r = err_set(e, ERR_INTERNAL, "%s", m->fail_text);
+    else if (m->state == FAILED)
         r = client_translate(before, m->fail_text ? m->fail_text : "the container's monitor ended while starting it", ret_code, e);
     else if (m->state == STARTING)
         r = err_set(e, ERR_DEADLINE, "starting the container took longer than %d s", START_SECONDS);

@@ -53,11 +53,11 @@ static int read_tagged(const char *parent, char below[IFNAMSIZ], unsigned *ret_i
         return err_set(e, ERR_INTERNAL, "invalid subinterface vlan name %s, example formatting is eth0.10", parent);
     if (parse_i64(dot + 1 + (dot[1] == '+'), &id) < 0)
         return err_set(e, ERR_INTERNAL, "unable to parse a valid vlan id from: %s (ex. eth0.10 for vlan 10)", dot + 1);
-    if (id < 1 || id > 4094)
-        return err_set(e, ERR_INTERNAL, "vlan id must be between 1-4094, received: %lld", (long long)id);
     snprintf(below, IFNAMSIZ, "%.*s", (int)(dot - parent), parent);
     if (dot - parent >= IFNAMSIZ || !if_nametoindex(below))
         return err_set(e, ERR_INTERNAL, "-o parent interface was not found on the host: %.*s", (int)(dot - parent), parent);
+    if (id < 1 || id > 4094)
+        return err_set(e, ERR_INTERNAL, "vlan id must be between 1-4094, received: %lld", (long long)id);
     *ret_id = (unsigned)id;
     return 0;
 }

@@ -68,7 +68,7 @@ static int add_vlan(struct nl_batch *b, int sock, const struct plan *p, size_t i
     vlan_first_name(i, name);
 
     if (!parent)
-        return fault_set(f, ENODEV, "failed to create the %s port: %s", kind, plan_s(p, op, 0));
+        return fault_set(f, 0, "the requested parent interface %s was not found on the Docker host", plan_s(p, op, 0));
     if (op->i[1])
         nl_link_ipvlan(b, parent, (uint16_t)op->i[2], (uint16_t)op->i[3], (int)op->i[0], name, ns);
     else
