@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "container/spec.h"
+#include "kern/cgroup.h"
 
 #define DEVICE_DEPTH 8
 #define DEVICES_MAX 4096
@@ -68,11 +69,35 @@ static int throttle(const struct api_throttle_device_list *l, const char *key, j
     return json_object_set_new(out, key, a) < 0 ? err_oom(e) : 0;
 }
 
-/* The kernel takes other numbers and changes them: the reference's runtime looks afterwards and does not accept that. */
-const char *ctr_shares_refused(const struct api_host_config *h) {
-    if (!h->has_cpu_shares || (h->cpu_shares != 1 && h->cpu_shares >= 0 && h->cpu_shares <= SHARES_MAX))
+bool ctr_on_v2(void) {
+    struct cgroup_layout l;
+
+    return cgroup_detect(&l, NULL) >= 0 && l.pure_v2;
+}
+
+/* The kernel takes other numbers and changes them: the reference's runtime looks afterwards and does not accept that. v2 has weights, and refuses them itself. */
+const char *ctr_shares_refused(const struct api_host_config *h, bool v2) {
+    if (v2 || !h->has_cpu_shares || (h->cpu_shares != 1 && h->cpu_shares >= 0 && h->cpu_shares <= SHARES_MAX))
         return NULL;
     return h->cpu_shares == 1 ? "the minimum allowed cpu-shares is 2" : "the maximum allowed cpu-shares is 262144";
+}
+
+const char *ctr_swap_refused(const struct api_host_config *h, bool v2) {
+    return v2 && h->has_memory_swap && h->memory_swap > 0 && (!h->has_memory || h->memory == 0) ? "unable to set swap limit without memory limit"
+                                                                                                : NULL;
+}
+
+void ctr_update_complete(const struct api_host_config *now, struct api_host_config *want) {
+    if (want->memory != 0 && want->memory_swap == 0) {
+        want->memory_swap = now->memory_swap;
+        want->has_memory_swap = want->memory_swap != 0;
+    }
+    if (want->nano_cpus == 0 && (want->cpu_quota != 0 || want->cpu_period != 0)) {
+        want->cpu_quota = now->cpu_quota;
+        want->cpu_period = now->cpu_period;
+        want->has_cpu_quota = want->cpu_quota != 0;
+        want->has_cpu_period = want->cpu_period != 0;
+    }
 }
 
 json_t *ctr_spec_resources(const struct api_host_config *h, struct err *e) {

@@ -348,7 +348,7 @@ static char *cgroup_path(const struct ctr_spec_input *in) {
 static int build_linux(const struct ctr_spec_input *in, const struct ctr_security *sec, json_t *doc, struct err *e) {
     const struct api_host_config *h = &in->fixed->host;
     _cleanup_free_ char *cgroup = cgroup_path(in);
-    const char *refused = ctr_shares_refused(h);
+    const char *refused = ctr_shares_refused(h, ctr_on_v2());
 
     if (h->has_cpu_shares && h->cpu_shares < 0)
         return err_set(e, ERR_INTERNAL, "shares: invalid argument");

@@ -46,8 +46,17 @@ json_t *ctr_spec_env(const struct ctr_spec_env *in, struct err *e);
 json_t *ctr_spec_capabilities(const struct api_host_config *host, bool root, bool privileged, struct err *e);
 json_t *ctr_spec_user(const struct ctr_user *user, struct err *e);
 json_t *ctr_spec_resources(const struct api_host_config *host, struct err *e);
+/* This machine has control groups v2 alone. */
+bool ctr_on_v2(void);
 /* Why the reference's runtime does not accept the CPU shares; NULL: it does. */
-const char *ctr_shares_refused(const struct api_host_config *host);
+const char *ctr_shares_refused(const struct api_host_config *host, bool v2);
+/* The same for a limit of memory and swap together that an update asks for. v2 counts swap apart; v1 leaves it to the kernel. */
+const char *ctr_swap_refused(const struct api_host_config *host, bool v2);
+/*
+ * Limits that go to the kernel together: beside the one that an update asks for (`want`), the other as the container has it after the update (`now`). Memory
+ * and its sum with swap, since v1 wants both in the right order and v2 has swap alone; quota and period, which v2 has in one file.
+ */
+void ctr_update_complete(const struct api_host_config *now, struct api_host_config *want);
 json_t *ctr_spec_mounts(const struct ctr_spec_input *in, struct err *e);
 json_t *ctr_spec_rlimits(const struct engine_config *cfg, const struct api_host_config *host, struct err *e);
 /* Adds linux.devices and linux.resources.devices. */

@@ -169,6 +169,54 @@ TEST(limits) {
     bench_done(&b);
 }
 
+/* Zero: the update does not say. */
+static struct api_host_config limits(int64_t memory, int64_t swap, int64_t quota, int64_t period) {
+    return (struct api_host_config){.has_memory = memory != 0,
+                                    .memory = memory,
+                                    .has_memory_swap = swap != 0,
+                                    .memory_swap = swap,
+                                    .has_cpu_quota = quota != 0,
+                                    .cpu_quota = quota,
+                                    .has_cpu_period = period != 0,
+                                    .cpu_period = period};
+}
+
+TEST(swap_without_memory_is_refused_on_v2) {
+    struct api_host_config alone = limits(0, 1, 0, 0), both = limits(67108864, 67108864, 0, 0), none = limits(0, -1, 0, 0),
+                           unset = limits(0, 0, 0, 0);
+
+    CHECK_STR(ctr_swap_refused(&alone, true), "unable to set swap limit without memory limit");
+    CHECK(!ctr_swap_refused(&alone, false));
+    CHECK(!ctr_swap_refused(&both, true));
+    CHECK(!ctr_swap_refused(&none, true));
+    CHECK(!ctr_swap_refused(&unset, true));
+}
+
+TEST(shares_out_of_range_are_refused_on_v1) {
+    struct api_host_config one = {.has_cpu_shares = true, .cpu_shares = 1}, many = {.has_cpu_shares = true, .cpu_shares = 300000},
+                           usual = {.has_cpu_shares = true, .cpu_shares = 2};
+
+    CHECK_STR(ctr_shares_refused(&one, false), "the minimum allowed cpu-shares is 2");
+    CHECK_STR(ctr_shares_refused(&many, false), "the maximum allowed cpu-shares is 262144");
+    CHECK(!ctr_shares_refused(&usual, false));
+    CHECK(!ctr_shares_refused(&one, true));
+    CHECK(!ctr_shares_refused(&many, true));
+}
+
+TEST(updates_go_with_the_limit_beside) {
+    struct api_host_config now = limits(33554432, 134217728, 20000, 50000), memory = limits(33554432, 0, 0, 0), quota = limits(0, 0, 20000, 0),
+                           nothing = limits(0, 0, 0, 0);
+
+    ctr_update_complete(&now, &memory);
+    CHECK(memory.has_memory_swap && memory.memory_swap == 134217728);
+    CHECK(!memory.has_cpu_quota && !memory.has_cpu_period);
+    ctr_update_complete(&now, &quota);
+    CHECK(quota.has_cpu_period && quota.cpu_period == 50000 && quota.cpu_quota == 20000);
+    CHECK(!quota.has_memory && !quota.has_memory_swap);
+    ctr_update_complete(&now, &nothing);
+    CHECK(!nothing.has_memory_swap && !nothing.has_cpu_quota && !nothing.has_cpu_period);
+}
+
 TEST(mount_options) {
     struct bench b;
 

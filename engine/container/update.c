@@ -107,27 +107,21 @@ static int apply(struct container *c, const struct api_host_config *want, const 
     _cleanup_monitor_ struct monitor *m = NULL;
     _cleanup_err_ struct err why = ERR_INIT;
     struct api_host_config h = *want; /* shallow */
+    const char *why_not;
+    bool v2 = ctr_on_v2();
     json_t *resources;
     int r = container_monitor(c, &m, e);
 
     if (r < 0)
         return r;
-    if (ctr_shares_refused(want))
-        return refused(c->id, ctr_shares_refused(want), e);
+    why_not = ctr_shares_refused(want, v2);
+    if (!why_not)
+        why_not = ctr_swap_refused(want, v2);
+    if (why_not)
+        return refused(c->id, why_not, e);
     /* The reference keeps these two for the next start. */
     h.has_cpu_realtime_period = h.has_cpu_realtime_runtime = false;
-    /* The kernel wants both limits of memory in the right order. */
-    if (h.memory != 0 && h.memory_swap == 0) {
-        h.memory_swap = now->memory_swap;
-        h.has_memory_swap = h.memory_swap != 0;
-    }
-    /* v2 has quota and period in one file: the one that is not asked for stays as it is. */
-    if (h.nano_cpus == 0 && (h.cpu_quota != 0 || h.cpu_period != 0)) {
-        h.cpu_quota = now->cpu_quota;
-        h.cpu_period = now->cpu_period;
-        h.has_cpu_quota = h.cpu_quota != 0;
-        h.has_cpu_period = h.cpu_period != 0;
-    }
+    ctr_update_complete(now, &h);
     resources = ctr_spec_resources(&h, e);
     if (!resources)
         return -(int)ERR_INTERNAL;

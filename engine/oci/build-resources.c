@@ -121,8 +121,9 @@ static void cpu(struct target *t, const json_t *c) {
     int64_t period = get(t, c, "linux.resources.cpu", "period", &period_set), v;
     const char *s = NULL;
 
-    if (shares_set && shares > 0 && v2)
-        set_file(t, "cpu", "cpu.weight", 0, "%" PRId64, shares <= 2 ? 1 : shares >= 262144 ? 10000 : 1 + (shares - 2) * 9999 / 262142);
+    /* Out of range, in the reference's arithmetic as well, it is the kernel that says no. */
+    if (shares_set && shares != 0 && v2)
+        set_file(t, "cpu", "cpu.weight", 0, "%" PRIu64, 1 + ((uint64_t)shares - 2) * 9999 / 262142);
     else if (shares_set && shares > 0)
         set_file(t, "cpu", "cpu.shares", 0, "%" PRId64, shares);
     v = get(t, c, "linux.resources.cpu", "idle", &found);

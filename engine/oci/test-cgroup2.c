@@ -167,6 +167,24 @@ TEST(limits_of_v2) {
     CHECK(sets(&p, "/c2/g/memory.high", "1000000"));
 }
 
+TEST(weights_of_v2_out_of_range) {
+    static const struct {
+        const char *resources, *weight;
+    } cases[] = {{"{\"cpu\":{\"shares\":1}}", "70369281052672"},
+                 {"{\"cpu\":{\"shares\":2}}", "1"},
+                 {"{\"cpu\":{\"shares\":262144}}", "10000"},
+                 {"{\"cpu\":{\"shares\":300000}}", "11443"}};
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_err_ struct err e = ERR_INIT;
+        struct plan p;
+        _cleanup_free_ void *block = plan_of("/c2", "/g", cases[i].resources, &p, &e);
+
+        REQUIRE(block);
+        CHECK(sets(&p, "/c2/g/cpu.weight", cases[i].weight));
+    }
+}
+
 TEST(limits_of_v2_are_written) {
     char dir[] = "/tmp/hatake-test-XXXXXX", path[64];
     static const char *const files[] = {"memory.max", "memory.swap.max", "pids.max", "cpu.max"};
