@@ -144,6 +144,9 @@ static int take_address(struct networks *n, struct endpoint *ep, const struct en
         return err_set(e, ERR_INVALID, "invalid IPv6 address: %s", req->ipv6);
     if (!str_empty(req->mac) && mac_parse(req->mac, ep->mac) < 0)
         return err_set(e, ERR_INVALID, "invalid MAC address: %s", req->mac);
+    if (!str_empty(req->mac) && ep->net->kind == NETWORK_IPVLAN)
+        return err_set(e, ERR_INTERNAL, "failed to create endpoint %s on network %s: ipvlan interfaces do not support custom mac address assignment",
+                       ep->container_name, ep->net->record.name);
     pthread_mutex_lock(&n->lock);
     r = take_both(ep, want, str_empty(req->ipv6) ? NULL : &want6, !str_empty(req->mac), e);
     pthread_mutex_unlock(&n->lock);
@@ -359,7 +362,7 @@ int networks_gateway(struct network *const *v, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const struct network *a = v[i], *b = best >= 0 ? v[best] : NULL;
 
-        if (!a || !network_has_links(a) || a->record.internal)
+        if (!a || !network_has_links(a) || !network_leads_out(a))
             continue;
         if (!b || network_order(a, b) < 0)
             best = (int)i;

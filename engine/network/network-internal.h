@@ -174,6 +174,8 @@ int network_check_request(const struct api_network_create_request *req, struct e
 /* ---- vlan.c: macvlan and ipvlan ---- */
 /* Read options into the network: parent, mode, flag. */
 int network_read_vlan(struct network *net, struct err *e);
+/* Who is on it can leave by it: it is neither internal nor on a dummy interface. */
+bool network_leads_out(const struct network *net);
 /* Find or make the interface below (own_parent says which). n->change is held. */
 int network_make_parent(struct networks *n, struct network *net, struct err *e);
 

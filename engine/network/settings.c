@@ -88,7 +88,7 @@ bool endpoint_link(const struct endpoint *ep, bool gateway, struct launch_link *
     if (ep->has_ip6)
         put_addr6(&ret->addrs[ret->n_addrs++], &ep->ip6, net->addr6.prefix);
     put_link_local(ret, &ep->link_local);
-    if (gateway && !net->record.internal) {
+    if (gateway && network_leads_out(net)) {
         if (net->gateway || by_interface)
             put_addr(&ret->gateway, by_interface ? 0 : net->gateway, 0);
         if (ep->has_ip6)
@@ -152,7 +152,7 @@ int endpoint_settings(const struct endpoint *ep, struct api_endpoint_settings *r
     _cleanup_strv_ struct strv names = STRV_INIT;
     int r = 0;
 
-    if (ep->ip && !ep->net->record.internal && !leads_by_interface(ep->net)) {
+    if (ep->ip && network_leads_out(ep->net) && !leads_by_interface(ep->net)) {
         ipv4_format(ep->net->gateway, gateway);
         if (ep->has_ip6)
             ipv6_format(&ep->net->gateway6, gateway6);

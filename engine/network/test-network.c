@@ -40,6 +40,34 @@ static void bind_port(struct api_port_binding_list_map *m, const char *key, cons
     b->host_port = strdup(port);
 }
 
+/* A network below which nothing of the machine is: its containers have no way out by it, and take the next network's. */
+TEST(network_on_a_dummy_leads_nowhere) {
+    struct network dummy = {.kind = NETWORK_IPVLAN, .record = {.name = (char *)"a", .id = (char *)"1"}, .gateway = 0x0a430001};
+    struct network below = {.kind = NETWORK_MACVLAN, .record = {.name = (char *)"b", .id = (char *)"2"}, .gateway = 0x0a470009};
+    struct endpoint ep = {.net = &dummy, .ip = 0x0a430002, .ip_text = "10.67.0.2"};
+    struct network *both[] = {&dummy, &below};
+    struct api_endpoint_settings told = {0};
+    struct launch_link link = {0};
+    _cleanup_err_ struct err e = ERR_INIT;
+
+    REQUIRE(api_string_map_set(&below.record.options, "parent", "eth0", &e) == 0);
+    CHECK(!network_leads_out(&dummy));
+    CHECK(network_leads_out(&below));
+    CHECK_INT(networks_gateway(both, 2), 1);
+    CHECK(endpoint_settings(&ep, &told, &e) == 0);
+    CHECK_STR(told.gateway, "");
+    CHECK(endpoint_link(&ep, true, &link));
+    CHECK(!link.gateway.family);
+    ep.net = &below;
+    api_endpoint_settings_done(&told);
+    memset(&told, 0, sizeof(told));
+    CHECK(endpoint_settings(&ep, &told, &e) == 0);
+    CHECK_STR(told.gateway, "10.71.0.9");
+    strv_done(&link.sysctls);
+    api_endpoint_settings_done(&told);
+    api_string_map_done(&below.record.options);
+}
+
 TEST(network_port_requests) {
     _cleanup_err_ struct err e = ERR_INIT;
     struct api_port_binding_list_map m = {0};

@@ -90,6 +90,12 @@ int network_read_vlan(struct network *net, struct err *e) {
     return 0;
 }
 
+bool network_leads_out(const struct network *net) {
+    bool below = net->kind == NETWORK_MACVLAN || net->kind == NETWORK_IPVLAN;
+
+    return !net->record.internal && !(below && str_empty(network_option(net, "parent")));
+}
+
 static int make_tagged(const struct network *net, struct err *e) {
     char below[IFNAMSIZ];
     unsigned id;
