@@ -190,8 +190,7 @@ fail:
     return NULL;
 }
 
-/* Paths to hide or to lock; an empty one means nothing. */
-/* Paths that do not begin at the root are meant from it; an empty one says nothing. */
+/* Paths to hide or to lock; one that does not begin at the root is meant from it, an empty one means nothing. */
 static json_t *paths_of(const struct api_string_list *l) {
     json_t *out = json_array();
 
