@@ -238,6 +238,15 @@ static json_t *list_of(const struct api_string_list *l) {
     return a;
 }
 
+/* The container's own: --privileged gives an exec capabilities, not another profile. Somebody may have unloaded ours since the start. */
+static int set_profile(json_t *process, const char *profile, struct err *e) {
+    int r = streq(profile, APPARMOR_DEFAULT) ? apparmor_load_default(e) : 0;
+
+    if (r < 0)
+        return r;
+    return json_object_set_new(process, "apparmorProfile", json_string(profile)) < 0 ? err_oom(e) : 0;
+}
+
 static json_t *build_process(const struct engine_config *config, const struct exec *x, const struct ctr_view *v, const struct ctr_user *user,
                              int rows, int cols, struct err *e) {
     const struct ctr_fixed *f = v->fixed;
@@ -259,8 +268,8 @@ static json_t *build_process(const struct engine_config *config, const struct ex
     p = json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:s,s:b,s:b}", "user", who, "env", env, "capabilities", caps, "args", list_of(&w->cmd), "rlimits", limits,
                   "oomScoreAdj", (json_int_t)(f->host.has_oom_score_adj ? f->host.oom_score_adj : 0), "cwd", cwd, "terminal", (int)w->tty,
                   "noNewPrivileges", (int)(sec.no_new_privileges || (config->no_new_privileges && !f->host.privileged)));
-    if (p && apparmor_usable()) /* --privileged gives an exec capabilities, not another profile */
-        json_object_set_new(p, "apparmorProfile", json_string(ctr_apparmor_profile(&f->host, &sec)));
+    if (p && apparmor_usable() && set_profile(p, ctr_apparmor_profile(&f->host, &sec), e) < 0)
+        p = (json_decref(p), NULL);
     if (p && w->tty && rows > 0 && cols > 0)
         json_object_set_new(p, "consoleSize", json_pack("{s:i,s:i}", "height", rows, "width", cols));
     if (!p && e && e->kind == ERR_NONE)
