@@ -109,6 +109,7 @@ static int load_descriptor(struct loading *l, json_t *descriptor, const struct s
 int load_layout(struct loading *l, struct err *e) {
     json_t *index = load_document(l, load_find_member(l, "index.json"), "index.json", e), *list = json_object_get(index, "manifests"), *o;
     struct platform here;
+    bool any = false;
     size_t i;
     int r = index ? platform_parse(NULL, &here, e) : -ERR_INVALID;
 
@@ -124,9 +125,13 @@ int load_layout(struct loading *l, struct err *e) {
             r = fits ? name_of(o, &names, e) : 0;
             if (r == 0 && fits)
                 r = load_descriptor(l, o, &names, 0, e);
+            any |= fits;
             if (r < 0)
                 break;
         }
+    if (r == 0 && !any)
+        r = json_array_size(list) ? err_set(e, ERR_NOT_FOUND, "image archive: index.json has no image for %s/%s", here.os, here.arch)
+                                  : err_set(e, ERR_INVALID, "image archive: index.json has no image");
     json_decref(index);
     return r;
 }
