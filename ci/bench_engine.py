@@ -264,14 +264,15 @@ class Memory:
     """Resident memory of all of an engine's processes: of each the peak, summed over those that were there at one time."""
 
     def __init__(self, engine):
-        self.engine, self.most, self.over = engine, 0.0, threading.Event()
+        self.engine, self.most, self.over, self.there = engine, 0.0, threading.Event(), ()
 
     def look(self):
         while not self.over.wait(0.02):
-            self.most = max(self.most, sum(peak(pid) for pid in self.engine.processes()))
+            self.most = max(self.most, sum(peak(pid) for pid in self.engine.processes() if pid in self.there or not shares_memory(pid)))
 
     def __enter__(self):
-        for pid in self.engine.processes():
+        self.there = self.engine.processes()
+        for pid in self.there:
             with contextlib.suppress(OSError), open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as f:
                 f.write("5")  # the peak becomes what is there now (proc(5))
         self.thread = threading.Thread(target=self.look)
@@ -281,6 +282,15 @@ class Memory:
     def __exit__(self, *why):
         self.over.set()
         self.thread.join()
+
+
+def shares_memory(pid):
+    """A process that is being started has its parent's memory until it runs its program (PF_FORKNOEXEC, field 9 of proc(5)'s stat)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            return int(f.read().rpartition(")")[2].split()[6]) & 0x40 != 0
+    except OSError:
+        return True
 
 
 def peak(pid):
