@@ -141,3 +141,12 @@ const char *err_kind_name(enum err_kind kind) {
         return "unknown";
     return names[kind];
 }
+
+const char *err_reason(int errnum, char ret[ERR_REASON_MAX]) {
+    const char *text = strerrordesc_np(errnum);
+
+    snprintf(ret, ERR_REASON_MAX, "%s", text ? text : "failed");
+    for (char *p = ret; *p; p++)
+        *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
+    return ret;
+}

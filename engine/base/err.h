@@ -72,6 +72,9 @@ int err_move(struct err *to, struct err *from);
 /* Message for people; never NULL. */
 const char *err_msg(const struct err *e);
 
+/* What the system says of an errno, as clients know it: in small letters. */
+#define ERR_REASON_MAX 128
+const char *err_reason(int errnum, char ret[ERR_REASON_MAX]);
 /* Stable lower-case name of a kind ("not_found"), for logs. */
 const char *err_kind_name(enum err_kind kind);
 

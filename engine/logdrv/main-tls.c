@@ -62,13 +62,9 @@ struct tunnel {
 /* ---- what is trusted, and who we are -------------------------------------------------------------------------------------------- */
 
 static int cannot_open(struct err *e, const char *what, const char *path) {
-    int errnum = errno;
-    char why[128];
+    char why[ERR_REASON_MAX];
 
-    snprintf(why, sizeof why, "%s", strerrordesc_np(errnum) ? strerrordesc_np(errnum) : "failed");
-    for (char *p = why; *p; p++)
-        *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
-    return err_set(e, ERR_INVALID, "%sopen %s: %s", what, path, why);
+    return err_set(e, ERR_INVALID, "%sopen %s: %s", what, path, err_reason(errno, why));
 }
 
 static bool readable(const char *path) {
@@ -135,6 +131,7 @@ static int dial(struct tunnel *t, const char *port, int64_t until, struct err *e
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
     bool old = inet_pton(AF_INET, t->address, &in.sin_addr) == 1;
     const struct sockaddr *to = old ? (const struct sockaddr *)&in : (const struct sockaddr *)&in6;
+    char why[ERR_REASON_MAX];
     int error = 0;
     socklen_t n = sizeof error;
     int64_t number;
@@ -151,9 +148,7 @@ static int dial(struct tunnel *t, const char *port, int64_t until, struct err *e
         return err_set(e, ERR_UNAVAILABLE, "dial tcp %s:%s: i/o timeout", t->address, port);
     if (error == EINPROGRESS && getsockopt(t->net, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
         error = errno;
-    if (error == ECONNREFUSED)
-        return err_set(e, ERR_UNAVAILABLE, "dial tcp %s:%s: connect: connection refused", *t->name ? t->address : "", port);
-    return error ? err_set(e, ERR_UNAVAILABLE, "dial tcp %s:%s: connect: %s", t->address, port, strerrordesc_np(error)) : 0;
+    return error ? err_set(e, ERR_UNAVAILABLE, "dial tcp %s:%s: connect: %s", *t->name ? t->address : "", port, err_reason(error, why)) : 0;
 }
 
 /* ---- the cage ---------------------------------------------------------------------------------------------------------------------- */

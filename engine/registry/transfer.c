@@ -195,14 +195,11 @@ static int failed(struct transfer *t, CURL *h, CURLcode code, struct err *e) {
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp: address %s: invalid port", verb, t->url, host);
     }
     case CURLE_COULDNT_CONNECT: {
-        char why[128];
+        char why[ERR_REASON_MAX];
 
         if (os_errno == ETIMEDOUT || os_errno == 0)
             return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp %s: i/o timeout", verb, t->url, t->dialled);
-        snprintf(why, sizeof(why), "%s", strerrordesc_np((int)os_errno) ? strerrordesc_np((int)os_errno) : "failed");
-        for (char *p = why; *p; p++)
-            *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
-        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp %s: connect: %s", verb, t->url, t->dialled, why);
+        return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": dial tcp %s: connect: %s", verb, t->url, t->dialled, err_reason((int)os_errno, why));
     }
     case CURLE_PEER_FAILED_VERIFICATION:
         return err_set(e, ERR_UNAVAILABLE, "%s \"%s\": tls: failed to verify certificate: x509: certificate signed by unknown authority", verb,
