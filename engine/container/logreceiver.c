@@ -97,50 +97,36 @@ static bool hears(int fd) {
 }
 
 /* A whole connection, made and closed, by the program that will make the monitor's. Its words are the error's. */
-static int try_tls(const struct ctr_log_tls *tls, const char *name, const char *address, const char *port, struct err *e) {
-    _cleanup_close_ int ours = -EBADF, theirs = -EBADF, words_in = -EBADF, words_out = -EBADF;
-    char *argv[] = {(char *)(uintptr_t)tls->program,
-                    (char *)(uintptr_t)address,
-                    (char *)(uintptr_t)port,
-                    (char *)(uintptr_t)name,
-                    (char *)(uintptr_t)(tls->ca ? tls->ca : ""),
-                    (char *)(uintptr_t)(tls->cert ? tls->cert : ""),
-                    (char *)(uintptr_t)(tls->key ? tls->key : ""),
-                    (char *)(uintptr_t)(tls->verify ? "verify" : "any"),
-                    NULL};
-    char *envp[] = {NULL}, why[1024];
-    int pair[2], words[2], r;
-    bool open;
-    ssize_t n;
+static int try_tls(const struct log_tls *tls, const struct sockaddr *to, struct err *e) {
+    _cleanup_close_ int ours = -EBADF, words_in = -EBADF, words_out = -EBADF;
+    char why[1024];
+    int words[2], r = spawn_pipe(words, e);
+    ssize_t n = 0;
     pid_t pid;
+    bool open;
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return err_errno(e, errno, "socketpair");
-    ours = pair[0];
-    theirs = pair[1];
-    r = spawn_pipe(words, e);
     if (r < 0)
         return r;
     words_out = words[0];
     words_in = words[1];
-    r = spawn_start(tls->program, argv, envp, (const struct spawn_fd[]){{theirs, 0}, {words_in, 1}}, 2, &pid, e);
-    if (r < 0)
-        return r;
-    theirs = close_fd(theirs);
+    ours = log_tls_start(tls, to, words_in, &pid);
+    if (ours < 0)
+        return err_errno(e, ours, "starting %s", tls->program);
     words_in = close_fd(words_in);
     open = hears(ours);
     ours = close_fd(ours);
-    if (!open)
+    if (!open) {
         ignore_result(kill(pid, SIGTERM) < 0); /* it may still wait for an answer */
-    n = open ? 0 : read(words_out, why, sizeof(why));
+        n = read(words_out, why, sizeof(why));
+    }
     spawn_wait(pid);
     if (open)
         return 0;
-    return n > 0 ? err_set(e, ERR_INTERNAL, "%.*s", (int)n, why) : err_set(e, ERR_INTERNAL, "dial tcp %s:%s: i/o timeout", address, port);
+    return n > 0 ? err_set(e, ERR_INTERNAL, "%.*s", (int)n, why) : err_set(e, ERR_INTERNAL, "dial tcp %s: i/o timeout", tls->name);
 }
 
-static void add_tls(const struct ctr_log_tls *tls, const char *name, struct buf *b) {
-    const char *const texts[][2] = {{"program", tls->program}, {"name", name}, {"ca", tls->ca}, {"cert", tls->cert}, {"key", tls->key}};
+static void add_tls(const struct log_tls *tls, struct buf *b) {
+    const char *const texts[][2] = {{"program", tls->program}, {"name", tls->name}, {"ca", tls->ca}, {"cert", tls->cert}, {"key", tls->key}};
 
     buf_addf(b, "tls=1\nverify=%d\n", tls->verify);
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
@@ -151,11 +137,11 @@ static void add_tls(const struct ctr_log_tls *tls, const char *name, struct buf 
 /* ---- names --------------------------------------------------------------------------------------------------------------------------- */
 
 /* 0, or why no connection is to be had there, in Go's words. */
-static int try_address(const struct addrinfo *a, const char *text, const char *host, const char *port, const struct ctr_log_tls *tls, struct err *e) {
+static int try_address(const struct addrinfo *a, const char *text, const char *host, const char *port, const struct log_tls *tls, struct err *e) {
     int error;
 
     if (tls)
-        return try_tls(tls, host, text, port, e);
+        return try_tls(tls, a->ai_addr, e);
     error = dial(a->ai_addr, a->ai_addrlen, SOCK_STREAM);
     if (error)
         return err_set(e, ERR_INTERNAL, strchr(text, ':') ? "dial tcp [%s]:%s: %s" : "dial tcp %s:%s: %s", str_empty(host) ? "" : text, port,
@@ -163,7 +149,7 @@ static int try_address(const struct addrinfo *a, const char *text, const char *h
     return 0;
 }
 
-int ctr_log_to_inet(const char *net, const char *host, const char *port, bool lazily, const struct ctr_log_tls *tls, struct buf *b, struct err *e) {
+int ctr_log_to_inet(const char *net, const char *host, const char *port, bool lazily, const struct log_tls *tls, struct buf *b, struct err *e) {
     bool tcp = streq(net, "tcp");
     struct addrinfo hints = {.ai_socktype = tcp ? SOCK_STREAM : SOCK_DGRAM, .ai_flags = AI_NUMERICSERV}, *all = NULL;
     char text[INET6_ADDRSTRLEN] = "", dns[NAMESERVER_TEXT];
@@ -188,6 +174,6 @@ int ctr_log_to_inet(const char *net, const char *host, const char *port, bool la
         return r;
     buf_addf(b, "net=%s\naddr=%s\nport=%s\n", net, text, port);
     if (tls)
-        add_tls(tls, host, b);
+        add_tls(tls, b);
     return 0;
 }

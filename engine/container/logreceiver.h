@@ -14,13 +14,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-
-/* How a receiver over TLS is spoken to; NULL or "" for what was not chosen. */
-struct ctr_log_tls {
-    const char *program;         /* path of hatake-logtls */
-    const char *ca, *cert, *key; /* paths of PEM files: a further authority; what we show */
-    bool verify;                 /* its certificate has to be for the host, from somebody trusted */
-};
+#include "logdrv/logtls.h"
 
 /* KEY=, n bytes in hexadecimal, newline. */
 void ctr_log_add_hex(struct buf *b, const char *key, const char *p, size_t n);
@@ -29,6 +23,6 @@ int ctr_log_to_unix(const char *net, const char *path, struct buf *b, struct err
 /*
  * net: "tcp" or "udp"; the first address of the name that takes a connection, with `lazily` the first at all. tls: NULL without it; needs "tcp".
  */
-int ctr_log_to_inet(const char *net, const char *host, const char *port, bool lazily, const struct ctr_log_tls *tls, struct buf *b, struct err *e);
+int ctr_log_to_inet(const char *net, const char *host, const char *port, bool lazily, const struct log_tls *tls, struct buf *b, struct err *e);
 
 #endif

@@ -281,8 +281,9 @@ static int to_unix(const char *net, const char *path, struct ctr_log_plan *p, st
 /* Also found from there: the program that speaks TLS, and the files it is given. Only syslog has options for them; that one is there decides, not what it says. */
 static int to_tls(const struct ctr_fixed *f, const struct ctr_log_address *a, bool lazily, struct ctr_log_plan *p, struct buf *b, struct err *e) {
     bool chosen = streq(f->host.log_config->type, "syslog");
-    const struct ctr_log_tls tls = {
+    const struct log_tls tls = {
         .program = p->tls_program,
+        .name = a->host,
         .ca = chosen ? ctr_log_option(f, "syslog-tls-ca-cert") : NULL,
         .cert = chosen ? ctr_log_option(f, "syslog-tls-cert") : NULL,
         .key = chosen ? ctr_log_option(f, "syslog-tls-key") : NULL,

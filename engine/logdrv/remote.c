@@ -157,12 +157,14 @@ static bool opened(struct log_remote *r) {
 
 /* False with a descriptor: the connection is being made. */
 static bool connected(struct log_remote *r) {
+    pid_t pid;
+
     if (r->fd >= 0)
         return !r->opening || opened(r);
     if (clock_mono_ns() < r->retry_at)
         return false;
     if (r->tls) {
-        r->fd = remote_tls_start(&r->how, &r->addr);
+        r->fd = log_tls_start(&r->how, (const struct sockaddr *)&r->addr, -EBADF, &pid); /* reaped like all that the monitor starts */
         r->opening = r->fd >= 0;
     }
     if (r->tls ? r->fd < 0 : dial(r) != 0) {

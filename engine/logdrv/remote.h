@@ -24,7 +24,7 @@
  * where the container shall not wait, drops messages and counts them in log_writer.lost. Nothing here waits for the receiver longer than connecting (200 ms)
  * and a datagram (100 ms) take: who owns the writer is told what to wait for (log_writer_waits()). A copy in a local file (log_writer.path) is written first
  * and never lost with the connection. Closing waits a bounded time for the queue to empty.
- * TLS is spoken by a process of its own (hatake-logtls, remote-tls.c), one for each connection, so that no other monitor carries a TLS library.
+ * TLS is spoken by a process of its own (logtls.h), one for each connection, so that no other monitor carries a TLS library.
  * Sources: RFC 3164, RFC 5424, RFC 5425 (framing over TLS), GELF 1.1 (with chunked datagrams), the Fluentd forward protocol (v1, message mode), systemd's native journal protocol.
  */
 #ifndef HATAKE_LOGDRV_REMOTE_H
@@ -34,6 +34,7 @@
 
 #include "base/id.h"
 #include "logdrv/logdrv.h"
+#include "logdrv/logtls.h"
 
 #define REMOTE_QUEUE_DEFAULT MIB(1)
 /* What one block of output that was read before its reader knew of a full queue can become. */
@@ -51,13 +52,10 @@ struct log_remote {
     bool stream;
     enum { REMOTE_DROPS, REMOTE_WAITS_CONNECTED, REMOTE_WAITS } blocking;
     int family, fd;
-    bool tls;           /* fd leads to hatake-logtls */
-    bool opening;       /* it has not said yet that the receiver is there */
-    bool awaiting;      /* the first message is out, its acknowledgement is not in */
-    struct remote_tls { /* in `texts` */
-        const char *program, *name, *ca, *cert, *key;
-        bool verify;
-    } how;
+    bool tls;                   /* fd leads to hatake-logtls */
+    bool opening;               /* it has not said yet that the receiver is there */
+    bool awaiting;              /* the first message is out, its acknowledgement is not in */
+    struct log_tls how;         /* in `texts` */
     remote_answer_fn *answered; /* NULL: what is sent is out */
     char answer[REMOTE_ANSWER_MAX];
     size_t n_answer;
@@ -102,7 +100,5 @@ void remote_keep(struct log_writer *w, enum log_stream stream, const char *p, si
 void remote_send(struct log_writer *w, const char *message, size_t n);
 /* One datagram now; false when the receiver did not take it. */
 bool remote_datagram(struct log_writer *w, const char *p, size_t n);
-/* Begin a connection by hatake-logtls: its end (close-on-exec, non-blocking), on which one byte comes once the receiver is there; or -errno. The caller reaps the process. */
-int remote_tls_start(const struct remote_tls *how, const struct sockaddr_storage *to);
 
 #endif
