@@ -221,10 +221,18 @@ TEST(volume_tmpfs) {
     place_end(&p);
 }
 
+/* A volume with a file system of its own, held by the container c1. */
+static bool place_tmpfs(struct place *p, struct volume **ret) {
+    _cleanup_strv_ struct strv opts = STRV_INIT;
+
+    strv_add(&opts, "type=tmpfs");
+    strv_add(&opts, "device=tmpfs");
+    return place_begin(p) && volumes_acquire(p->vs, &(struct volume_request){.name = "tt", .opts = &opts}, "c1", ret, NULL) == 0;
+}
+
 /* Whoever looks at a container's files has the volume mounted, and leaves without taking it from the container. */
 TEST(volume_visits_are_uses_of_their_own) {
     _cleanup_err_ struct err e = ERR_INIT;
-    _cleanup_strv_ struct strv opts = STRV_INIT;
     _cleanup_free_ char *first = NULL, *second = NULL;
     char a[ID_LEN + 1], b[ID_LEN + 1];
     struct place p;
@@ -232,10 +240,7 @@ TEST(volume_visits_are_uses_of_their_own) {
 
     if (geteuid() != 0)
         TEST_SKIP("needs root");
-    REQUIRE(place_begin(&p));
-    strv_add(&opts, "type=tmpfs");
-    strv_add(&opts, "device=tmpfs");
-    REQUIRE(volumes_acquire(p.vs, &(struct volume_request){.name = "tt", .opts = &opts}, "c1", &v, &e) == 0);
+    REQUIRE(place_tmpfs(&p, &v));
     REQUIRE(volumes_visit(p.vs, v, "c1", "/x", true, "", a, &first, &e) == 0);
     CHECK(volume_is_mounted(v));
     CHECK(use(&p, v, "c1"));
@@ -254,16 +259,12 @@ TEST(volume_visits_are_uses_of_their_own) {
 /* The engine dies while two containers use the volume; one of them is there again. */
 TEST(volume_uses_survive) {
     _cleanup_err_ struct err e = ERR_INIT;
-    _cleanup_strv_ struct strv opts = STRV_INIT;
     struct place p;
     struct volume *v = NULL;
 
     if (geteuid() != 0)
         TEST_SKIP("needs root");
-    REQUIRE(place_begin(&p));
-    strv_add(&opts, "type=tmpfs");
-    strv_add(&opts, "device=tmpfs");
-    REQUIRE(volumes_acquire(p.vs, &(struct volume_request){.name = "tt", .opts = &opts}, "c1", &v, &e) == 0);
+    REQUIRE(place_tmpfs(&p, &v));
     CHECK(use(&p, v, "c1"));
     CHECK(use(&p, v, "c2"));
     volume_unref(v);
